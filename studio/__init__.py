@@ -1,0 +1,57 @@
+"""studio: from an unchanged training script to a tracked experiment and a served model.
+
+    import studio
+
+    with studio.start(project="digits") as run:      # or no line at all under `studio run`
+        studio.params(lr=0.01)
+        studio.log({"loss": 0.5}, step=1)
+
+Importing it loads nothing heavy; each name is loaded at its first use.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # what typing calls so, without the time that importing typing takes
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .api import (
+        Experiment,
+        Studio,
+        artifact,
+        experiments,
+        log,
+        log_audio,
+        log_figure,
+        log_histogram,
+        log_image,
+        log_many,
+        log_table,
+        log_text,
+        note,
+        open_studio,
+        params,
+        start,
+        tags,
+    )  # fmt: skip
+    from .errors import StudioError
+
+__all__ = [
+    "Experiment", "Studio", "StudioError", "__version__", "artifact", "experiments", "log", "log_audio", "log_figure",
+    "log_histogram", "log_image", "log_many", "log_table", "log_text", "note", "open_studio", "params", "start", "tags",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    home = {"StudioError": "errors"}.get(name, "api")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,5 @@
+"""`python -m studio` is the `studio` command."""
+
+from .cli.main import main
+
+main()

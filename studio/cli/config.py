@@ -1,0 +1,39 @@
+"""`studio config`: every setting, its value and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import print_json, print_table, say, settings
+
+if TYPE_CHECKING:
+    from ..api import Studio
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@settings
+def command(name: str | None, as_json: bool, *, studio: Studio) -> None:
+    """Show every setting with its origin: flag, environment variable, file or default. With NAME: its value alone."""
+    from ..errors import ConfigError, nearest
+
+    known = studio.config.settings
+    if name is not None and name not in known:
+        raise ConfigError(f"no setting {name!r}", hint=nearest(name, known) or "known: " + ", ".join(known))
+    if as_json:
+        chosen = [known[name]] if name else list(known.values())
+        print_json({"settings": [{"name": s.name, "value": s.value, "origin": s.origin} for s in chosen]})
+    elif name is not None:
+        click.echo(_text(known[name].value))
+    else:
+        print_table(["setting", "value", "origin"], ([s.name, _text(s.value), s.origin] for s in known.values()))
+        for setting in studio.config.unused.values():
+            say(f"{setting.origin}: {setting.name} is a setting of the original that has no effect here")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,103 @@
+"""Options that every verb takes, and the one way from them to an open `Studio`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    pass
+
+F = TypeVar("F", bound=Callable[..., Any])
+LEVELS = {"debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "crit": 50}
+
+
+def settings(command: F) -> F:
+    """Adds `--store --project --config --verbose --debug` and passes one `studio` argument in their place."""
+
+    @functools.wraps(command)
+    def call(
+        *args: Any,
+        store: str | None,
+        project: str | None,
+        config: str | None,
+        verbose: str | None,
+        debug: bool,
+        **kwargs: Any,
+    ) -> Any:
+        from ..api import open_studio
+
+        studio = open_studio(store=store, project=project, verbose=verbose, file=config, notify=say)
+        logging.basicConfig(
+            level=_level(studio.config["verbose"]), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        )
+        return command(*args, studio=studio, **kwargs)
+
+    for option in (
+        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        click.option("--verbose", "-v", metavar="LEVEL", help="Log level: debug, info, warn, error, crit."),
+        click.option("--config", metavar="FILE", help="Settings file, read before the others."),
+        click.option("--project", metavar="NAME", help="Project, instead of the configured one."),
+        click.option("--store", metavar="URL", help="Store, instead of the configured one."),
+    ):
+        call = option(call)
+    return call  # type: ignore[return-value]
+
+
+def say(line: str) -> None:
+    """One line for the user on stderr."""
+    click.echo(line, err=True)
+
+
+def print_json(document: object) -> None:
+    """One JSON document on stdout; NaN and infinities as null."""
+    click.echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell, on stdout; the last one is never padded."""
+    lines = [tuple(head), *(tuple(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    for number, line in enumerate(lines):
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        click.echo(click.style(text, bold=True) if number == 0 else text)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Asks before something is lost; without a terminal only `--yes` will do.
+
+    Raises:
+        UsageError: nobody can be asked.
+        Abort: the answer was no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Nobody is there to answer: say --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+def _level(word: str) -> int:
+    if word.isdigit():
+        return int(word)
+    if word.lower() not in LEVELS:
+        from ..errors import ConfigError
+
+        raise ConfigError(f"verbose: {word!r} is not a level", hint="one of " + ", ".join(LEVELS) + ", or a number")
+    return LEVELS[word.lower()]
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and value - value != 0:
+        return None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return value

@@ -1,0 +1,136 @@
+"""What `studio predict` sends: files, folders of files and stdin, read one at a time, each under a key of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ..errors import BadInput, ConfigError, ServeError
+
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+LARGEST_SIDE = 16384
+KINDS = (".npy", ".npz", ".json", ".csv", *IMAGES)
+
+
+class ImageFile:
+    """An image file that gets its size when the model's contract is known."""
+
+    dtype = "uint8"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+def list_files(inputs: Sequence[str]) -> list[tuple[str, str]]:
+    """(key or "", file or `-`) of every input; a folder stands for its files, whose keys are their paths below it.
+
+    Raises:
+        ConfigError: something is not there, or a folder holds nothing that can be read.
+    """
+    found: list[tuple[str, str]] = []
+    for text in inputs:
+        key, equals, name = text.partition("=")
+        if not equals or Path(text).exists():
+            key, name = "", text
+        path = Path(name)
+        if not path.is_dir():
+            if name != "-" and not path.is_file():
+                raise ConfigError(f"no file {name}", hint="--input takes files and folders, or - for JSON from stdin")
+            found.append((key, name))
+            continue
+        below = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in KINDS)
+        if not below:
+            raise ConfigError(f"nothing to send in {name}", hint="it takes " + " ".join(KINDS))
+        stem = f"{key}/" if key else ""
+        found += [(stem + p.relative_to(path).with_suffix("").as_posix(), str(p)) for p in below]
+    return found
+
+
+def read_values(files: Sequence[tuple[str, str]]) -> Iterator[tuple[str, object]]:
+    """(key, value) of every value in the files, each read when it is asked for.
+
+    Raises:
+        ConfigError: two values have one key, or a file's kind is not known.
+        BadInput: a file cannot be read as what it is.
+    """
+    seen: set[str] = set()
+    for key, name in files:
+        for label, value in _read(name, key).items():
+            if label in seen:
+                raise ConfigError(f"two inputs are called {label!r}", hint="name them: --input first=a.npy")
+            seen.add(label)
+            yield label, value
+
+
+def fit_images(values: Mapping[str, object], about: Mapping[str, Any]) -> dict[str, object]:
+    """Pictures as the model's input wants them: size, channels, values from 0 to 1; as they are without a contract.
+
+    Raises:
+        ServeError: the contract in `about` is none.
+    """
+    try:
+        specs = {str(spec["name"]): _sides(spec["shape"]) for spec in about.get("inputs") or []}
+    except (TypeError, KeyError, ValueError) as exc:
+        raise ServeError("the inputs in the server's metadata cannot be read", hint="is it a studio server?") from exc
+    first = next(iter(specs.values()), None)
+    return {k: _pixels(v, specs.get(k, first)) if isinstance(v, ImageFile) else v for k, v in values.items()}
+
+
+def _sides(shape: Any) -> list[int]:
+    if not isinstance(shape, list) or not all(isinstance(n, int) and n <= LARGEST_SIDE for n in shape):
+        raise ValueError("shape")
+    return shape
+
+
+def _read(name: str, key: str) -> dict[str, object]:
+    path = Path(name)
+    label = key or ("input" if name == "-" else path.stem)
+    suffix = ".json" if name == "-" else path.suffix.lower()
+    if suffix == ".json":
+        value = _json(name)
+        return dict(value) if isinstance(value, dict) and not key else {label: value}
+    if suffix in IMAGES:
+        return {label: ImageFile(path)}
+    import numpy as np
+
+    from ..serve.codec import decode
+
+    try:
+        if suffix in (".npy", ".npz"):
+            values, _ = decode(path.read_bytes(), "application/x-" + suffix[1:], arrays=True)
+            return values if suffix == ".npz" else {label: next(iter(values.values()))}
+        if suffix == ".csv":
+            return {label: np.loadtxt(path, delimiter=",", ndmin=2)}
+    except (ValueError, OSError, EOFError) as exc:
+        raise BadInput(f"{name} cannot be read: {exc}") from exc
+    raise ConfigError(f"{name}: no reader for {suffix or 'files without a suffix'}", hint=".npy .npz .json .csv .png …")
+
+
+def _json(name: str) -> Any:
+    try:
+        return json.loads(sys.stdin.read() if name == "-" else Path(name).read_text("utf-8"))
+    except (ValueError, RecursionError) as exc:
+        raise BadInput(f"{name} is not JSON: {exc}") from exc
+    except OSError as exc:
+        raise BadInput(f"{name} cannot be read: {exc.strerror}") from exc
+
+
+def _pixels(image: ImageFile, shape: list[int] | None) -> object:
+    import numpy as np
+    from PIL import Image
+
+    from ..model_util import resize_to_model_input
+
+    try:
+        with Image.open(image.path) as opened:
+            if shape is None:
+                return np.asarray(opened.convert("RGB"))
+            wanted = SimpleNamespace(shape=tuple(None if n < 0 else n for n in shape))
+            batch = resize_to_model_input(SimpleNamespace(inputs=[wanted]))(opened)
+            return None if batch is None else batch[0]  # one picture is one item
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
+        raise BadInput(f"{image.path} cannot be read as an image: {exc}") from exc

@@ -1,0 +1,229 @@
+"""`studio runs`: experiments listed, shown, followed, stopped, changed and deleted."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from . import columns
+from .groups import Suggesting, complete_keys
+from .options import confirm, print_json, print_table, say, settings
+from .runs_media import media
+from .runs_study import compare, export, rerun
+
+if TYPE_CHECKING:
+    from ..api import Studio
+
+
+@click.group(cls=Suggesting)
+def command() -> None:
+    """List, show, follow, stop, change and delete experiments."""
+
+
+@command.command("list")
+@click.argument("words", nargs=-1, metavar="[QUERY | all | project P | user U | users | projects]")
+@click.option(
+    "--sort", default="-added", show_default=True, metavar="FIELD", help="Field to sort by; - before it: downwards."
+)
+@click.option("--limit", type=click.IntRange(0), default=50, show_default=True, metavar="N", help="At most N; 0 = all.")
+@click.option("--columns", "names", metavar="A,B,…", help="Columns: key, status, metrics.NAME[.max], params.NAME, …")
+@click.option("--metric", metavar="NAME[:min|:max]", help="Show this metric and sort by it.")
+@click.option("--short", "-s", is_flag=True, help="Keys only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@settings
+def list_(
+    words: tuple[str, ...],
+    sort: str,
+    limit: int,
+    names: str | None,
+    metric: str | None,
+    short: bool,
+    as_json: bool,
+    *,
+    studio: Studio,
+) -> None:
+    """List experiments, newest first: yours, or those that a query fits.
+
+    A query is as in:  metrics.val_acc.max > 0.9 and (params.opt = "adam" or tags ~ "v2.*")
+    """
+    if words in (("users",), ("projects",)):
+        _count(words[0], as_json, studio)
+        return
+    chosen = names.split(",") if names else list(columns.DEFAULT)
+    if metric:
+        name, _, mode = metric.partition(":")
+        column = f"metrics.{name}.{mode}" if mode in ("min", "max") else f"metrics.{name}"
+        chosen = [column if c == "metric" else c for c in chosen]
+        sort = column if mode == "min" else f"-{column}"
+    columns.check(chosen)
+    query, project, owner = _scope(words, studio)
+    found = studio.experiments(query, project=project, owner=owner, sort=sort, limit=(limit or None) and limit + 1)
+    more = bool(limit) and len(found) > limit
+    found = found[:limit] if limit else found
+    if as_json:
+        from ..experiment import to_json
+
+        print_json({"experiments": [to_json(e) for e in found], "next": limit if more else None})
+    elif short:
+        for experiment in found:
+            click.echo(experiment.key)
+    elif not found:
+        others = not words and any(count for _, count in studio.owners())
+        hint = (
+            " fit" if words else " of yours: studio runs list all" if others else " yet: studio run train.py makes one"
+        )
+        say("no experiments" + hint)
+    else:
+        now = time.time()
+        print_table(
+            [c.removeprefix("metrics.") for c in chosen], ([columns.cell(e, c, now) for c in chosen] for e in found)
+        )
+        if more:
+            say(f"the first {limit}; --limit 0 lists all")
+
+
+def _count(what: str, as_json: bool, studio: Studio) -> None:
+    rows = studio.owners() if what == "users" else studio.projects()
+    if as_json:
+        print_json({what: [{"name": name, "experiments": count} for name, count in rows]})
+    else:
+        print_table([what.removesuffix("s"), "experiments"], ([name, str(count)] for name, count in rows))
+
+
+def _scope(words: tuple[str, ...], studio: Studio) -> tuple[str, str | None, str | None]:
+    """Query, project and owner that the words of `list` mean."""
+    setting = studio.config.settings["project"]
+    project = str(setting.value) if setting.origin == "--project" else None
+    mine = str(studio.config["owner"])
+    match words:
+        case () | ("user",):
+            return "", project, mine
+        case ("all", *query):
+            return " ".join(query), project, None
+        case ("project", name, *query):
+            return " ".join(query), name, None
+        case ("user", name, *query):
+            return " ".join(query), project, name
+        case ("project",):
+            raise click.UsageError("which project? studio runs list project NAME")
+        case _:
+            return " ".join(words), project, None
+
+
+@command.command()
+@click.argument("key", shell_complete=complete_keys)
+@click.option("--json", "as_json", is_flag=True, help="The record as JSON.")
+@settings
+def show(key: str, as_json: bool, *, studio: Studio) -> None:
+    """Show one experiment: command, status, code, parameters, metrics, artifacts."""
+    from ..experiment import to_json
+
+    experiment = studio.experiment(key)
+    if as_json:
+        print_json(to_json(experiment))
+        return
+    from .sheet import sheet
+
+    for line in sheet(experiment):
+        click.echo(line)
+
+
+@command.command()
+@click.argument("key", shell_complete=complete_keys)
+@click.option("--follow", "-f", is_flag=True, help="Go on until the experiment ends.")
+@settings
+def logs(key: str, follow: bool, *, studio: Studio) -> None:
+    """Write an experiment's output, byte for byte."""
+    for data in studio.output(studio.experiment(key).key, follow=follow):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+@command.command()
+@click.argument("keys", nargs=-1, required=True, shell_complete=complete_keys, metavar="KEY…")
+@click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="Wait at most so long for the end.")
+@settings
+def stop(keys: tuple[str, ...], timeout: float, *, studio: Studio) -> int:
+    """Stop running experiments: SIGTERM, after the grace time SIGKILL, last captures kept."""
+    found = [studio.experiment(key) for key in keys]
+    asked = [e.key for e in found if studio.stop(e.key)]
+    for experiment in found:
+        if experiment.key not in asked:
+            say(f"{experiment.key} is over already: {experiment.status}")
+    late = 0
+    for key in asked:
+        experiment = studio.wait(key, timeout_s=timeout)
+        late += not experiment.ended
+        say(
+            f"{key} {experiment.status}"
+            + ("" if experiment.ended else f"; it was asked to stop and still runs after {timeout:g} s")
+        )
+    return 5 if late else 0
+
+
+@command.command()
+@click.argument("keys", nargs=-1, required=True, shell_complete=complete_keys, metavar="KEY…")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@settings
+def delete(keys: tuple[str, ...], yes: bool, *, studio: Studio) -> None:
+    """Delete experiments: records, output, metrics and local folders. Models that were published stay."""
+    _delete(keys, yes, studio)
+
+
+@command.command()
+@click.argument("keys", nargs=-1, required=True, shell_complete=complete_keys, metavar="KEY…")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@settings
+def kill(keys: tuple[str, ...], yes: bool, *, studio: Studio) -> None:
+    """The original's word for delete. To end a running experiment: studio runs stop."""
+    say("kill deletes, as it always did; to end a running experiment use: studio runs stop")
+    _delete(keys, yes, studio)
+
+
+def _delete(keys: tuple[str, ...], yes: bool, studio: Studio) -> None:
+    found = list(dict.fromkeys(studio.experiment(key).key for key in keys))
+    confirm(f"Delete {len(found)} experiment{'s' if len(found) != 1 else ''}: {', '.join(found)}?", yes=yes)
+    for key in found:
+        studio.delete(key)
+        say(f"deleted {key}")
+
+
+@command.command()
+@click.argument("key", shell_complete=complete_keys)
+@click.argument("tags", nargs=-1, required=True, metavar="TAG…")
+@click.option("--remove", is_flag=True, help="Take the tags away.")
+@settings
+def tag(key: str, tags: tuple[str, ...], remove: bool, *, studio: Studio) -> None:
+    """Add tags to an experiment, or take them away."""
+    experiment = studio.experiment(key)
+    after = studio.tag(experiment.key, () if remove else tags, tags if remove else ())
+    say(f"{after.key} tags: {', '.join(after.tags) or 'none'}")
+
+
+@command.command()
+@click.argument("key", shell_complete=complete_keys)
+@click.argument("text")
+@settings
+def note(key: str, text: str, *, studio: Studio) -> None:
+    """Set an experiment's note."""
+    say(f"{studio.note(studio.experiment(key).key, text).key} noted")
+
+
+for _more in (compare, rerun, export, media):
+    command.add_command(_more)
+
+
+@command.command()
+@click.argument("key", shell_complete=complete_keys)
+@click.argument("artifact")
+@click.argument("target", required=False, type=click.Path())
+@settings
+def get(key: str, artifact: str, target: str | None, *, studio: Studio) -> None:
+    """Copy an experiment's artifact to TARGET (default: a new folder of the artifact's name), verified."""
+    from pathlib import Path
+
+    experiment = studio.experiment(key)
+    click.echo(str(studio.artifact(experiment.key, artifact, Path(target or artifact))))

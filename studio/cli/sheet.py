@@ -1,0 +1,93 @@
+"""One experiment on one page of text."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from ..experiment import Experiment
+from ..units import show_duration, show_size
+from .columns import moment, number
+
+USAGE = "system/"
+"""Prefix of the metrics that the supervisor measures."""
+
+
+def sheet(experiment: Experiment) -> Iterator[str]:
+    """The lines of `studio runs show`."""
+    yield from _pairs(_head(experiment))
+    curves = sorted(experiment.summary.items())
+    kept = [(name, ref) for name, ref in sorted(experiment.artifacts.items()) if ref.manifest]
+    for title, rows in (
+        ("parameters", [(name, str(value)) for name, value in sorted(experiment.params.items())]),
+        ("metrics", [(n, _curve(s.last, s.min, s.max, s.step)) for n, s in curves if not n.startswith(USAGE)]),
+        ("resources", [(n.removeprefix(USAGE), _used(n, s.max)) for n, s in curves if n.startswith(USAGE)]),
+        ("artifacts", [(name, f"{ref.files} files, {show_size(ref.bytes)}") for name, ref in kept]),
+    ):
+        if rows:
+            yield ""
+            yield f"{title}:"
+            yield from ("  " + line for line in _pairs(rows))
+    if experiment.packages:
+        yield ""
+        yield f"packages: {len(experiment.packages)} (studio runs show {experiment.key} --json lists them)"
+
+
+def _head(experiment: Experiment) -> list[tuple[str, str]]:
+    command, times, end, git, host = (
+        experiment.command,
+        experiment.times,
+        experiment.exit,
+        experiment.git,
+        experiment.host,
+    )
+    words = {"module": ["-m", command.target], "exec": ["--", command.target]}.get(command.kind, [command.target])
+    rows = [("key", experiment.key), ("status", experiment.status + (f" ({_end(experiment)})" if end else ""))]
+    rows += [("kind", experiment.kind), ("project", experiment.project), ("owner", experiment.owner)]
+    rows.append(("command", shlex.join([*words, *command.args])))
+    if command.python:
+        rows.append(("python", f"{command.python} ({command.interpreter})"))
+    if git is not None:
+        changes = " with uncommitted changes" if git.dirty else ""
+        rows.append(("git", f"{(git.commit or 'no commit')[:12]} on {git.branch or 'a detached head'}{changes}"))
+        rows += [("remote", git.url)] if git.url else []
+    if host is not None:
+        rows.append(
+            (
+                "host",
+                f"{host.name}, {host.cores} cores, {show_size(host.memory)}" + "".join(f", {g}" for g in host.gpus),
+            )
+        )
+    rows.append(("added", moment(times.added)))
+    if times.finished is not None:
+        rows.append(("took", show_duration(times.finished - (times.started or times.added))))
+    rows += [("tags", ", ".join(experiment.tags))] if experiment.tags else []
+    rows += [("note", experiment.notes)] if experiment.notes else []
+    rows += [("parent", experiment.parent)] if experiment.parent else []
+    return rows
+
+
+def _end(experiment: Experiment) -> str:
+    end = experiment.exit
+    if end is None:
+        return ""
+    detail = f"signal {end.signal}" if end.signal else f"code {end.code}" if end.code is not None else "no exit status"
+    return f"{end.reason}, {detail}" if end.reason != experiment.status else detail
+
+
+def _curve(last: float, low: float, high: float, step: int) -> str:
+    return f"{number(last)} (step {step}; {number(low)} to {number(high)})"
+
+
+def _used(name: str, most: float) -> str:
+    if name.endswith("memory"):
+        return f"at most {show_size(most)}"
+    if name.endswith(("read", "written", "received", "sent")):
+        return f"at most {show_size(most)}/s"
+    return f"at most {most:.2f}" + (" cores" if name.endswith("cpu") else "")
+
+
+def _pairs(rows: list[tuple[str, str]]) -> Iterator[str]:
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        yield f"{name.ljust(width)}  {value}"

@@ -1,0 +1,1 @@
+"""Servings: what to serve, from where, as which run."""

@@ -1,0 +1,57 @@
+"""Runs a freshly loaded model on made-up rows: warms it up and tells how long one call takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import ModelLoadError
+from .base import TensorSpec
+
+if TYPE_CHECKING:
+    from .base import Array
+
+OPEN_AXIS = 32
+"""Length of an axis that may have any length; images of this side pass most convolutions."""
+
+ENOUGH_S = 0.02
+
+
+def refuse_text(name: str, inputs: Sequence[TensorSpec]) -> None:
+    """Raises ModelLoadError where an input takes strings: the contract and its batches know numbers only."""
+    text = [spec.name for spec in inputs if spec.dtype == "string"]
+    if text:
+        raise ModelLoadError(
+            f"{name} takes text: {', '.join(text)} has dtype string, and a checkpoint is served with numbers only",
+            hint="write a wrapper that calls the model with the strings: --wrapper FILE",
+        )
+
+
+def zeros(inputs: Sequence[TensorSpec], rows: int) -> list[Array]:
+    """Rows of zeros that fit the contract."""
+    import numpy as np
+
+    made: list[Array] = []
+    for spec in inputs:
+        count = spec.shape[0] if spec.shape and spec.shape[0] > 0 else rows
+        made.append(np.zeros([count, *(OPEN_AXIS if n < 0 else n for n in spec.shape[1:])], dtype=spec.dtype))
+    return made
+
+
+def warm_up(run: Callable[[Sequence[Array]], Sequence[Array]], inputs: Sequence[TensorSpec]) -> float:
+    """Calls `run` a few times with one row and once with many; returns the quickest call in seconds.
+
+    Raises:
+        Whatever `run` raises: a model that cannot answer its own contract is no model.
+    """
+    one = zeros(inputs, 1)
+    run(one)  # the first call compiles
+    best_s, spent_s, calls = float("inf"), 0.0, 0
+    while calls < 3 or (spent_s < ENOUGH_S and calls < 50):
+        started = time.perf_counter()
+        run(one)
+        took_s = time.perf_counter() - started
+        best_s, spent_s, calls = min(best_s, took_s), spent_s + took_s, calls + 1
+    run(zeros(inputs, 8))
+    return best_s

@@ -1,0 +1,166 @@
+"""From the words of `studio run` to a plan: a new script, an experiment again, or one that goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..config import Config
+from ..errors import ConfigError
+from ..experiment import Experiment, Resources, check_name, new_key
+from ..tracking import Tracking
+from ..tracking.find import find_experiment
+from ..units import parse_duration, parse_size
+from .inject._studio_secrets import MASK
+from .inputs import find_artifact
+from .plan import Plan, Reuse, make_command, parse_capture, parse_metric, parse_pairs, parse_reuse, parse_value
+from .redact import redact_params
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `studio run`, as they were typed; each is described by `studio run --help`."""
+
+    experiment: str | None = None
+    capture: Sequence[str] = ()
+    capture_once: Sequence[str] = ()
+    reuse: Sequence[str] = ()
+    metric: str | None = None
+    max_duration: str | None = None
+    lifetime: str | None = None
+    tag: Sequence[str] = ()
+    note: str | None = None
+    param: Sequence[str] = ()
+    env: Sequence[str] = ()
+    python: str | None = None
+    no_autolog: bool = False
+    no_workspace: bool = False
+    resume: str | None = None
+
+
+def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tracking, config: Config) -> Plan:
+    """The plan that `studio run` was asked for.
+
+    Args:
+        kind: How the first word was written: `script`, `module`, `exec`, or `script or key`.
+        words: The script, module, program or key, then its arguments.
+
+    Raises:
+        ConfigError: a word that cannot be used; nothing was started or stored.
+        ExperimentNotFound: the experiment to run again or to continue is not there.
+    """
+    folder = _current_folder()
+    key, before = options.experiment, None
+    if options.resume is not None:
+        before = find_experiment(tracking, options.resume, project=config["project"], owner=config["owner"])
+        key = before.key
+        if not words:
+            kind, words = before.command.kind, [before.command.target, *_arguments(before)]
+        before = None
+    elif kind == "script or key":
+        kind, words, before, key = _rerun(words, key, tracking=tracking, config=config, folder=folder)
+    python = options.python or config["python"] or None
+    restored = before is not None
+    command, program, argv = make_command(kind, words[0], words[1:], folder=folder, python=python, restored=restored)
+    plan = Plan(
+        command=command, program=program, argv=argv, folder=folder, key=key, owner=config["owner"],
+        project=check_name(config["project"], "project"), parent=_parent(),
+        resources=_resources(config["resources_needed"]), resume=options.resume is not None,
+    )  # fmt: skip
+    plan = _with_options(plan, options, tracking, config)
+    if before is not None:
+        params, metric = {**before.params, **plan.params}, plan.metric or before.metric
+        plan = replace(plan, restore=before, parent=before.key, params=params, metric=metric)
+    return plan
+
+
+def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Config) -> Plan:
+    pairs = parse_pairs(options.param, "--param")
+    plan = replace(
+        plan,
+        captures=(
+            *(parse_capture(text, mutable=True, folder=plan.folder) for text in options.capture),
+            *(parse_capture(text, mutable=False, folder=plan.folder) for text in options.capture_once),
+        ),
+        reuses=tuple(_known(parse_reuse(text), tracking, config) for text in options.reuse),
+        env=parse_pairs(options.env, "--env"),
+        params=redact_params({name: parse_value(value) for name, value in pairs.items()}),
+        tags=tuple(check_name(t, "tag") for t in options.tag),
+        notes=options.note or "",
+        metric=parse_metric(options.metric) if options.metric else None,
+        max_duration=parse_duration(options.max_duration) if options.max_duration else None,
+        lifetime=_lifetime(options.lifetime, config),
+        workspace=not options.no_workspace,
+        autolog=not options.no_autolog,
+    )
+    _refuse_twice([*(c.name for c in plan.captures), *(r.name for r in plan.reuses)])
+    return plan
+
+
+def _parent() -> str | None:
+    """The run whose script started this one, if that is so."""
+    return os.environ.get("STUDIOML_EXPERIMENT") if os.environ.get("STUDIOML_SPOOL") else None
+
+
+def _lifetime(text: str | None, config: Config) -> float | None:
+    """Seconds after which a run that has not begun expires; a time that is over (`-10m`, `0`) is negative or zero."""
+    if text is None:
+        return config["experiment_lifetime"] or None
+    return -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as exc:
+        raise ConfigError("the current folder is not there any more", hint="cd to the project's folder") from exc
+
+
+def _rerun(
+    words: Sequence[str], key: str | None, *, tracking: Tracking, config: Config, folder: Path
+) -> tuple[str, Sequence[str], Experiment | None, str | None]:
+    """A single word that is no file is an experiment's key; anything else is a script without `.py`."""
+    if (folder / words[0]).exists() or len(words) > 1:
+        return "script", words, None, key
+    again = find_experiment(tracking, words[0], project=config["project"], owner=config["owner"])
+    return again.command.kind, [again.command.target, *_arguments(again)], again, key or new_key()
+
+
+def _arguments(experiment: Experiment) -> tuple[str, ...]:
+    if any(MASK in arg for arg in experiment.command.args):
+        raise ConfigError(
+            f"an argument of {experiment.key} was a secret and is not kept",
+            hint="run the script again with its arguments: studio run "
+            + " ".join([experiment.command.target, *experiment.command.args]),
+        )
+    return experiment.command.args
+
+
+def _known(reuse: Reuse, tracking: Tracking, config: Config) -> Reuse:
+    """The reuse with the whole key of its experiment, whose artifact exists."""
+    experiment = find_experiment(tracking, reuse.key, project=config["project"], owner=config["owner"])
+    if reuse.artifact != "output":
+        find_artifact(experiment, reuse.artifact)
+    return replace(reuse, key=experiment.key)
+
+
+def _resources(wanted: Mapping[str, object]) -> Resources:
+    def number(name: str) -> int | None:
+        value = wanted.get(name)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+            return value
+        raise ConfigError(f"resources_needed.{name}: {value!r} is not a count")
+
+    def size(name: str) -> int | None:
+        value = wanted.get(name)
+        return None if value is None else parse_size(value if isinstance(value, int) else str(value))
+
+    return Resources(cpus=number("cpus"), gpus=number("gpus"), ram=size("ram"), hdd=size("hdd"))
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two artifacts are called {name!r}", hint="give each --capture and --reuse its own name")

@@ -1,0 +1,262 @@
+"""Brings what a run writes from its spool to the store while it runs: streams, heartbeat, artifacts, events."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import Config
+from ..errors import ExperimentNotFound, StoreError, StudioError
+from ..experiment import ArtifactRef, Experiment, Summary
+from ..tracking import Notify, Tracking
+from .events import hear
+from .ship import MediaFiles, Streams
+from .spool import Spool
+
+if TYPE_CHECKING:
+    from ..tracking.tensorboard import TensorBoardTail
+    from .usage import Usage
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+
+
+class Delivery:
+    """The thread beside a run; a store that cannot be reached is said once and tried again, the run goes on."""
+
+    def __init__(
+        self, tracking: Tracking, spool: Spool, *, config: Config, notify: Notify, mutable: Mapping[str, Path]
+    ) -> None:
+        self.tracking = tracking
+        self.spool = spool
+        self.notify = notify
+        self.mutable = dict(mutable)
+        self.stop_requested: Callable[[], None] = lambda: None
+        self.reachable = True
+        self._heartbeat_s = float(config["heartbeat"])
+        self._capture_s = float(config["save_workspace_frequency"])
+        self._streams = Streams(tracking, spool)
+        self._media = MediaFiles(tracking, spool)
+        self._events_at = 0
+        self._refs: dict[str, ArtifactRef] = {}
+        self._summary: Mapping[str, Summary] = {}
+        self._summariser: object | None = None
+        self._warned: set[str] = set()
+        self._over = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._tick_until_over, name="studio-delivery", daemon=True),
+            threading.Thread(target=self._capture_until_over, name="studio-capture", daemon=True),
+            threading.Thread(target=self._send_media_until_over, name="studio-media", daemon=True),
+        ]
+        self._change = threading.Lock()
+        self._pending: list[Callable[[Experiment], Experiment]] = []
+        self._usage: Usage | None = None
+        self._tensorboard: dict[str, TensorBoardTail] = {}
+        self.memory_error = False
+        self.root = 0  # the process below which usage is measured; 0 = not at all
+
+    def start(self) -> None:
+        """Begins; the first heartbeat is written at once."""
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self) -> bool:
+        """Ends the threads, then delivers everything that is left; whether the store has all of it now."""
+        self._over.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+        self._locally(self._take_events)
+        self._locally(self._gather)
+        if self._usage is not None:
+            self._locally(self._usage.flush)
+        for name, path in self.mutable.items():
+            if not path.exists():
+                self._warn(f"artifact {name}: there was never anything at {path}")
+        complete = [self._attempt(self._streams.ship), self._attempt(self._media.ship), self._capture()]
+        self._attempt(lambda: self.tracking.records.remove_live(self.spool.key))
+        return all(complete)
+
+    def final(self, experiment: Experiment) -> Experiment:
+        """The record with the last known artifacts and metrics, as they have to stand at the end."""
+        self._summarise()
+        return experiment.with_changes(
+            artifacts={**experiment.artifacts, **self._refs}, summary=dict(self._summary) or experiment.summary
+        )
+
+    def update(self, change: Callable[[Experiment], Experiment]) -> bool:
+        """Changes the record in the spool and, if it can be reached, in the store; whether the store has it.
+
+        What the store could not take is kept and comes before the next change: a change may be applied twice.
+        """
+        with self._change:
+            kept = self.spool.kept_record()
+            if kept is not None:
+                self._locally(lambda: self.spool.keep_record(change(kept)))
+            self._pending.append(change)
+            if not self._attempt(self._write_pending, proves=True):
+                return False
+            self._pending.clear()
+            return True
+
+    def _write_pending(self) -> None:
+        """Applies every change that the store does not have yet; makes the record if it never got there."""
+        changes = tuple(self._pending)
+        try:
+            self.tracking.records.update(
+                self.spool.key, lambda e: reduce(lambda found, change: change(found), changes, e)
+            )
+        except ExperimentNotFound:
+            url, mapping, stored = self.spool.kept_context()
+            kept = self.spool.kept_record()
+            if stored or kept is None:
+                raise
+            self.tracking.records.create(kept)
+            self.spool.keep_context(url, mapping, stored=True)
+
+    def _tick_until_over(self) -> None:
+        beat = 0.0
+        while True:
+            self._locally(self._gather)
+            self._attempt(self._streams.ship)
+            self._locally(self._take_events)
+            if time.monotonic() >= beat:
+                beat = time.monotonic() + self._heartbeat_s
+                self._attempt(self._beat, proves=True)
+            if self._over.wait(TICK_S):
+                return
+            self._attempt(self._look_for_stop)
+            if self.root:
+                self._locally(self._sample)
+
+    def _sample(self) -> None:
+        if self._usage is None:
+            from .usage import Usage
+
+            self._usage = Usage(self.root, self.spool.metrics / "system")
+        self._usage.sample()
+
+    def _gather(self) -> None:
+        """Makes metrics of what the script wrote for TensorBoard."""
+        folder = self.mutable.get("tb")
+        if "tb" not in self._tensorboard and folder is not None and folder.is_dir() and any(folder.iterdir()):
+            self._follow("tb", folder, "", None)
+        for tail in self._tensorboard.values():
+            tail.append_to(self.spool.metrics / "tensorboard")
+
+    def _follow(self, name: str, folder: Path, prefix: str, since: float | None) -> None:
+        from ..tracking.tensorboard import TensorBoardTail
+
+        self._tensorboard.setdefault(name, TensorBoardTail(folder, prefix=prefix, since=since))
+
+    def _capture_until_over(self) -> None:
+        while not self._over.wait(self._capture_s):
+            self._capture()
+
+    def _send_media_until_over(self) -> None:
+        while not self._over.wait(TICK_S):
+            if self._media.waiting():
+                self._attempt(self._media.ship)
+
+    def _beat(self) -> None:
+        self._summarise()
+        live: dict[str, object] = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "summary": {name: {"last": s.last, "step": s.step} for name, s in self._summary.items()},
+            "usage": self._usage.latest if self._usage is not None else {},
+            "output_end": self.spool.output.stat().st_size if self.spool.output.exists() else 0,
+        }
+        if self._pending:
+            self.update(lambda e: e)
+        self.tracking.records.write_live(self.spool.key, live)
+        if self.spool.kept_context()[2] and self.tracking.records.get(self.spool.key).status == "lost":
+            self.update(lambda e: e.with_changes(status="running", exit=None) if e.status == "lost" else e)
+
+    def _look_for_stop(self) -> None:
+        if self.tracking.records.stop_requested(self.spool.key):
+            self.stop_requested()
+
+    def _summarise(self) -> None:
+        if not self.spool.metrics.is_dir() or not any(self.spool.metrics.iterdir()):
+            return
+        from ..tracking.metrics import Summariser
+
+        if not isinstance(self._summariser, Summariser):
+            self._summariser = Summariser(self.spool.metrics)
+        self._summary = self._summariser.read()
+
+    def _take_events(self) -> None:
+        heard, offset = hear(self.spool, self._events_at)
+        for text in heard.warnings:
+            self._warn(text)
+        for folder, prefix, since in heard.tensorboard:
+            self._follow(str(folder), folder, prefix, since)
+        if heard.memory_error is not None:
+            self.memory_error = heard.memory_error
+        if heard.changes_record():
+            self.update(heard.merge)
+        self._events_at = offset
+
+    def _capture(self) -> bool:
+        """Captures the mutable artifacts; False if the store could not take one."""
+        complete = True
+        for name, path in self.mutable.items():
+            try:
+                if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+                    continue
+                found = self.tracking.artifacts.capture(path)
+            except (StudioError, OSError) as exc:
+                self._warn(f"artifact {name} could not be captured: {exc}")
+                complete = complete and not isinstance(exc, StoreError)
+                continue
+            for text in found.skipped:
+                self._warn(f"artifact {name}: {text}")
+            ref = ArtifactRef(True, found.manifest, found.files, found.bytes)
+            if self._refs.get(name) != ref:
+                self._refs[name] = ref
+                self.update(lambda e, name=name, ref=ref: e.with_changes(artifacts={**e.artifacts, name: ref}))  # type: ignore[misc]
+        return complete
+
+    def _attempt(self, action: Callable[[], object], *, proves: bool = False) -> bool:
+        """Whether it went well; a store that fails is said once, until something that `proves` it went well."""
+        try:
+            action()
+        except ExperimentNotFound:
+            self._warn(f"experiment {self.spool.key} was deleted; the script goes on")
+            return True
+        except (StudioError, OSError) as exc:
+            if self.reachable:
+                self.notify(f"the store cannot be written, going on in {self.spool.folder}: {exc}")
+            self.reachable = False
+            log.debug("delivery of %s failed", self.spool.key, exc_info=True)
+            return False
+        if proves and not self.reachable:
+            self.reachable = True
+            self.notify("the store can be written again")
+        return True
+
+    def _locally(self, action: Callable[[], object]) -> None:
+        """Does what needs no store; a disk that fails is said once."""
+        try:
+            action()
+        except (StudioError, OSError) as exc:
+            self._warn(f"{type(exc).__name__}: {exc}")
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self.notify(text)
+
+
+def mutable_artifacts(experiment: Experiment, mapping: Mapping[str, Path]) -> dict[str, Path]:
+    """Name → path of the artifacts that are captured again and again."""
+    return {name: mapping[name] for name, ref in experiment.artifacts.items() if ref.mutable and name in mapping}

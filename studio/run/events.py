@@ -1,0 +1,66 @@
+"""What a script's hooks said in the spool's `events`, gathered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..experiment import Experiment
+from .spool import Spool
+
+
+@dataclass(slots=True)
+class Heard:
+    """The events of one pass.
+
+    Attributes:
+        tensorboard: Folders that the script writes event files to: (folder, prefix of the names, since when).
+        memory_error: Whether the exception that ended the script was a MemoryError; None if none was told.
+    """
+
+    params: dict[str, object] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    tensorboard: list[tuple[Path, str, float]] = field(default_factory=list)
+    memory_error: bool | None = None
+
+    def add(self, event: dict[str, object]) -> None:
+        """Takes one event in; unknown ones are left for later versions."""
+        match event.get("type"), event.get("values"), event.get("text"):
+            case "params", dict(values), _:
+                self.params.update(values)
+            case "tags", list(values), _:
+                self.tags += [str(v) for v in values]
+            case "note", _, str(text):
+                self.notes.append(text)
+            case "warning", _, str(text):
+                self.warnings.append(text)
+            case "tensorboard", _, _:
+                since = event.get("since")
+                since_s = float(since) if isinstance(since, float | int) else 0.0
+                self.tensorboard.append((Path(str(event.get("folder"))), str(event.get("prefix", "")), since_s))
+            case "exception", _, _:
+                self.memory_error = event.get("name") == "MemoryError"
+
+    def changes_record(self) -> bool:
+        """Whether the record has to know."""
+        return bool(self.params or self.tags or self.notes)
+
+    def merge(self, experiment: Experiment) -> Experiment:
+        """The record with these parameters, tags and notes; the same again changes nothing."""
+        new = [note for note in self.notes if note not in experiment.notes.split("\n")]
+        return experiment.with_changes(
+            params={**experiment.params, **self.params},
+            tags=tuple(dict.fromkeys([*experiment.tags, *self.tags])),
+            notes="\n".join([note for note in (experiment.notes, *new) if note]),
+        )
+
+
+def hear(spool: Spool, offset: int) -> tuple[Heard, int]:
+    """The events after `offset`, and the offset behind them."""
+    events, behind = spool.events_since(offset)
+    heard = Heard()
+    for event in events:
+        heard.add(event)
+    return heard, behind

@@ -1,0 +1,150 @@
+"""What the script was told: values that argparse, click or absl parsed from its command line, and random seeds."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from . import _studio_hooks, _studio_track
+else:
+    import _studio_hooks
+    import _studio_track
+
+_local = threading.local()
+_parsed = False
+
+
+def hook(module: ModuleType) -> None:
+    """Wraps the function of this module that parses, or that seeds."""
+    if module.__name__ == "click.core":
+        _hook_click(module)
+        return
+    owner, names, observe = _TARGETS[module.__name__]
+    target = getattr(module, owner) if owner else module
+    for name in names:
+        original = getattr(target, name, None)
+        if original is None or getattr(original, "_studio", False):
+            continue
+        observed = _observed(original, name, observe)
+        if owner:
+            setattr(target, name, observed)
+        else:
+            _studio_hooks.replace(module, name, observed)
+
+
+def _observed(original: Any, name: str, observe: Any) -> Any:
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        inner = getattr(_local, name, False)
+        setattr(_local, name, True)
+        try:
+            result = original(*args, **kwargs)
+        finally:
+            setattr(_local, name, inner)
+        if not inner and _studio_hooks.working():
+            _studio_hooks.guarded("arguments", observe, name, args, kwargs, result)
+        return result
+
+    call._studio = True  # type: ignore[attr-defined]
+    return call
+
+
+def _argparse(name: str, args: Any, kwargs: Any, result: Any) -> None:
+    line = kwargs.get("args", args[1] if len(args) > 1 else None)
+    if line is not None and list(line) != sys.argv[1:]:
+        return  # a library parses something of its own
+    namespace = result[0] if isinstance(result, tuple) else result
+    _keep(dict(vars(namespace)))
+
+
+def _absl(name: str, args: Any, kwargs: Any, result: Any) -> None:
+    flags, line = args[0], kwargs.get("argv", args[1] if len(args) > 1 else ())
+    if list(line) == sys.argv:
+        _keep({flag.name: flag.value for flag in flags.get_key_flags_for_module(sys.argv[0])})
+
+
+def _keep(values: dict[str, Any]) -> None:
+    global _parsed
+    _parsed = True
+    shown = {name: value for name, value in values.items() if not callable(value) and not name.startswith("_")}
+    if shown:
+        _studio_track.params(shown)
+
+
+def unparsed() -> None:
+    """At the end, if nothing parsed the command line: `--name value`, `--name=value`, `name=value` are parameters."""
+    if _parsed:
+        return
+    found: dict[str, Any] = {}
+    words = list(getattr(sys, "argv", ()))[1:]
+    for i, word in enumerate(words):
+        name, equals, value = word.lstrip("-").partition("=")
+        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0].isdigit():
+            continue
+        if equals:
+            found[name] = _number(value)
+        elif word.startswith("--"):
+            follows = words[i + 1] if i + 1 < len(words) else "--"
+            found[name] = True if follows.startswith("--") else _number(follows)
+    _keep(found)
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _click_invoke(original: Any) -> Any:
+    @functools.wraps(original)
+    def invoke(self: Any, context: Any) -> Any:
+        if _studio_hooks.working():
+            _studio_hooks.guarded("arguments", _click_params, self, context)
+        return original(self, context)
+
+    invoke._studio = True  # type: ignore[attr-defined]
+    return invoke
+
+
+def _click_params(command: Any, context: Any) -> None:
+    hidden = {param.name for param in command.params if getattr(param, "hide_input", False)}
+    _keep({name: "***" if name in hidden else value for name, value in context.params.items()})
+
+
+def _hook_click(module: ModuleType) -> None:
+    """Every command and group tells its parameters when it is invoked."""
+    for name in ("Command", "BaseCommand", "Group", "MultiCommand"):
+        kind: Any = vars(module).get(name)
+        original = getattr(kind, "__dict__", {}).get("invoke")
+        if original is not None and not getattr(original, "_studio", False):
+            kind.invoke = _click_invoke(original)
+
+
+def _seed(library: str) -> Any:
+    def observe(name: str, args: Any, kwargs: Any, result: Any) -> None:
+        caller = sys._getframe(3)  # beyond guarded() and the wrapper
+        if "-packages" in caller.f_code.co_filename and caller.f_globals.get("__name__", "").split(".")[0] != "keras":
+            return  # a library seeds something of its own
+        value: Any = args[0] if args else next(iter(kwargs.values()), None)
+        if hasattr(value, "__index__"):
+            _studio_track.params({f"seed.{library}": value.__index__()})
+
+    return observe
+
+
+_TARGETS: dict[str, tuple[str, tuple[str, ...], Any]] = {
+    "argparse": ("ArgumentParser", ("parse_args", "parse_known_args"), _argparse),
+    "absl.flags": ("FlagValues", ("__call__",), _absl),
+    "random": ("", ("seed",), _seed("random")),
+    "numpy.random": ("", ("seed", "default_rng"), _seed("numpy")),
+    "torch.random": ("", ("manual_seed",), _seed("torch")),
+}

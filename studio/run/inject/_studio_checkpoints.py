@@ -1,0 +1,212 @@
+"""Hides when a model is saved into `modeldir`: newest and best epoch, whole files only, a twentieth of the time."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+import weakref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from . import _studio_end, _studio_modeldir, _studio_saves, _studio_track
+else:
+    import _studio_end
+    import _studio_modeldir
+    import _studio_saves
+    import _studio_track
+
+SHARE = 0.05
+BYTES_PER_S = 200e6  # a guess, until the first save was timed
+EPOCHS = re.compile(r"model-\d{3,}(\.keras|\.onnx|-inference)(\.part)?|\.studio\.json(\.part)?")
+BIGGER_IS_BETTER = ("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "dice", "r2", "score", "similarity")
+
+_of_run: Checkpoints | None = None
+
+
+def forget() -> None:
+    """Another run begins."""
+    global _of_run
+    _of_run = None
+
+
+def of_run(model: Any) -> Checkpoints | None:
+    """The checkpoints of this process; None if the run has no `modeldir`. Another model starts anew."""
+    global _of_run
+    folder = _studio_modeldir.folder()
+    if folder is None:
+        return None
+    if _of_run is None:
+        _of_run = Checkpoints(folder)
+    _of_run.begin(model)
+    return _of_run
+
+
+class Checkpoints:
+    """`model-<epoch>.keras` of the newest and the best epoch in one folder.
+
+    Args:
+        folder: Made with the first save.
+        clock: Seconds, for measuring what epochs and saves take.
+    """
+
+    def __init__(self, folder: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder, self._clock = folder, clock
+        self._model: weakref.ref[Any] | None = None
+        self._exporting: tuple[Any, int] | None = None
+        self._off = False
+        self._epoch: int | None = None  # the last that is done
+        self._saved: int | None = None
+        self._best: tuple[int, str, float] | None = None  # of those that are saved: epoch, metric, value
+        self._metric: tuple[str, float] | None = None
+        self._spent = self._took = 0.0
+        self._trained = self._epoch_began = 0.0
+
+    def begin(self, model: Any) -> None:
+        """A `fit` begins."""
+        if self._model is None or model is not self._model():
+            self._model = weakref.ref(model)  # the script may want its memory back
+            self._best = None
+            self._spent = self._took = self._trained = 0.0
+        self._saved = self._epoch = self._metric = None
+        self._epoch_began = self._clock()
+
+    def epoch_begins(self) -> None:
+        """The clock of what saving may cost runs from here to `epoch_ended`."""
+        self._epoch_began = self._clock()
+
+    def epoch_ended(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Notes how good the model is now."""
+        self._trained += self._clock() - self._epoch_began
+        self._epoch = epoch
+        self._metric = _judged_by(metrics)
+
+    def save(self, model: Any, *, last: bool) -> None:
+        """Saves the epoch that was noted last, if the time allows; the last one of a `fit` in any case."""
+        epoch = self._epoch
+        if self._off or epoch is None or (epoch == self._saved and not last):
+            return
+        if not last and not self._affordable(model):
+            return
+        if _studio_modeldir.is_the_scripts(self._folder):
+            self._step_aside("the script saves into modeldir itself, so studio does not")
+            return
+        began = self._clock()
+        try:
+            self._write(model, epoch)
+        except Exception as exc:  # noqa: BLE001  (models may raise anything)
+            self._off = True
+            _studio_track.warning("checkpoints", f"the model cannot be saved by studio: {type(exc).__name__}: {exc}")
+        finally:
+            self._took = self._clock() - began
+            self._spent += self._took
+
+    def _affordable(self, model: Any) -> bool:
+        cost = self._took or 0.02 + 12 * int(model.count_params()) / BYTES_PER_S
+        if not self._better():
+            cost *= 2  # leave room for a better one
+        return self._spent + cost <= SHARE * self._trained
+
+    def _better(self) -> bool:
+        if self._metric is None or self._metric[1] != self._metric[1]:
+            return False
+        name, value = self._metric
+        if self._best is None:
+            return True
+        if name != self._best[1]:  # an epoch without validation is no better than one with it
+            return name.startswith("val_") and not self._best[1].startswith("val_")
+        return value > self._best[2] if _is_bigger_better(name) else value < self._best[2]
+
+    def _step_aside(self, why: str) -> None:
+        self._off = True
+        _studio_track.event("note", text=why)
+        for name in os.listdir(self._folder):
+            if EPOCHS.fullmatch(name):
+                _studio_modeldir.remove(os.path.join(self._folder, name))
+
+    def _write(self, model: Any, epoch: int) -> None:
+        self._exporting = (model, epoch) if needs_its_code(model) else None
+        if self._exporting is not None:
+            _studio_end.at_end("keras export", self._export)
+        with _studio_saves.quietly():
+            path = _studio_modeldir.put(self._folder, f"model-{epoch + 1:03d}.keras", model.save)
+        self._saved = epoch
+        if self._metric is not None and self._better():
+            self._best = (epoch, *self._metric)
+        best = self._best
+        self._describe(epoch, best)
+        self._prune({epoch, best[0] if best else epoch})
+        _studio_track.event(
+            "model", path=path, how="keras.fit", epoch=epoch, best=best is not None and best[0] == epoch,
+            metric=self._metric[0] if self._metric else None, value=self._metric[1] if self._metric else None,
+        )  # fmt: skip
+
+    def _export(self) -> None:
+        """At the end of the process: the newest model once more, in a form that needs none of the script's classes."""
+        todo, self._exporting = self._exporting, None
+        if self._off or todo is None or _studio_modeldir.is_the_scripts(self._folder):
+            return
+        model, epoch = todo
+        torch = sys.modules["keras"].config.backend() == "torch"
+        form, name = ("onnx", f"model-{epoch + 1:03d}.onnx") if torch else ("tf_saved_model", _export_name(epoch))
+        try:
+            path = _studio_modeldir.put(self._folder, name, lambda path: model.export(path, format=form, verbose=False))
+            _studio_track.event("model", path=path, how="keras.export", epoch=epoch)
+        except Exception as exc:  # noqa: BLE001  (models may raise anything)
+            text = f"the model has classes of its own and cannot be exported without them: {type(exc).__name__}: {exc}"
+            _studio_track.warning("keras export", text[:500])
+
+    def _describe(self, epoch: int, best: tuple[int, str, float] | None) -> None:
+        """`.studio.json`: which file is the newest and which the best, and by what."""
+        about: dict[str, Any] = {"newest": {"file": f"model-{epoch + 1:03d}.keras", "epoch": epoch}}
+        if best is not None:
+            about["best"] = {
+                "file": f"model-{best[0] + 1:03d}.keras", "epoch": best[0], "metric": best[1], "value": best[2],
+                "mode": "max" if _is_bigger_better(best[1]) else "min",
+            }  # fmt: skip
+        path = os.path.join(self._folder, ".studio.json")
+        with open(path + ".part", "w") as file:
+            json.dump(about, file)
+        os.replace(path + ".part", path)
+
+    def _prune(self, keep: set[int]) -> None:
+        names = {f"model-{epoch + 1:03d}.keras" for epoch in keep} | {".studio.json"}
+        for name in os.listdir(self._folder):
+            if EPOCHS.fullmatch(name) and name not in names:
+                _studio_modeldir.remove(os.path.join(self._folder, name))
+
+
+def _export_name(epoch: int) -> str:
+    return f"model-{epoch + 1:03d}-inference"
+
+
+def needs_its_code(model: Any) -> bool:
+    """Whether loading the `.keras` file takes classes or functions that Keras does not have."""
+    flatten = getattr(model, "_flatten_layers", list)  # not public; without it every model is taken for a plain one
+    for layer in flatten():
+        if type(layer).__module__.partition(".")[0] != "keras" or type(layer).__name__ == "Lambda":
+            return True
+        function = getattr(layer, "activation", None)
+        if not (getattr(function, "__module__", None) or type(function).__module__).startswith(("keras", "builtins")):
+            return True
+    return False
+
+
+def _judged_by(metrics: dict[str, float]) -> tuple[str, float] | None:
+    """The metric that says which epoch is best: a validation score, else validation loss, else the same of training."""
+    numbers = {name: float(value) for name, value in metrics.items()}
+    for names in ([n for n in numbers if n.startswith("val_")], [n for n in numbers if not n.startswith("val_")]):
+        scores = [name for name in names if _is_bigger_better(name)]
+        losses = [name for name in names if name.endswith("loss")]
+        for name in scores[:1] + losses[:1]:
+            return name, numbers[name]
+    return None
+
+
+def _is_bigger_better(name: str) -> bool:
+    return any(word in name for word in BIGGER_IS_BETTER) and "loss" not in name and "error" not in name

@@ -1,0 +1,275 @@
+"""Keras: hides how the outermost `fit` is watched by one more callback that changes nothing of the training."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import struct
+import sys
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from . import _studio_checkpoints, _studio_hooks, _studio_track
+else:
+    import _studio_checkpoints
+    import _studio_hooks
+    import _studio_track
+
+BATCH_S = 0.25
+_local = threading.local()
+_next_epoch = 0
+_next_batch = 0
+
+
+def forget() -> None:
+    """Another run begins."""
+    global _next_epoch, _next_batch
+    _next_epoch = _next_batch = 0
+    _studio_checkpoints.forget()
+
+
+def hook(keras: ModuleType) -> None:
+    """Wraps `Model.fit`; a second call does nothing."""
+    model: Any = keras.Model
+    if getattr(model.fit, "_studio", False):
+        return
+    callback = _callback_class(keras.callbacks.Callback)
+    original = model.fit
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if getattr(_local, "fitting", False) or not _studio_hooks.working():
+            return original(self, *args, **kwargs)
+        watch = _studio_hooks.guarded("keras", callback)
+        call = _studio_hooks.guarded("keras", _with, signature, self, args, kwargs, watch)
+        if call is None:
+            return original(self, *args, **kwargs)
+        _local.fitting = True
+        try:
+            result = original(*call.args, **call.kwargs)
+        except BaseException:
+            _studio_hooks.guarded("keras", watch.finish, self)
+            raise
+        finally:
+            _local.fitting = False
+            _drop(call.arguments.get("callbacks"), watch)
+        return result
+
+    fit._studio = True  # type: ignore[attr-defined]
+    model.fit = fit
+
+
+def _with(signature: inspect.Signature, model: Any, args: Any, kwargs: Any, watch: Any) -> Any:
+    """The call with `watch` after the script's own callbacks; None if the call is wrong, then Keras says so."""
+    if watch is None:
+        return None
+    try:
+        call = signature.bind(model, *args, **kwargs)
+    except TypeError:
+        return None
+    given = call.arguments.get("callbacks")
+    watch.prepare(model, call.arguments)
+    if given is None:
+        call.arguments["callbacks"] = [watch]
+    elif isinstance(given, (list, tuple)):
+        call.arguments["callbacks"] = [*given, watch]
+    elif hasattr(given, "append"):  # a CallbackList of the script's
+        watch.set_model(model)
+        given.append(watch)
+    else:
+        call.arguments["callbacks"] = [given, watch]
+    return call
+
+
+def _drop(callbacks: Any, watch: Any) -> None:
+    inner = getattr(callbacks, "callbacks", None)
+    if isinstance(inner, list) and watch in inner:
+        inner.remove(watch)
+
+
+def _callback_class(base: Any) -> Any:
+    class Watch(base):  # type: ignore[misc]
+        """Hears of epochs and batches. Each method reports its own failure and steps aside."""
+
+        async_safe = True  # Keras may go on dispatching batches as without it
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._fit = Fit()
+
+        def prepare(self, model: Any, arguments: dict[str, Any]) -> None:
+            self._fit.prepare(model, arguments)
+
+        def finish(self, model: Any) -> None:
+            self._fit.finish(model)
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            self._call(self._fit.begin, self.model)
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self._call(self._fit.batch, logs)
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self._call(self._fit.epoch_begins, self.model, epoch)
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self._call(self._fit.epoch_ended, epoch, logs)
+
+        def on_train_end(self, logs: Any = None) -> None:
+            self._call(self._fit.finish, self.model)
+
+        def _call(self, method: Any, *args: Any) -> None:
+            if self._fit.broken:
+                return
+            self._fit.broken = True
+            _studio_hooks.guarded("keras", _run, self._fit, method, args)
+
+    return Watch
+
+
+def _run(fit: Fit, method: Any, args: Any) -> None:
+    method(*args)
+    fit.broken = False
+
+
+class Fit:
+    """What is known of one call of the outermost `fit`."""
+
+    def __init__(self) -> None:
+        self.broken = False
+        self._offset = 0
+        self._first = True
+        self._last_batch = 0.0
+        self._checkpoints: _studio_checkpoints.Checkpoints | None = None
+        self._arguments: dict[str, Any] = {}
+
+    def prepare(self, model: Any, arguments: dict[str, Any]) -> None:
+        """Before Keras sees the call."""
+        self._arguments = {
+            name: value for name, value in arguments.items() if name not in ("x", "y", "sample_weight", "self")
+        }
+        self._arguments["arrays"] = hasattr(arguments.get("x"), "shape") or isinstance(arguments.get("x"), (list, dict))
+        self._checkpoints = _studio_checkpoints.of_run(model)
+
+    def begin(self, model: Any) -> None:
+        """The model is built and compiled now."""
+        _studio_track.params(_parameters(model, self._arguments))
+        self._arguments = {}
+
+    def batch(self, logs: Any) -> None:
+        """Keeps the loss of a batch, four times a second at most."""
+        global _next_batch
+        _next_batch += 1
+        now = time.monotonic()
+        if now - self._last_batch >= BATCH_S and logs and "loss" in logs:
+            self._last_batch = now
+            _studio_track.log({"batch/loss": logs["loss"]}, step=_next_batch - 1)
+
+    def epoch_begins(self, model: Any, epoch: int) -> None:
+        """Saves the epoch before: here the progress bar does not count the time, and nothing has changed since."""
+        global _next_epoch
+        if self._first:
+            self._first = False
+            self._offset = max(0, _next_epoch - epoch)
+        elif self._checkpoints is not None:
+            self._checkpoints.save(model, last=False)
+        if self._checkpoints is not None:
+            self._checkpoints.epoch_begins()
+
+    def epoch_ended(self, epoch: int, logs: Any) -> None:
+        """Keeps the epoch's metrics."""
+        global _next_epoch
+        step = epoch + self._offset
+        _next_epoch = step + 1
+        numbers = {name: value for name, value in (logs or {}).items() if _is_number(value)}
+        _studio_track.log(numbers, step=step)
+        if self._checkpoints is not None:
+            self._checkpoints.epoch_ended(step, numbers)
+
+    def finish(self, model: Any) -> None:
+        """At the end of `fit`, its own or an exception's."""
+        if self._checkpoints is not None:
+            self._checkpoints.save(model, last=True)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) or getattr(value, "ndim", None) == 0
+
+
+def _parameters(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Everything that is known before the first batch; what cannot be had is left out."""
+    found: dict[str, Any] = {}
+    for part in (_of_fit, _of_model, _of_compile):
+        try:
+            found.update(part(model, arguments))
+        except Exception as exc:  # noqa: BLE001  (models may raise anything)
+            _studio_track.warning("keras.params", f"some keras parameters are not known: {type(exc).__name__}: {exc}")
+    return {"keras": found}
+
+
+def _of_fit(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    batch_size = arguments.get("batch_size")
+    found: dict[str, Any] = {"epochs": arguments.get("epochs", 1)}
+    if batch_size is not None or arguments.get("arrays"):
+        found["batch_size"] = batch_size or 32
+    for name in ("validation_split", "steps_per_epoch", "initial_epoch", "shuffle"):
+        if isinstance(arguments.get(name), (int, float)):
+            found[name] = arguments[name]
+    if arguments.get("class_weight") is not None:
+        found["class_weight"] = str(arguments["class_weight"])
+    found["backend"] = sys.modules["keras"].config.backend()
+    return found
+
+
+def _of_model(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "model": {
+            "name": model.name,
+            "class": type(model).__name__,
+            "layers": len(model.layers),
+            "parameters": int(model.count_params()) if model.built else None,
+        }
+    }
+
+
+def _of_compile(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None:
+        config = optimizer.get_config()
+        found["optimizer"] = {name: _shortest(value) for name, value in config.items() if _is_plain(value)}
+        found["optimizer"]["name"] = type(optimizer).__name__.lower()
+        rate = config.get("learning_rate")
+        if isinstance(rate, dict):  # a schedule
+            found["optimizer"]["learning_rate"] = rate.get("class_name")
+            found["optimizer"]["schedule"] = {
+                name: _shortest(value) for name, value in rate.get("config", {}).items() if _is_plain(value)
+            }
+    loss = getattr(model, "loss", None)
+    if loss is not None:
+        found["loss"] = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", str(loss)))
+    return found
+
+
+def _shortest(value: Any) -> Any:
+    """0.001 for the 0.0010000000474974513 that a float32 variable gives back."""
+    if not isinstance(value, float) or value - value != 0:
+        return value
+    for digits in range(1, 10):
+        short = float(f"{value:.{digits}g}")
+        try:
+            if struct.unpack("f", struct.pack("f", short))[0] == value:
+                return short
+        except OverflowError:
+            break
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str))

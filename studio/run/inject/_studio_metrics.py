@@ -1,0 +1,430 @@
+"""Hides how metrics reach the disk: buffers in memory, one appending thread, blocks that survive a kill -9.
+
+The format of a block is in docs/explanation/metrics.md; the reader is `studio/tracking/metrics.py`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+from array import array
+from operator import index
+from struct import Struct
+from struct import error as StructError
+from zlib import crc32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+FLUSH_S = 0.25
+FSYNC_S = 5.0
+FLUSH_POINTS = 1 << 16
+HELD_POINTS = 1 << 21  # in memory, not yet encoded: 50 MB
+HELD_BYTES = 32 << 20  # encoded, not yet written (the disk is full)
+BLOCK_POINTS = 1 << 20
+NAME_BYTES = 1024
+
+MAGIC = b"SMB1"
+_HEADER = Struct("<4sIII")  # magic, crc32 of all that follows it, points, bytes of the name
+_TAIL = Struct("<II")
+_POINT = Struct("<qdd")  # step, time, value: three of eight bytes
+_pack = _POINT.pack
+_time = time.time
+
+
+class Curve:
+    """The points of one name that are not yet written: 24 bytes each, as `_POINT` packs them.
+
+    `extend` is one step of the interpreter, so threads and signal handlers append without a lock, and the flushing
+    thread takes from the front while they do.
+    """
+
+    __slots__ = ("extend", "next", "points")
+
+    def __init__(self) -> None:
+        self.points = bytearray()
+        self.extend = self.points.extend
+        self.next = 0
+
+    def take(self) -> bytes:
+        """Removes and returns all points that are there now."""
+        points = bytes(self.points)
+        del self.points[: len(points)]
+        return points
+
+
+class Writer:
+    """One stream file of one process. Thread-safe; `log` and `log_many` never touch the disk.
+
+    Args:
+        folder: Where stream files are; made if it is not there.
+        warn: Called once with a line of text when points had to be dropped.
+    """
+
+    def __init__(self, folder: str, warn: Callable[[str], None]) -> None:
+        self._folder, self._warn = folder, warn
+        self._curves: dict[str, Curve] = {}
+        self._count = 0  # points in the curves; racing threads may miscount, the flush sets it right
+        self._limit = 0  # points at which log() turns to _press(); 0 until the thread runs
+        self._lock = threading.RLock()  # re-entrant: a signal handler may log
+        self._io = threading.RLock()
+        self._wake = threading.Lock()  # held, but for a moment after _rouse(); an Event is not for signal handlers
+        self._wake.acquire()
+        self._flushing = self._again = False
+        self._unwritten: list[tuple[memoryview, int]] = []
+        self._fd = -1
+        self._synced = time.monotonic()
+        self._dirty = False
+        self._fsync: threading.Thread | None = None
+        self._warned = self._closed = False
+        self.dropped = 0
+
+    # -- called by the script's threads -------------------------------------------------------------------------
+
+    def log(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Appends one point to each named curve."""
+        now = _time()
+        curves = self._curves
+        if step.__class__ is int and len(values) == 1:  # what training loops do a million times
+            for name, value in values.items():
+                if value.__class__ is float and name in curves:
+                    curve = curves[name]
+                    try:
+                        curve.extend(_pack(step, now, value))
+                    except StructError:
+                        raise _too_large(name, step) from None
+                    curve.next = step + 1
+                    self._count = count = self._count + 1
+                    if count >= self._limit:
+                        self._press()
+                    return
+        self._log_any(values, None if step is None else _step(step), now)
+
+    def _log_any(self, values: Mapping[str, float], step: int | None, now: float) -> None:
+        numbers = _checked(values)
+        with self._lock:
+            for name, value in numbers.items():
+                curve = self._curves.get(name) or self._curves.setdefault(name, Curve())
+                at = curve.next if step is None else step
+                try:
+                    curve.extend(_pack(at, now, value))
+                except StructError:
+                    raise _too_large(name, at) from None
+                curve.next = at + 1
+            self._count = count = self._count + len(numbers)
+        if count >= self._limit:
+            self._press()
+
+    def log_many(self, name: str, steps: Iterable[int] | None, values: Iterable[float]) -> None:
+        """Appends many points to one curve; `steps` None counts on from the last one."""
+        if name.__class__ is not str:
+            raise TypeError(f"the name of a metric is a str, not {type(name).__name__}")
+        points = _array("d", values, name)
+        n = len(points)
+        given = None if steps is None else _array("q", steps, name)
+        if given is not None and len(given) != n:
+            raise TypeError(f"metric {name!r}: {len(given)} steps but {n} values")
+        if not n:
+            return
+        mixed = array("q", bytes(24 * n))
+        mixed[1::3] = _bits(array("d", [_time()]) * n)
+        mixed[2::3] = _bits(points)
+        with self._lock:
+            curve = self._curves.get(name) or self._curves.setdefault(name, Curve())
+            mixed[0::3] = at = array("q", range(curve.next, curve.next + n)) if given is None else given
+            if sys.byteorder == "big":
+                mixed.byteswap()
+            curve.extend(mixed.tobytes())
+            curve.next = at[-1] + 1
+            self._count = count = self._count + n
+        if count >= self._limit:
+            self._press()
+
+    def _press(self) -> None:
+        """The first point starts the thread; a full buffer wakes it; one that it cannot empty loses its oldest half."""
+        with self._lock:
+            if not self._limit and not self._closed and self._start():
+                self._limit = FLUSH_POINTS
+            if self._count >= HELD_POINTS:
+                for curve in self._curves.values():
+                    many = len(curve.points) // 48
+                    del curve.points[: 24 * many]
+                    self.dropped += many
+                self._count //= 2
+        if self._closed:  # outside the lock: flush() takes the two locks in the other order
+            self.flush()
+        elif self._count >= FLUSH_POINTS:
+            self._rouse()
+
+    def _rouse(self) -> None:
+        try:
+            self._wake.release()
+        except RuntimeError:
+            pass  # it is awake already
+
+    def _start(self) -> bool:
+        try:
+            threading.Thread(target=self._run, name="studio-metrics", daemon=True).start()
+        except RuntimeError:  # the interpreter is ending
+            self._closed = True
+            return False
+        _finish_with_multiprocessing(self.close)
+        return True
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._wake.acquire(timeout=FLUSH_S)
+            try:
+                self.flush()
+                self._sync_now_and_then()
+            except Exception as exc:  # noqa: BLE001  the thread must outlive whatever happens: points are what it is for
+                self._say(f"metrics: {type(exc).__name__}: {exc}")
+
+    # -- the disk -----------------------------------------------------------------------------------------------
+
+    def flush(self, wait_s: float = -1) -> None:
+        """Writes all that was logged before the call; what the disk refuses stays for the next time."""
+        if not self._io.acquire(timeout=wait_s):
+            return
+        self._again = True
+        try:
+            while self._again and not self._flushing:  # a signal handler that logs may come here a second time
+                self._again, self._flushing = False, True
+                try:
+                    self._flush()
+                finally:
+                    self._flushing = False
+        finally:
+            self._io.release()
+
+    def _flush(self) -> None:
+        with self._lock:
+            self._count = 0
+            taken = [(name, curve.take()) for name, curve in self._curves.items() if curve.points]
+        if taken:
+            blocks = b"".join([block for name, points in taken for block in _blocks(name, points)])
+            self._unwritten.append((memoryview(blocks), sum(len(points) for _, points in taken) // 24))
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            if self._unwritten and self._fd < 0:
+                self._fd = _open_stream(self._folder)
+            while self._unwritten:
+                data, count = self._unwritten[0]
+                written = os.write(self._fd, data)
+                self._dirty = True
+                if written == len(data):
+                    self._unwritten.pop(0)
+                else:
+                    self._unwritten[0] = (data[written:], count)
+        except OSError as exc:
+            while len(self._unwritten) > 1 and sum(len(data) for data, _ in self._unwritten) > HELD_BYTES:
+                self.dropped += self._unwritten.pop(0)[1]
+            self._say(f"metrics cannot be written now, the newest are kept in memory: {exc.strerror or exc}")
+
+    def _sync_now_and_then(self) -> None:
+        """In a thread of its own: an fsync that takes long must not delay the next write."""
+        now = time.monotonic()
+        if not self._dirty or now - self._synced < FSYNC_S or (self._fsync is not None and self._fsync.is_alive()):
+            return
+        self._synced, self._dirty = now, False
+        self._fsync = threading.Thread(target=_fsync, args=(self._fd,), name="studio-fsync", daemon=True)
+        self._fsync.start()
+
+    def _say(self, text: str) -> None:
+        if not self._warned:
+            self._warned = True
+            self._warn(text)
+
+    def close(self) -> None:
+        """Writes and syncs what is left. Points that are logged later still arrive, each by a write of its own."""
+        with self._lock:
+            self._closed, self._limit = True, 0
+        self._rouse()
+        self.flush()
+        with self._io:
+            if self._dirty:
+                self._dirty = False
+                _fsync(self._fd)
+            if self.dropped:
+                self._warned = False
+                self._say(f"metrics: {self.dropped} points were dropped, the disk did not take them in time")
+
+    def forget(self) -> None:
+        """In a forked child: the parent's points and its file are the parent's."""
+        if self._fd >= 0:
+            try:
+                os.close(self._fd)
+            except OSError:
+                pass
+            self._fd = -1
+
+
+def _open_stream(folder: str) -> int:
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(folder, f"{os.getpid()}-{time.time_ns():x}")
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o600)
+
+
+def _fsync(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    except OSError:
+        pass  # a file system without fsync, or one that is full: the next flush says so
+
+
+def _blocks(name: str, points: bytes) -> list[bytes]:
+    size = 24 * BLOCK_POINTS
+    return [encode_block(name, points[start : start + size]) for start in range(0, len(points), size)]
+
+
+def encode_block(name: str, points: bytes) -> bytes:
+    """One block; `points` are step, time, value of eight bytes each, point after point."""
+    label = name.encode("utf-8", "replace")[:NAME_BYTES]
+    n = len(points) // 24
+    if n > 1:
+        mixed = array("q")
+        mixed.frombytes(points)
+        points = mixed[0::3].tobytes() + mixed[1::3].tobytes() + mixed[2::3].tobytes()
+    body = _TAIL.pack(n, len(label)) + label + bytes(-len(label) % 8) + points
+    return MAGIC + crc32(body).to_bytes(4, "little") + body
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, float]:
+    out: dict[str, float] = {}
+    for name, value in values.items():
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a metric is a str, not {type(name).__name__}")
+        out[name] = _number(name, value)
+    return out
+
+
+def _number(name: str, value: Any) -> float:
+    if value.__class__ is float:
+        return value
+    if isinstance(value, (int, float)):
+        try:
+            return float(value)
+        except OverflowError:
+            return float("inf") if value > 0 else float("-inf")
+    alone = getattr(value, "ndim", 0) == 0 or getattr(value, "size", None) == 1
+    if alone and not isinstance(value, (str, bytes, bytearray)) and hasattr(value, "__float__"):
+        if hasattr(value, "detach"):
+            value = value.detach()  # torch warns when a tensor with a gradient becomes a number
+        try:
+            return float(value.item() if getattr(value, "ndim", 0) and hasattr(value, "item") else value)
+        except (TypeError, ValueError):
+            pass
+    raise TypeError(f"the value of metric {name!r} must be one number, not {_described(value)}")
+
+
+def _too_large(name: str, step: object) -> TypeError:
+    return TypeError(f"step {step!r} of metric {name!r} does not fit 64 bits")
+
+
+def _described(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) else "")
+
+
+def _step(step: Any) -> int:
+    try:
+        return index(step)
+    except TypeError:
+        pass
+    try:
+        whole = int(step)
+        if whole == step:
+            return whole
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise TypeError(f"a step is a whole number, not {step!r}")
+
+
+def _array(code: str, values: Iterable[Any], name: str) -> array[Any]:
+    listed = values.tolist() if hasattr(values, "tolist") else values
+    try:
+        if code == "q":
+            return array("q", listed)
+        return array("d", listed)
+    except (TypeError, OverflowError):
+        pass
+    if code == "q":
+        try:
+            return array("q", [_step(step) for step in listed])
+        except OverflowError:
+            raise TypeError(f"a step of metric {name!r} does not fit 64 bits") from None
+    return array("d", [_number(name, value) for value in listed])
+
+
+def _bits(values: array[Any]) -> array[int]:
+    bits = array("q")
+    bits.frombytes(values.tobytes())
+    return bits
+
+
+def _finish_with_multiprocessing(close: Callable[[], None]) -> None:
+    """Children of `multiprocessing` end without `atexit`; their own finalizers do run."""
+    util = sys.modules.get("multiprocessing.util")
+    process = sys.modules.get("multiprocessing.process")
+    if util is not None and process is not None and process.parent_process() is not None:
+        util.Finalize(None, close, exitpriority=100)
+
+
+_open: list[Writer] = []
+
+
+def open_writer(folder: str, warn: Callable[[str], None]) -> Writer:
+    """A writer that this process flushes at its end, also when the end is SIGTERM."""
+    writer = Writer(folder, warn)
+    _open.append(writer)
+    _flush_on_sigterm()
+    return writer
+
+
+def close_writers() -> None:
+    """Closes every writer of this process."""
+    for writer in list(_open):
+        writer.close()
+
+
+def _flush_on_sigterm() -> None:
+    """Only where nobody else cares about SIGTERM: flush, then die of it exactly as without studio."""
+    import signal
+
+    if not hasattr(signal, "SIGTERM") or threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+
+    def flush_and_die(number: int, frame: object) -> None:
+        for writer in _open:
+            writer.flush(2.0)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    try:
+        signal.signal(signal.SIGTERM, flush_and_die)
+    except ValueError:
+        pass  # not the main interpreter
+
+
+def _forked() -> None:
+    global OPENING
+    OPENING = threading.RLock()  # another thread of the parent may have held it
+    for writer in _open:
+        writer.forget()
+    _open.clear()
+
+
+atexit.register(close_writers)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+OPENING = threading.RLock()  # the last name to be defined: who finds it finds all

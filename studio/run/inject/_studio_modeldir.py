@@ -1,0 +1,100 @@
+"""The folder `modeldir` as the hooks use it: whole files only, and nothing at all once the script uses it itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from . import _studio_track
+else:
+    import _studio_track
+
+OURS = re.compile(r"(model-\d{3,}(\.keras|\.onnx|-inference)|model\.(joblib|json|txt)|\.studio\.json)(\.part)?")
+_copied: set[str] = set()
+
+
+def folder(artifact: str = "modeldir") -> str | None:
+    """The folder of an artifact of this run, None if it has none of this name."""
+    try:
+        path = json.loads(os.environ.get("STUDIOML_ARTIFACT_MAPPING", "{}")).get(artifact)
+    except ValueError:
+        return None
+    return path if isinstance(path, str) else None
+
+
+def forget() -> None:
+    """Another run begins."""
+    _copied.clear()
+
+
+def is_the_scripts(modeldir: str) -> bool:
+    """Whether something lies there that no hook has put there."""
+    try:
+        return any(OURS.fullmatch(name) is None and name not in _copied for name in os.listdir(modeldir))
+    except FileNotFoundError:
+        return False
+
+
+def holds(modeldir: str, path: str) -> bool:
+    """Whether `path` is below the folder."""
+    inside, whole = os.path.realpath(modeldir), os.path.realpath(path)
+    return whole == inside or whole.startswith(inside + os.sep)
+
+
+def put(modeldir: str, name: str, write: Callable[[str], object]) -> str:
+    """Calls `write(temporary path)` and gives the whole file its name; returns its path.
+
+    The temporary name has the same suffix, for libraries that look at it, and is not within the folder: a capture or
+    a server that looks there meanwhile must not find half a file.
+    """
+    os.makedirs(modeldir, mode=0o700, exist_ok=True)
+    path = os.path.join(modeldir, name)
+    temporary = os.path.join(_studio_track.spool() or modeldir, f".saving-{os.getpid()}-{name}")
+    try:
+        write(temporary)
+        _move(temporary, path)
+    finally:
+        remove(temporary)
+    return path
+
+
+def remove(path: str) -> None:
+    """Removes a file or a folder, if it is there."""
+    if os.path.isdir(path):
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.exists(path):
+        os.remove(path)
+
+
+def put_copy(modeldir: str, source: str) -> str:
+    """A copy of a file that the script saved elsewhere, under its own name."""
+    import shutil
+
+    name = os.path.basename(source)
+    _copied.add(name)
+    return put(modeldir, name, lambda temporary: shutil.copyfile(source, temporary))
+
+
+def _move(temporary: str, path: str) -> None:
+    """The whole file or none of it under the new name, after a power cut too."""
+    whole = os.path.isdir(temporary)
+    for folder, _, names in os.walk(temporary) if whole else [(os.path.dirname(temporary), [], [temporary])]:
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                os.fsync(file.fileno())
+    if whole:
+        remove(path)  # a folder cannot take the place of another
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        import shutil
+
+        (shutil.copytree if whole else shutil.copyfile)(temporary, path + ".part")  # another file system
+        os.replace(path + ".part", path)

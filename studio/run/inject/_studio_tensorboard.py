@@ -1,0 +1,61 @@
+"""TensorBoard writers that the script opens anywhere: the supervisor is told to read along there."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from . import _studio_hooks, _studio_modeldir, _studio_track
+else:
+    import _studio_hooks
+    import _studio_modeldir
+    import _studio_track
+
+_told: set[str] = set()
+
+
+def forget() -> None:
+    """Another run begins."""
+    _told.clear()
+
+
+def hook(module: ModuleType) -> None:
+    """Wraps what opens an event file: a class `EventFileWriter`, or TensorFlow's function."""
+    if hasattr(module, "create_file_writer_v2"):
+        original = module.create_file_writer_v2
+        if not getattr(original, "_studio", False):
+            module.create_file_writer_v2 = _telling(original, 0)  # type: ignore[attr-defined]
+        return
+    kind = module.EventFileWriter
+    if not getattr(kind.__init__, "_studio", False):
+        kind.__init__ = _telling(kind.__init__, 1)
+
+
+def _telling(original: Any, position: int) -> Any:
+    @functools.wraps(original)
+    def opened(*args: Any, **kwargs: Any) -> Any:
+        if _studio_hooks.working():
+            folder = kwargs.get("logdir", args[position] if len(args) > position else None)
+            _studio_hooks.guarded("tensorboard", _tell, folder)
+        return original(*args, **kwargs)
+
+    opened._studio = True  # type: ignore[attr-defined]
+    return opened
+
+
+def _tell(folder: Any) -> None:
+    if not isinstance(folder, (str, os.PathLike)):
+        return
+    path = os.path.abspath(os.fspath(folder))
+    captured = _studio_modeldir.folder("tb")
+    if "://" in str(folder) or path in _told or (captured is not None and _studio_modeldir.holds(captured, path)):
+        return  # `tb` is read in any case
+    _told.add(path)
+    prefix = "val_" if os.path.basename(path) == "validation" else ""
+    _studio_track.event("tensorboard", folder=path, prefix=prefix, since=time.time() - 1)  # file times lag

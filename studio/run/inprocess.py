@@ -1,0 +1,156 @@
+"""Tracks the calling process itself: `studio.start()` in a notebook, an IDE or a batch job, without the runner."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from ..config import Config
+from ..errors import ArtifactNotFound
+from ..experiment import Command, Exit, Experiment, Times, new_key
+from ..tracking import Notify, Tracking
+from .delivery import Delivery, mutable_artifacts
+from .inject import _studio_track, begin_hooks, finish_hooks
+from .launch import begin, claim
+from .plan import Plan
+from .redact import redact_command
+
+VARIABLES = ("STUDIOML_EXPERIMENT", "STUDIOML_ARTIFACT_MAPPING", "STUDIOML_SPOOL", "STUDIOML_STORE", "STUDIOML_HOME")
+
+
+class Run:
+    """A run as the code inside it sees it. One of these exists at a time in a process."""
+
+    def __init__(self, key: str, mapping: Mapping[str, str]) -> None:
+        self.key = key
+        self._mapping = dict(mapping)
+
+    def log(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """One point on each named curve; see `studio.log`."""
+        _studio_track.log(values, step)
+
+    def params(self, mapping: Mapping[str, object] | None = None, **values: object) -> None:
+        """Parameters; see `studio.params`."""
+        _studio_track.params(mapping, **values)
+
+    def artifact(self, name: str) -> Path:
+        """The path of an artifact, such as `modeldir`; what is written there is captured.
+
+        Raises:
+            ArtifactNotFound: this run has none of this name.
+        """
+        if name not in self._mapping:
+            raise ArtifactNotFound(
+                f"this run has no artifact {name!r}", hint="it has: " + ", ".join(sorted(self._mapping))
+            )
+        return Path(self._mapping[name])
+
+    def finish(self, status: str = "finished", *, reason: str = "") -> None:
+        """Ends the run; a second call does nothing."""
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None or (kind is SystemExit and getattr(exc, "code", 1) in (None, 0)):
+            self.finish()
+        elif issubclass(kind, KeyboardInterrupt):
+            self.finish("stopped", reason="interrupted")
+        else:
+            self.finish("failed", reason="out-of-memory" if issubclass(kind, MemoryError) else "failed")
+
+
+class InProcessRun(Run):
+    """A run of its own, supervised by threads of the process that it tracks."""
+
+    def __init__(
+        self, *, tracking: Tracking, config: Config, key: str | None, tags: Iterable[str], notes: str, notify: Notify
+    ) -> None:
+        plan = Plan(
+            command=redact_command(_own_command()), program=sys.executable, argv=(sys.executable,), folder=Path.cwd(),
+            project=config["project"], owner=config["owner"], key=key or new_key(), tags=tuple(tags), notes=notes,
+        )  # fmt: skip
+        self._spool, _ = claim(plan, str(plan.key), tracking)
+        try:
+            self._experiment, mapping = begin(
+                plan, str(plan.key), tracking=tracking, config=config, spool=self._spool, notify=notify
+            )
+        except BaseException:
+            self._spool.release()
+            self._spool.remove()
+            raise
+        super().__init__(str(plan.key), {name: str(path) for name, path in mapping.items() if name != "output"})
+        self._mapping.pop("output", None)
+        mutable = mutable_artifacts(self._experiment, mapping)
+        self._delivery = Delivery(tracking, self._spool, config=config, notify=notify, mutable=mutable)
+        self._delivery.stop_requested = self._stop
+        self._stopped = False
+        self._began = time.monotonic()
+        self._pid = os.getpid()
+        self._over = False
+        self._before = {name: os.environ.get(name) for name in VARIABLES}
+        os.environ.update(
+            STUDIOML_EXPERIMENT=self.key, STUDIOML_ARTIFACT_MAPPING=json.dumps(self._mapping),
+            STUDIOML_SPOOL=str(self._spool.folder), STUDIOML_STORE=tracking.url, STUDIOML_HOME=str(tracking.home),
+        )  # fmt: skip
+        _studio_track.attach(str(self._spool.folder))
+        begin_hooks()
+        self._delivery.start()
+        atexit.register(self.finish)
+
+    def finish(self, status: str = "finished", *, reason: str = "") -> None:
+        """Ends the run: everything is written and delivered when this returns. A second call does nothing."""
+        if self._over or os.getpid() != self._pid:
+            return
+        self._over = True
+        atexit.unregister(self.finish)
+        finish_hooks()
+        _studio_track.detach()
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        complete = self._delivery.finish()
+        change = self._closing("stopped", "stopped") if self._stopped else self._closing(status, reason)
+        if self._delivery.update(change) and complete:
+            self._spool.release()
+        else:
+            self._spool.unlock()
+
+    def _closing(self, status: str, reason: str) -> Callable[[Experiment], Experiment]:
+        elapsed = time.monotonic() - self._began
+        code = 0 if status == "finished" else 1
+
+        def close(experiment: Experiment) -> Experiment:
+            added, started = experiment.times.added, experiment.times.started
+            times = Times(added, started, round((started or added) + elapsed, 6), experiment.times.extra)
+            return self._delivery.final(experiment).with_changes(
+                status=status, exit=Exit(code, None, reason or status), times=times
+            )
+
+        return close
+
+    def _stop(self) -> None:
+        import _thread
+
+        if not self._stopped:
+            self._stopped = True
+            _thread.interrupt_main()
+
+
+def _own_command() -> Command:
+    """This process's own script and arguments; `interactive` where there is none."""
+    script = sys.argv[0] if sys.argv else ""
+    version = sys.version.split()[0]
+    if script and Path(script).is_file() and "ipykernel" not in script:
+        return Command("script", script, tuple(sys.argv[1:]), version, sys.executable)
+    return Command("exec", "interactive", (), version, sys.executable)

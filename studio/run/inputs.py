@@ -1,0 +1,156 @@
+"""Brings a run's artifacts in place: captured from the user's folders, fetched, restored, or reused from other runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ..config import Config
+from ..errors import ArtifactNotFound, ConfigError, StoreError
+from ..experiment import ArtifactRef, Experiment
+from ..stores import Progress
+from ..tracking import Notify, Tracking
+from ..units import show_size
+from .plan import Capture, Plan
+from .spool import Spool
+
+FOLDERS = ("modeldir", "tb")
+"""Artifacts that every run has: folders below the run's own, captured as long as it lives."""
+
+SILENCE_S = 2.0
+MOST_LINES = 5
+
+
+class Inputs:
+    """The artifacts of a run that begins.
+
+    Attributes:
+        refs: Name → what the record says of it.
+        mapping: Name → where it is on this machine.
+    """
+
+    def __init__(self, plan: Plan, *, tracking: Tracking, config: Config, spool: Spool, notify: Notify) -> None:
+        self.plan = plan
+        self.tracking = tracking
+        self.config = config
+        self.spool = spool
+        self.notify = notify
+        self.refs: dict[str, ArtifactRef] = {}
+        self.mapping: dict[str, Path] = {}
+
+    def place(self) -> None:
+        """Captures, fetches, restores and reuses everything that the plan names.
+
+        Raises:
+            ConfigError: the workspace is over the limit, or something cannot be captured.
+            ArtifactNotFound: an artifact to reuse is not there.
+            StoreError: what the run needs cannot be read from the store.
+        """
+        if self.plan.restore is not None:
+            self._restore(self.plan.restore)
+        for reuse in self.plan.reuses:
+            self._reuse(reuse.key, reuse.artifact, reuse.name)
+        for capture in self.plan.captures:
+            self._capture(capture)
+        if self.plan.workspace and "workspace" not in self.refs:
+            self.refs["workspace"] = self._workspace()
+            self.mapping["workspace"] = self.plan.folder
+        for name in FOLDERS:
+            if name not in self.refs:
+                self.mapping[name] = self.spool.run_folder / name
+                self.mapping[name].mkdir(mode=0o700, exist_ok=True)
+                self.refs[name] = ArtifactRef(mutable=True)
+        self.mapping["output"] = self.spool.output
+
+    def _restore(self, again: Experiment) -> None:
+        """Brings back what an experiment started from: its workspace and captured inputs, not its checkpoints."""
+        for name, ref in again.artifacts.items():
+            if ref.manifest is not None and name not in FOLDERS:
+                self.mapping[name] = bring(self.tracking, ref.manifest, self.spool.run_folder / name, self.notify)
+                self.refs[name] = ref
+
+    def _reuse(self, key: str, artifact: str, name: str) -> None:
+        target = self.spool.run_folder / name
+        if artifact == "output":
+            target.write_bytes(self.tracking.store.read(f"runs/{key}/output")[0])
+            self.mapping[name], self.refs[name] = target, self._store(target, name, mutable=False)
+            return
+        ref = find_artifact(self.tracking.records.get(key), artifact)
+        self.mapping[name] = bring(self.tracking, str(ref.manifest), target, self.notify)
+        self.refs[name] = ArtifactRef(False, ref.manifest, ref.files, ref.bytes)
+
+    def _capture(self, capture: Capture) -> None:
+        path = capture.path
+        if capture.url:
+            from .download import download
+
+            path = self.spool.run_folder / capture.name
+            self.notify(f"fetching {capture.url}")
+            download(capture.url, path)
+        self.mapping[capture.name] = path
+        self.refs[capture.name] = ArtifactRef(mutable=True)
+        if not capture.mutable or path.exists():
+            rules = "workspace" if capture.name == "workspace" else "plain"
+            self.refs[capture.name] = self._store(path, capture.name, mutable=capture.mutable, rules=rules)
+
+    def _workspace(self) -> ArtifactRef:
+        path = self.plan.folder
+        if path in (Path.home(), Path("/"), self.tracking.home):
+            self.notify(f"the workspace is not captured: {path} is too much; run from the project's folder")
+            if self.plan.command.kind != "script":
+                return ArtifactRef()
+            path = path / Path(self.plan.command.target).expanduser()
+        try:
+            return self._store(path, "workspace", mutable=False, rules="workspace", limit=self.config["artifact_limit"])
+        except ConfigError as exc:
+            raise ConfigError(exc.message, hint=f"{exc.hint}; or run with --no-workspace") from exc
+        except StoreError as exc:
+            self.notify(f"the workspace could not be captured: {exc}")
+            return ArtifactRef()
+
+    def _store(
+        self, path: Path, name: str, *, mutable: bool, rules: str = "plain", limit: int | None = None
+    ) -> ArtifactRef:
+        progress = spoken_progress(f"capturing {name}", self.notify)
+        found = self.tracking.artifacts.capture(path, rules=rules, limit_bytes=limit, progress=progress)
+        for text in found.skipped[:MOST_LINES]:
+            self.notify(f"left out of {name}: {text}")
+        if len(found.skipped) > MOST_LINES:
+            self.notify(f"left out of {name}: {len(found.skipped) - MOST_LINES} more")
+        return ArtifactRef(mutable, found.manifest, found.files, found.bytes)
+
+
+def bring(tracking: Tracking, manifest: str, target: Path, notify: Notify) -> Path:
+    """Puts an artifact's files into the folder `target`; the path of what was captured, a folder or one file."""
+    for line in tracking.artifacts.materialise(manifest, target, progress=spoken_progress("fetching", notify)):
+        notify(line)
+    found = tracking.artifacts.manifest(manifest)
+    return target / found.files[0].path if found.single else target
+
+
+def find_artifact(experiment: Experiment, name: str) -> ArtifactRef:
+    """The captured artifact of this name.
+
+    Raises:
+        ArtifactNotFound: there is none; the hint names those that are.
+    """
+    ref = experiment.artifacts.get(name)
+    if ref is None or ref.manifest is None:
+        known = ", ".join(sorted(n for n, r in experiment.artifacts.items() if r.manifest))
+        raise ArtifactNotFound(
+            f"experiment {experiment.key} has no artifact {name!r}", hint=f"it has: {known or 'none'}"
+        )
+    return ref
+
+
+def spoken_progress(what: str, notify: Notify) -> Progress:
+    """Says how far a long transfer is, in a line every two seconds; short ones stay silent."""
+    last = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SILENCE_S:
+            last = time.monotonic()
+            notify(f"{what}: {show_size(done)} of {show_size(total)}")
+
+    return progress

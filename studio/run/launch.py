@@ -1,0 +1,181 @@
+"""From a plan to a finished run: claims the key, takes the snapshot, brings artifacts in place, supervises."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from ..config import Config
+from ..errors import Conflict, NotFound, StoreError
+from ..experiment import Exit, Experiment, check_name, new_key
+from ..tracking import Notify, Tracking
+from . import interpreter
+from .git import Worktree
+from .host import read_host
+from .inputs import FOLDERS, Inputs, bring
+from .plan import Plan
+from .redact import redact_command
+from .spool import Spool
+from .supervisor import Supervisor, first_record
+
+
+def launch(plan: Plan, *, tracking: Tracking, config: Config, notify: Notify) -> Experiment:
+    """Runs the plan in place and returns the final record.
+
+    Raises:
+        Conflict: the key is taken.
+        ConfigError: something that the plan names cannot be used; nothing is stored then.
+    """
+    key = check_name(plan.key, "experiment key") if plan.key else new_key()
+    spool, lock = claim(plan, key, tracking)
+    try:
+        if plan.lifetime is not None and plan.lifetime <= 0:
+            return _expire(plan, key, tracking, spool)
+        if plan.resume:
+            experiment, mapping = _resume(plan, key, tracking, spool, notify)
+        else:
+            experiment, mapping = begin(plan, key, tracking=tracking, config=config, spool=spool, notify=notify)
+        notify(f"studio run: submitted experiment {key}")
+        if plan.restore is not None and "workspace" in mapping:
+            plan = replace(plan, folder=mapping["workspace"])
+        supervisor = Supervisor(
+            plan, experiment, tracking=tracking, config=config, spool=spool, notify=notify, mapping=mapping
+        )
+        return supervisor.run(lock)
+    except BaseException as exc:
+        _give_up(plan, spool, tracking, exc)
+        raise
+
+
+def _give_up(plan: Plan, spool: Spool, tracking: Tracking, why: BaseException) -> None:
+    """Leaves nothing of a run that did not come to its script; what the store may know already is closed."""
+    kept = spool.kept_record()
+    if plan.resume and (kept is None or kept.ended):
+        spool.release()
+    elif kept is None or isinstance(why, Conflict):
+        spool.release()
+        spool.remove()
+    elif isinstance(why, KeyboardInterrupt) and not spool.exit.exists():
+        end = Exit(None, int(signal.SIGINT), "interrupted")
+        try:
+            tracking.records.update(spool.key, lambda e: e.with_changes(status="stopped", exit=end))
+            spool.release()
+        except NotFound:
+            spool.release()
+            spool.remove()
+        except StoreError:
+            spool.unlock()
+    else:
+        spool.unlock()  # the next command closes it
+
+
+def _expire(plan: Plan, key: str, tracking: Tracking, spool: Spool) -> Experiment:
+    """Records a run whose lifetime was over before it began; it does not run."""
+    experiment = first_record(plan, key, time.time())
+    experiment = experiment.with_changes(status="expired", exit=Exit(None, None, "expired"))
+    tracking.records.create(experiment)
+    spool.release()
+    spool.remove()
+    return experiment
+
+
+def claim(plan: Plan, key: str, tracking: Tracking) -> tuple[Spool, int]:
+    """The spool of a run that may begin, and its lock.
+
+    Raises:
+        Conflict: the key is taken.
+    """
+    spool = Spool(tracking.home, key)
+    if plan.key and not plan.resume:
+        _refuse_existing(key, tracking, spool)
+    spool.create()
+    return spool, spool.lock()
+
+
+def begin(
+    plan: Plan, key: str, *, tracking: Tracking, config: Config, spool: Spool, notify: Notify
+) -> tuple[Experiment, dict[str, Path]]:
+    """Takes the snapshot of a new run and stores its record; returns it and where the artifacts are."""
+    tree = Worktree(plan.folder)
+    experiment = first_record(plan, key, time.time())
+    inputs = Inputs(plan, tracking=tracking, config=config, spool=spool, notify=notify)
+    inputs.place()
+    version: str | None = None
+    packages: tuple[str, ...] = ()
+    if plan.command.kind != "exec":
+        version, packages = interpreter.describe(plan.program, tracking.home / "cache")
+    found = tree.read()
+    git = None
+    if found is not None:
+        git = replace(found[0], patch=_store_patch(found[1], tracking, notify))
+    command = replace(redact_command(plan.command), python=version)
+    experiment = experiment.with_changes(
+        command=command, packages=packages, git=git, host=read_host(), artifacts=inputs.refs,
+        times=type(experiment.times)(added=experiment.times.added, started=round(time.time(), 6)),
+    )  # fmt: skip
+    spool.keep_record(experiment)
+    spool.keep_context(tracking.url, inputs.mapping, stored=False)
+    try:
+        tracking.records.create(experiment)
+        spool.keep_context(tracking.url, inputs.mapping, stored=True)
+    except StoreError as exc:
+        notify(f"the store cannot be written, the run goes on and is delivered later: {exc}")
+    return experiment, inputs.mapping
+
+
+def _refuse_existing(key: str, tracking: Tracking, spool: Spool) -> None:
+    with contextlib.suppress(NotFound, StoreError):  # a store that is away is said later, and stops no run
+        tracking.records.get(key)
+        raise Conflict(
+            f"experiment {key} exists already", hint=f"leave -e out for a fresh key, or studio run --resume {key} …"
+        )
+    if spool.alive():
+        raise Conflict(f"experiment {key} is running", hint="leave -e out for a fresh key")
+    if spool.run_folder.exists():
+        raise Conflict(
+            f"{spool.run_folder} exists already", hint="leave -e out for a fresh key, or move that folder away"
+        )
+
+
+def _store_patch(patch: bytes, tracking: Tracking, notify: Notify) -> str | None:
+    try:
+        return tracking.artifacts.write_blob(patch) if patch else None
+    except StoreError as exc:
+        notify(f"the uncommitted changes could not be stored: {exc}")
+        return None
+
+
+def _resume(
+    plan: Plan, key: str, tracking: Tracking, spool: Spool, notify: Notify
+) -> tuple[Experiment, dict[str, Path]]:
+    """The record of an ended run, running again, with its mutable artifacts and streams back in place."""
+    experiment = tracking.records.get(key)
+    if not experiment.ended:
+        raise Conflict(f"experiment {key} is {experiment.status}", hint=f"studio runs stop {key}")
+    _, before, _ = spool.kept_context()
+    mapping = {name: path for name, path in before.items() if path.exists() and name in experiment.artifacts}
+    mapping |= {"output": spool.output, "workspace": plan.folder, **{c.name: c.path for c in plan.captures}}
+    for name, ref in experiment.artifacts.items():
+        if name not in mapping:
+            mapping[name] = spool.run_folder / name
+            if ref.manifest is not None:
+                mapping[name] = bring(tracking, ref.manifest, mapping[name], notify)
+            elif ref.mutable and name in FOLDERS:
+                mapping[name].mkdir(mode=0o700, exist_ok=True)
+    for entry in tracking.store.list(f"runs/{key}/"):
+        kind, _, writer = entry.name.removeprefix(f"runs/{key}/").partition("/")
+        path = {"output": spool.output, "metrics": spool.metrics / writer}.get(kind)
+        if kind == "media" and writer == "index":
+            path = spool.media / writer
+            spool.media.mkdir(mode=0o700, exist_ok=True)
+        if path is not None and not path.exists():
+            tracking.store.download(entry.name, path)
+    spool.exit.unlink(missing_ok=True)
+    tracking.records.withdraw_stop(key)
+    again = tracking.records.update(key, lambda e: e.with_changes(status="running", exit=None))
+    spool.keep_record(again)
+    spool.keep_context(tracking.url, mapping, stored=True)
+    return again, mapping

@@ -1,0 +1,189 @@
+"""What to run, made from a user's words and checked before anything is started or stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ConfigError, nearest
+from ..experiment import Command, Experiment, Metric, Resources, check_name
+from . import interpreter
+
+SCRIPT_KINDS = ("script", "module", "exec")
+RESERVED = ("workspace", "output")
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A file or folder of the user's that becomes the artifact `name`; `mutable` ones are captured again and again."""
+
+    path: Path
+    name: str
+    mutable: bool
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Artifact `artifact` of experiment `key`, given to the run as `name`."""
+
+    key: str
+    artifact: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run to be. `program` and `argv` are what is executed in `folder`; durations in seconds.
+
+    `restore` is an experiment whose workspace and inputs are brought back into the run's own folder to run there.
+    """
+
+    command: Command
+    program: str
+    argv: tuple[str, ...]
+    folder: Path
+    project: str
+    owner: str
+    key: str | None = None
+    kind: str = "run"
+    captures: tuple[Capture, ...] = ()
+    reuses: tuple[Reuse, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    metric: Metric | None = None
+    resources: Resources = field(default_factory=Resources)
+    max_duration: float | None = None
+    lifetime: float | None = None
+    parent: str | None = None
+    restore: Experiment | None = None
+    resume: bool = False
+    workspace: bool = True
+    autolog: bool = True
+
+
+def make_command(
+    kind: str, target: str, args: Iterable[str], *, folder: Path, python: str | None, restored: bool = False
+) -> tuple[Command, str, tuple[str, ...]]:
+    """The command of the record, the program to execute and its argv.
+
+    Args:
+        kind: `script`, `module` or `exec`.
+        target: The script's path, a dotted name or `pkg::mod`, or a program.
+        python: The interpreter wanted, or None.
+        restored: Whether the script comes from a captured workspace, so that it need not be here.
+
+    Raises:
+        ConfigError: script, module name, program or interpreter that cannot be used.
+    """
+    args = tuple(args)
+    if kind == "exec":
+        program = shutil.which(target, path=None) if os.sep not in target else str((folder / target).absolute())
+        if program is None or not os.access(program, os.X_OK):
+            raise ConfigError(f"no program {target!r}", hint="what follows -- is a command as you would type it")
+        return Command("exec", target, args), program, (target, *args)
+    if kind == "module":
+        target = target.replace("::", ".").removeprefix(".")
+        if not all(part.isidentifier() for part in target.split(".")):
+            raise ConfigError(f"{target!r} is not a module's name", hint="write -m pkg.mod or pkg::mod")
+    elif not restored:
+        _check_script(target, folder)
+    own = kind == "module" and target.partition(".")[0] == "studio" and not python
+    chosen = sys.executable if own else interpreter.choose(python)
+    start = ("-m", target) if kind == "module" else (target,)
+    return Command(kind, target, args, interpreter=chosen), chosen, (chosen, *start, *args)
+
+
+def parse_capture(text: str, *, mutable: bool, folder: Path) -> Capture:
+    """`PATH:NAME` of `--capture` and `--capture-once`.
+
+    Raises:
+        ConfigError: no `:NAME`, an illegal name, or a path that has to exist and does not.
+    """
+    where, colon, name = text.rpartition(":")
+    if not colon or not where:
+        raise ConfigError(
+            f"{text!r} does not say what to capture as what", hint="write PATH:NAME, as in data/train:train"
+        )
+    check_name(name, "artifact name")
+    if name in RESERVED and name != "workspace":
+        raise ConfigError(f"the artifact name {name!r} is studio's own", hint="choose another name")
+    if where.startswith(("http://", "https://")):
+        if mutable:
+            raise ConfigError(f"{where} cannot be captured again and again", hint="use --capture-once for a URL")
+        return Capture(Path(), name, mutable, url=where)
+    path = Path(os.path.abspath(folder / Path(where).expanduser()))
+    if not mutable and not path.exists():
+        raise ConfigError(f"nothing to capture at {where}", hint="--capture-once wants a file or folder that exists")
+    return Capture(path, name, mutable)
+
+
+def parse_reuse(text: str) -> Reuse:
+    """`KEY/NAME:NEWNAME` of `--reuse`.
+
+    Raises:
+        ConfigError: any other form.
+    """
+    key, slash, rest = text.partition("/")
+    artifact, colon, name = rest.rpartition(":")
+    if not (slash and colon and key and artifact):
+        raise ConfigError(
+            f"{text!r} does not say what to reuse",
+            hint="write KEY/ARTIFACT:NAME, as in 20261120-131502-k3x7qa/modeldir:weights",
+        )
+    for word, what in ((artifact, "artifact name"), (name, "artifact name")):
+        check_name(word, what)
+    return Reuse(key, artifact, name)
+
+
+def parse_metric(text: str) -> Metric:
+    """`NAME[:min|:max]` of `--metric`; anything else after the colon means the last value."""
+    name, _, mode = text.partition(":")
+    if not name:
+        raise ConfigError(f"{text!r} names no metric", hint="write --metric val_accuracy:max")
+    return Metric(name, mode if mode in ("min", "max") else "last")
+
+
+def parse_pairs(texts: Iterable[str], option: str) -> dict[str, str]:
+    """`NAME=VALUE` of `--param` and `--env`.
+
+    Raises:
+        ConfigError: one without `=` or name.
+    """
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{option} {text!r} is not NAME=VALUE", hint=f"write {option} lr=0.01")
+        found[name] = value
+    return found
+
+
+def parse_value(text: str) -> object:
+    """A parameter's text as a number, a boolean or null where it is one, else as it stands."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, bool | int | float) or value is None else text
+
+
+def _check_script(target: str, folder: Path) -> None:
+    path = folder / Path(target).expanduser()
+    if path.is_file():
+        return
+    what = "a folder, not a script" if path.is_dir() else "not there"
+    try:
+        near = nearest(path.name, [p.name for p in path.parent.iterdir() if p.suffix == ".py"])
+    except OSError:
+        near = ""
+    raise ConfigError(
+        f"script {target} is {what}", hint=near or "studio run SCRIPT.py | PKG::MOD | -m PKG.MOD | -- COMMAND"
+    )

@@ -1,0 +1,31 @@
+"""What is said about a run when it is over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..experiment import Experiment
+from ..models.find import find_checkpoints
+from ..units import show_duration
+
+
+def closing_line(experiment: Experiment, modeldir: Path, where: str = "") -> str:
+    """One line: key, status, duration, and the next command to type.
+
+    Args:
+        modeldir: The run's own folder of checkpoints; serving is proposed if there is one that can be served.
+        where: Options that the next command needs, such as ` --store URL`.
+    """
+    times = experiment.times
+    took = show_duration((times.finished or times.added) - (times.started or times.added))
+    how = ""
+    if experiment.exit is not None and experiment.status != "finished":
+        number, code = experiment.exit.signal, experiment.exit.code
+        detail = f", signal {number}" if number else f", code {code}" if code is not None else ""
+        how = f" ({experiment.exit.reason}{detail})"
+    following = f"runs show {experiment.key}"
+    if experiment.kind == "serving":
+        following = f"runs logs {experiment.key}"
+    elif experiment.status == "finished" and modeldir.is_dir() and find_checkpoints(modeldir):
+        following = f"serve {experiment.key}"
+    return f"studio run: {experiment.key} {experiment.status}{how} after {took}; next: studio {following}{where}"

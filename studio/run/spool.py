@@ -1,0 +1,175 @@
+"""A run's folder on this machine: what script and supervisor write first, and from where it reaches the store.
+
+`<home>/experiments/<key>/` holds the artifacts by name and `.studio/`, the spool; `<home>/open/<key>` exists, locked,
+while a supervisor (or the guard that outlives it for a moment) is alive.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ..errors import Conflict, StoreError
+from ..experiment import Experiment, from_json, to_json
+
+
+class Spool:
+    """Paths of one run, its lock and its copy of the record."""
+
+    def __init__(self, home: Path, key: str) -> None:
+        self.home = home
+        self.key = key
+        self.run_folder = home / "experiments" / key
+        self.folder = self.run_folder / ".studio"
+        self.output = self.folder / "output"
+        self.metrics = self.folder / "metrics"
+        self.media = self.folder / "media"
+        self.events = self.folder / "events"
+        self.exit = self.folder / "exit.json"
+        self.record = self.folder / "record.json"
+        self.context = self.folder / "context.json"
+        self.open_mark = home / "open" / key
+        self._lock = -1
+
+    def create(self) -> None:
+        """Makes the folders, private to the user.
+
+        Raises:
+            StoreError: the home cannot be written.
+        """
+        try:
+            for folder in (self.home, self.home / "experiments", self.run_folder, self.folder, self.metrics):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.open_mark.parent.mkdir(mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise StoreError(
+                f"cannot write {exc.filename}: {exc.strerror}", hint="set STUDIOML_HOME to a folder that you can write"
+            ) from exc
+
+    def lock(self) -> int:
+        """Claims this run for the calling process and whoever inherits the returned descriptor.
+
+        Raises:
+            Conflict: another process has it.
+        """
+        fd = os.open(self.open_mark, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise Conflict(
+                f"experiment {self.key} is running on this machine", hint=f"studio runs stop {self.key}"
+            ) from None
+        self._lock = fd
+        return fd
+
+    def alive(self) -> bool:
+        """Whether a supervisor or guard on this machine still holds the run."""
+        try:
+            fd = os.open(self.open_mark, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def release(self) -> None:
+        """The run is over and delivered: nothing is left to recover."""
+        self.open_mark.unlink(missing_ok=True)
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Gives the claim up; the run stays open for recovery."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def keep_context(self, store: str, mapping: Mapping[str, Path], *, stored: bool) -> None:
+        """Saves what recovery needs: the store's URL, where the artifacts are, whether the store has the record."""
+        known = {"store": store, "mapping": {n: str(p) for n, p in mapping.items()}, "stored": stored}
+        write_private(self.context, json.dumps(known).encode())
+
+    def kept_context(self) -> tuple[str, dict[str, Path], bool]:
+        """What `keep_context` saved; ("", {}, False) if it cannot be read."""
+        try:
+            known = json.loads(self.context.read_text())
+            return known["store"], {n: Path(p) for n, p in known["mapping"].items()}, bool(known["stored"])
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            return "", {}, False
+
+    def keep_record(self, experiment: Experiment) -> None:
+        """Saves the record where recovery finds it, also while the store is away."""
+        write_private(self.record, json.dumps(to_json(experiment)).encode())
+
+    def kept_record(self) -> Experiment | None:
+        """The record as last saved here; None if there is none that can be read."""
+        try:
+            return from_json(Experiment, json.loads(self.record.read_text()))
+        except (OSError, ValueError):
+            return None
+
+    def exit_status(self) -> dict[str, object] | None:
+        """What the guard wrote when the script ended; None if it did not get so far."""
+        try:
+            found = json.loads(self.exit.read_text())
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def events_since(self, offset: int) -> tuple[list[dict[str, object]], int]:
+        """The hooks' complete event lines after `offset`, and the offset behind them."""
+        try:
+            with open(self.events, "rb") as file:
+                file.seek(offset)
+                data = file.read(16 << 20)
+        except OSError:
+            return [], offset
+        whole = data[: data.rfind(b"\n") + 1]
+        found = []
+        for line in whole.splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict):
+                found.append(event)
+        return found, offset + len(whole)
+
+    def remove(self) -> None:
+        """Deletes the whole run folder."""
+        shutil.rmtree(self.run_folder, ignore_errors=True)
+
+
+def open_runs(home: Path) -> Iterator[Spool]:
+    """Runs that were started here and not yet closed, alive or not."""
+    try:
+        names = sorted(os.listdir(home / "open"))
+    except OSError:
+        return
+    for name in names:
+        yield Spool(home, name)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replaces a file's content at once, readable by the user only.
+
+    Raises:
+        StoreError: it cannot be written; the former content stands.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(fd, "wb") as file:
+            file.write(data)
+        os.replace(part, path)
+    except OSError as exc:
+        part.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {exc.strerror}", hint="free some space, or set STUDIOML_HOME") from exc

@@ -1,0 +1,276 @@
+"""One run from submission to its final record: snapshot, guard, streams, limits, delivery."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .. import __version__
+from ..config import Config
+from ..experiment import Exit, Experiment, Times
+from ..tracking import Notify, Tracking
+from .delivery import Delivery, mutable_artifacts
+from .ending import Ending, MemoryWatch
+from .plan import Plan
+from .spool import Spool
+from .streams import CHUNK_BYTES, Stream, Streams, has_terminal, open_streams, write_all
+
+GUARD = Path(__file__).with_name("guard.py")
+INJECT = Path(__file__).with_name("inject")
+LEFTOVER_OUTPUT_S = 1.0
+OURS = {signal.SIGPIPE, signal.SIGXFSZ}
+"""Signals that Python itself ignores: the script is to see their defaults."""
+
+
+class Supervisor:
+    """Runs one plan. Works in the main thread, which it needs for signals."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        experiment: Experiment,
+        *,
+        tracking: Tracking,
+        config: Config,
+        spool: Spool,
+        notify: Notify,
+        mapping: dict[str, Path],
+    ) -> None:
+        self.plan = plan
+        self.experiment = experiment
+        self.tracking = tracking
+        self.config = config
+        self.spool = spool
+        self.notify = notify
+        self.mapping = mapping
+        self.requested = ""
+        self.interrupts = 0
+        mutable = mutable_artifacts(experiment, mapping)
+        self.delivery = Delivery(tracking, spool, config=config, notify=notify, mutable=mutable)
+        self.delivery.stop_requested = lambda: self.stop("stopped")
+        self._control = -1
+        self._streams: list[Stream] = []
+        self._exit: dict[str, object] | None = None
+        self._error = ""
+        self._output_lost = False
+        self._deadline = float("inf")
+        self._began = time.monotonic()
+        self._began_at = time.time()
+
+    def run(self, lock: int) -> Experiment:
+        """Starts the script, stays until its end, and returns the final record.
+
+        Args:
+            lock: The run's lock; the guard inherits it.
+        """
+        memory = MemoryWatch()
+        streams = open_streams()
+        self._streams = streams.read
+        with self._signals(streams):
+            status = self._start_guard(streams, lock)
+            self._began, self._began_at = time.monotonic(), time.time()
+            if self.plan.max_duration:
+                self._deadline = self._began + self.plan.max_duration
+            if self.interrupts:  # before the script was there to notice
+                self._tell(b"I")
+            self.delivery.start()
+            self._loop(streams.read, status)
+            control, self._control = self._control, -1
+            os.close(control)
+            complete = self.delivery.finish()
+            found = self._exit or {"code": None, "signal": int(signal.SIGKILL)}
+            out_of_memory = memory.struck() or self.delivery.memory_error
+            return self._close(Ending(found, requested=self.requested, out_of_memory=out_of_memory), complete)
+
+    def stop(self, reason: str) -> None:
+        """Asks the guard to end the script; `reason` becomes the exit's. Safe from any thread."""
+        if not self.requested:
+            self.requested = reason
+            self._tell(b"T")
+
+    def _close(self, ending: Ending, complete: bool) -> Experiment:
+        elapsed = time.monotonic() - self._began
+        if self._error:
+            self.notify(f"could not start {self.plan.program}: {self._error}")
+        left = (self._exit or {}).get("left_behind")
+        if left:
+            self.notify(f"{left} process{'es' if left != 1 else ''} that the script left behind ended with it")
+
+        def close(experiment: Experiment) -> Experiment:
+            started = experiment.times.started or experiment.times.added
+            begun = max(started, self._began_at) if self.plan.resume else started
+            times = Times(experiment.times.added, started, round(begun + elapsed, 6), experiment.times.extra)
+            return self.delivery.final(experiment).with_changes(status=ending.status, exit=ending.exit, times=times)
+
+        delivered = self.delivery.update(close)
+        kept = self.spool.kept_record() or self.experiment
+        self.experiment = kept if kept.ended else close(kept)
+        if delivered and complete:
+            self.spool.release()
+        else:
+            self.notify("not all of it is in the store yet: the next studio command tries again")
+            self.spool.unlock()
+        return self.experiment
+
+    def _start_guard(self, streams: Streams, lock: int) -> int:
+        control, self._control = os.pipe()
+        status, say = os.pipe()
+        drain = [s.source for s in streams.read]
+        passed = sorted({control, say, lock, *streams.child, *drain})
+        spec = {
+            "program": self.plan.program, "argv": self.plan.argv, "cwd": str(self.plan.folder),
+            "streams": streams.child, "control": control, "status": say, "passed": passed, "drain": drain,
+            "output": str(self.spool.output), "exit": str(self.spool.exit),
+            "grace_s": self.config["stop_grace"], "own_session": not has_terminal(),
+            "ignored": [n for n in set(range(1, signal.NSIG)) - OURS if signal.getsignal(n) == signal.SIG_IGN],
+        }  # fmt: skip
+        with tempfile.TemporaryFile() as words:  # not argv: that has a limit, and everybody on the machine reads it
+            words.write(json.dumps(spec).encode())
+            words.seek(0)
+            guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(GUARD), str(words.fileno())],
+                env=self._environment(), pass_fds=[*passed, words.fileno()], stdin=streams.child[0], close_fds=True,
+            )  # fmt: skip
+        self.delivery.root = guard.pid
+        streams.close_child_ends()
+        os.close(control)
+        os.close(say)
+        return status
+
+    def _environment(self) -> dict[str, str]:
+        env = {**os.environ, **{k: str(v) for k, v in self.config["env"].items()}, **self.plan.env}
+        env |= {
+            "STUDIOML_EXPERIMENT": self.experiment.key,
+            "STUDIOML_ARTIFACT_MAPPING": json.dumps({name: str(path) for name, path in self.mapping.items()}),
+            "STUDIOML_HOME": str(self.tracking.home),
+            "STUDIOML_STORE": self.tracking.url,
+            "STUDIOML_SPOOL": str(self.spool.folder),
+            "PYTHONUNBUFFERED": "1",
+        }
+        if self.plan.autolog:
+            env["PYTHONPATH"] = os.pathsep.join([str(INJECT), *([env["PYTHONPATH"]] if env.get("PYTHONPATH") else [])])
+        else:
+            env["STUDIOML_AUTOLOG"] = "0"
+        return env
+
+    def _loop(self, streams: list[Stream], status: int) -> None:
+        output = os.open(self.spool.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with selectors.DefaultSelector() as selector:
+            for stream in streams:
+                selector.register(stream.source, selectors.EVENT_READ, stream)
+            selector.register(status, selectors.EVENT_READ)
+            said = b""
+            patience = float("inf")
+            while self._exit is None or any(key.data for key in selector.get_map().values()):
+                left = min(self._deadline, patience) - time.monotonic()
+                for ready, _ in selector.select(None if left == float("inf") else max(0.0, left)):
+                    if isinstance(ready.data, Stream):
+                        self._pass_on(ready.data, output, selector)
+                    else:
+                        words = os.read(status, CHUNK_BYTES)
+                        said = self._hear(said + words)
+                        if not words:
+                            selector.unregister(status)
+                            self._exit = self._exit or {
+                                "code": 127 if self._error else None,
+                                "signal": None if self._error else 9,
+                            }
+                    if self._exit is not None:  # from the last output on: a slow reader of ours loses nothing
+                        patience = time.monotonic() + LEFTOVER_OUTPUT_S
+                if time.monotonic() >= self._deadline:
+                    self._deadline = float("inf")
+                    self.notify("the time of --max-duration is over")
+                    self.stop("max-duration")
+                if time.monotonic() >= patience:
+                    break
+        os.close(output)
+        os.close(status)
+
+    def _pass_on(self, stream: Stream, output: int, selector: selectors.BaseSelector) -> None:
+        try:
+            data = os.read(stream.source, CHUNK_BYTES)
+        except OSError:  # a pseudo-terminal whose other side is closed
+            data = b""
+        if data:
+            self._keep(output, data)
+            if stream.sink < 0:
+                return
+            try:
+                write_all(stream.sink, data)
+                return
+            except BrokenPipeError:  # the user's reader left: so the script is to notice, as it would without studio
+                self._tell(str(self._streams.index(stream)).encode())
+            except OSError:
+                stream.sink = -1
+                return
+        selector.unregister(stream.source)
+        os.close(stream.source)
+
+    def _keep(self, output: int, data: bytes) -> None:
+        try:
+            write_all(output, data)
+        except OSError as exc:
+            if not self._output_lost:
+                self.notify(f"output is not kept from here on: {exc.strerror} ({self.spool.output})")
+            self._output_lost = True
+
+    def _hear(self, said: bytes) -> bytes:
+        *lines, rest = said.split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            self._error = message.get("error", self._error)
+            self._exit = message.get("exit", self._exit)
+        return rest
+
+    @contextlib.contextmanager
+    def _signals(self, streams: Streams) -> Iterator[None]:
+        def interrupt(*_: object) -> None:
+            self.interrupts += 1
+            if self._exit is not None:  # the script is over: a second one leaves the delivery to the next command
+                if self.interrupts > 1:
+                    raise KeyboardInterrupt
+            elif self.interrupts == 1:
+                self.requested = self.requested or "interrupted"
+                if not has_terminal():
+                    self._tell(b"I")
+            else:
+                self._tell(b"T" if self.interrupts == 2 else b"K")
+
+        def resize(*_: object) -> None:
+            if streams.resize():
+                self._tell(b"W")
+
+        wanted: dict[int, Callable[..., None]] = {signal.SIGINT: interrupt, signal.SIGWINCH: resize}
+        wanted |= dict.fromkeys((signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT), lambda *_: self.stop("stopped"))
+        before = {n: signal.signal(n, w) for n, w in wanted.items() if signal.getsignal(n) != signal.SIG_IGN}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _tell(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._control, word)
+
+
+def first_record(plan: Plan, key: str, now: float) -> Experiment:
+    """The record of a run that is about to start, without what the snapshot adds."""
+    return Experiment(
+        key=key, command=plan.command, project=plan.project, owner=plan.owner, kind=plan.kind, status="running",
+        params=dict(plan.params), tags=plan.tags, notes=plan.notes, resources=plan.resources, metric=plan.metric,
+        times=Times(added=round(now, 6)), max_duration=plan.max_duration, lifetime=plan.lifetime, parent=plan.parent,
+        exit=None, studio=__version__,
+    )  # fmt: skip
+
+
+__all__ = ["Exit", "Supervisor", "first_record"]

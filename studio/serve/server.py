@@ -1,0 +1,221 @@
+"""Ties a loaded model, its data plane, the lane and the pages into one process that starts, drains and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+
+from .access import Access
+from .endpoint import Endpoint, Limits
+from .facts import Facts
+from .lane import drain, lane_for, supported, sweep
+from .oip import OpenInference
+from .predictor import Predictor
+from .site import Site
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 75
+LAME_DUCK_S = 0.5
+"""After SIGTERM the server is not ready, but still takes connections for so long: balancers need to notice."""
+
+BACKLOG_S = 0.1
+DRAIN_S = 10.0
+HARD_END_S = 14.0
+
+
+_SO_ATTACH_FILTER = 26  # Linux
+
+
+@dataclass(slots=True)
+class Settings:
+    """How to serve; one field for each option of the contract that the server itself needs."""
+
+    limits: Limits = field(default_factory=Limits)
+    batch_size: int | None = None
+    batch_mode: str = "auto"
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    debug: bool = False
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn's server with our signals and our word when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are handled by `Server`."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens, then says so."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._tell()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes the connections that wait already, then closes the port; whoever comes later is refused by it."""
+        if all(list(map(_take_no_more, sockets or []))):
+            await asyncio.sleep(BACKLOG_S)
+        await super().shutdown(sockets=sockets)
+
+
+class Server:
+    """One served model.
+
+    Args:
+        facts: What is served.
+        sock: Listening socket.
+        access: Who may ask.
+        settings: How.
+        ready: Called once, when requests are answered.
+    """
+
+    def __init__(
+        self, facts: Facts, sock: socket.socket, access: Access, settings: Settings, ready: Callable[[], None]
+    ) -> None:
+        self._facts, self._sock, self._access, self._settings, self._ready = facts, sock, access, settings, ready
+        self._signal = 0
+        self._draining = False
+
+    def run(self) -> int:
+        """Serves until a signal or the idle limit; returns the exit code: 0, or 130 for Ctrl-C."""
+        loop_factory = _loop_factory()
+        if sys.version_info >= (3, 11):
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                runner.run(self._serve())
+        else:
+            loop = loop_factory() if loop_factory else asyncio.new_event_loop()
+            try:
+                loop.run_until_complete(self._serve())
+            finally:
+                loop.close()
+        return 130 if self._signal == signal.SIGINT else 0
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        facts, settings = self._facts, self._settings
+        predictor = Predictor(
+            facts.model, loop=loop, timeout_s=settings.limits.timeout_s, max_inflight=settings.limits.max_inflight,
+            batch_size=settings.batch_size, batch_mode=settings.batch_mode,
+        )  # fmt: skip
+        facts.inflight = lambda: predictor.inflight
+        facts.runtime["batch"] = predictor.batch_size
+        self._endpoint = Endpoint(predictor, self._access, facts.idle, settings.limits, debug=settings.debug)
+        self._site = Site(self._endpoint, self._pages, OpenInference(facts))
+        self._uvicorn = _Uvicorn(self._config(), self._started)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        watch = loop.create_task(self._watch())
+        try:
+            await self._uvicorn.serve(sockets=[self._sock])
+        finally:
+            watch.cancel()
+            self._endpoint.close()
+            predictor.close()
+
+    def _pages(self) -> Any:
+        from .http import make_pages
+
+        return make_pages(self._facts)
+
+    def _config(self) -> uvicorn.Config:
+        settings = self._settings
+        fast = supported()
+        if not fast:
+            self._facts.warnings.append(f"uvicorn {uvicorn.__version__} is not known: requests take the slow way in")
+            log.warning("%s", self._facts.warnings[-1])
+        return uvicorn.Config(
+            self._site, http=lane_for(self._endpoint) if fast else "h11", loop="none", lifespan="off", ws="none",
+            log_config=None, log_level="warning", access_log=False, server_header=False, date_header=False,
+            proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=int(DRAIN_S),
+            ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key,
+        )  # fmt: skip
+
+    def _started(self) -> None:
+        self._site.ready = True
+        self._facts.idle.touch()
+        self._ready()
+
+    async def _watch(self) -> None:
+        """Each half second: slow connections, the idle limit. While draining ten times a second: idle connections."""
+        while True:
+            await asyncio.sleep(0.1 if self._draining else 0.5)
+            if self._draining:
+                drain(self._uvicorn.server_state.connections)
+            sweep(self._uvicorn.server_state.connections, self._settings.limits.timeout_s)
+            left = self._facts.idle.remaining_s(self._endpoint.predictor.inflight)
+            if left == 0.0 and not self._draining:
+                log.warning("nobody asked for %g s: ending", self._facts.idle.killafter_s)
+                self._drain(0.0)
+
+    def _on_signal(self, number: int) -> None:
+        if self._draining:
+            self._uvicorn.force_exit = self._uvicorn.should_exit = True
+            return
+        self._signal = number
+        self._drain(LAME_DUCK_S if number == signal.SIGTERM else 0.0)
+
+    def _drain(self, lame_duck_s: float) -> None:
+        """Not ready any more; after the lame-duck time no new connections; what is in flight is answered."""
+        self._draining = True
+        self._endpoint.draining = True
+        code = 130 if self._signal == signal.SIGINT else 0
+        end = threading.Timer(HARD_END_S, _end_now, [code])
+        end.daemon = True
+        end.start()
+
+        def stop() -> None:
+            self._uvicorn.should_exit = True
+
+        asyncio.get_running_loop().call_later(lame_duck_s, stop)
+
+
+def _take_no_more(sock: socket.socket) -> bool:
+    """No new handshake begins on a listening socket, those begun are finished; False where the system cannot do it.
+
+    Closing it at once would reset the connections that wait in its queue, whose requests may have been sent.
+    """
+    flags, syn = 13, 0x02  # of a TCP header: where its flags are, and the one that asks for a connection
+    code = [(0x30, 0, 0, flags), (0x45, 0, 1, syn), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)]
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
+    if sys.platform != "linux":
+        return False
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(code), ctypes.addressof(program)))
+    except OSError:
+        return False
+    return True
+
+
+def _end_now(code: int) -> None:
+    """The last resort: something (a hanging model, a thread of a wrapper) keeps the process from ending."""
+    log.error("the server did not end in time; ending now")
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

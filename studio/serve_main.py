@@ -1,0 +1,213 @@
+"""The server process: `python -m studio.serve_main --modeldir DIR`, also as `studio run studio::serve_main …`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .errors import ConfigError, StudioError
+from .units import parse_duration
+
+if TYPE_CHECKING:
+    from .models.base import LoadedModel
+
+__all__ = ["command", "main", "serving_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+SOURCE = "STUDIOML_SERVE_SOURCE"
+SHORT = 300
+
+_OPTIONS = (
+    click.option("--wrapper", "-w", metavar="FILE[:ATTR]", help="Python file with create_model(modeldir)."),
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind; 0.0.0.0 serves the network."),
+    click.option("--port", type=click.IntRange(0, 65535), help="Default: 5000 or the next free one; 0 = any."),
+    click.option(
+        "--killafter", metavar="DURATION", default="3600", help="End after this time unused; 0 = never. [3600]"
+    ),
+    click.option(
+        "--runtime", type=click.Choice(["auto", "keras", "onnx"]), default="auto", help="What runs the model."
+    ),
+    click.option("--best", is_flag=True, help="The checkpoint with the best metric instead of the newest."),
+    click.option("--trust", is_flag=True, help="Load formats that run code (joblib) from other users' folders."),
+    click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Most rows of one batch. [the model's]"),
+    click.option("--batch-mode", type=click.Choice(["auto", "loop", "thread"]), default="auto", help="Where it runs."),
+    click.option("--max-inflight", type=click.IntRange(1), default=1024, metavar="N", help="Requests at once. [1024]"),
+    click.option("--max-body", default="64MiB", metavar="SIZE", help="Largest request body. [64MiB]"),
+    click.option("--timeout", default="60", metavar="DURATION", help="Longest wait for an answer. [60]"),
+    click.option("--token", metavar="TEXT", help="Bearer token; better: --token-file."),
+    click.option("--token-file", metavar="FILE", help="File with the token; made if there is none."),
+    click.option("--no-token", is_flag=True, help="No token; off loopback only with --insecure."),
+    click.option("--insecure", is_flag=True, help="Allow --no-token where others can reach the server."),
+    click.option(
+        "--allowed-host", metavar="NAME", multiple=True, help="Host name that requests may carry; repeatable."
+    ),
+    click.option("--allow", metavar="CIDR", multiple=True, help="Client network that may ask; repeatable. [all]"),
+    click.option("--tls-cert", metavar="FILE", help="Certificate chain (PEM)."),
+    click.option("--tls-key", metavar="FILE", help="Private key (PEM)."),
+    click.option("--name", metavar="NAME", help="What to call the model. [file or style]"),
+)
+
+
+def serving_options(function: F) -> F:
+    """Adds the options of a server to a click command; `--debug` is the command's own."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--modeldir", metavar="DIR", help="Folder with checkpoints, or one checkpoint. [artifact modeldata]")
+@click.option("--source", metavar="JSON", envvar=SOURCE, help="Where the model came from, for the metadata.")
+@click.option("--debug", is_flag=True, help="Tracebacks in the terminal and in error replies.")
+@serving_options
+def command(modeldir: str | None, source: str | None, **options: Any) -> int:
+    """Serve a model over HTTP until it is stopped or unused for --killafter."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    return _serve(_modeldir(modeldir), _source(source, modeldir), options)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the server and exits: 0 stopped or unused, 130 Ctrl-C, else the code of the error's class."""
+    sys.exit(_run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _run(words: list[str]) -> int:
+    try:
+        done = command.main(args=words, prog_name="studio serve", standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except StudioError as exc:
+        if "--debug" in words:
+            traceback.print_exception(exc)
+        click.echo(f"studio serve: {exc.message}" + (f"\n  hint: {exc.hint}" if exc.hint else ""), err=True)
+        return exc.exit_code
+    return done if isinstance(done, int) else 0
+
+
+def _modeldir(given: str | None) -> Path | None:
+    if given is not None:
+        return Path(given)
+    from . import fs_tracker
+
+    found = fs_tracker.get_artifacts().get("modeldata")
+    return None if found is None else Path(found)
+
+
+def _source(text: str | None, modeldir: str | None) -> dict[str, Any]:
+    if text is None:
+        return {"kind": "path", "path": None if modeldir is None else str(Path(modeldir).absolute())}
+    try:
+        told = json.loads(text)
+    except ValueError as exc:
+        raise ConfigError("--source is not JSON") from exc
+    if not isinstance(told, dict):
+        raise ConfigError("--source must be a JSON object")
+    return told
+
+
+def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any]) -> int:
+    from .models.load import load_model
+    from .serve.access import Access, choose_token
+    from .serve.address import listen, url_of
+    from .serve.facts import Facts
+    from .serve.idle import Idle
+    from .serve.options import check_options, token_file
+    from .serve.server import Server
+
+    check_options(options)
+    settings = _settings(options)
+    host = options["host"]
+    file = token_file(options)
+    token, _ = choose_token(
+        host, token=options["token"], token_file=file, no_token=options["no_token"], insecure=options["insecure"]
+    )
+    idle = Idle(parse_duration(options["killafter"]))
+    sock, note = listen(host, options["port"])
+    if note:
+        click.echo(note, err=True)
+    model = load_model(
+        modeldir, wrapper=options["wrapper"], runtime=options["runtime"], best=options["best"], trust=options["trust"],
+        own=source.pop("own", True) is True, debug=options["debug"],
+    )  # fmt: skip
+    for warning in model.warnings:
+        click.echo(f"WARNING: {warning}", err=True)
+    port = sock.getsockname()[1]
+    access = Access(host, token, options["allowed_host"], options["allow"], cookie=f"studio_token_{port}")
+    name = options["name"] or model.file or model.style
+    facts = Facts(model, idle, name, source, needs_token=token is not None, debug=settings.debug)
+    url = url_of(sock, host, tls=settings.tls_cert is not None)
+    secret = _keep_token(token, file, port)
+    server = Server(facts, sock, access, settings, lambda: _say_ready(model, name, url, secret, facts.example(), port))
+    try:
+        return server.run()
+    finally:
+        if secret is not None and secret != file:
+            secret.unlink(missing_ok=True)
+
+
+def _settings(options: dict[str, Any]) -> Any:
+    from .serve.endpoint import Limits
+    from .serve.options import parse_limits
+    from .serve.server import Settings
+
+    max_body, timeout_s = parse_limits(options)
+    limits = Limits(max_body, options["max_inflight"], timeout_s)
+    return Settings(
+        limits, options["batch_size"], options["batch_mode"], options["tls_cert"], options["tls_key"], options["debug"]
+    )
+
+
+def _private_folder() -> Path:
+    """Where this server keeps what only its user may read: in a run its spool, else the home."""
+    from . import fs_tracker
+
+    spool = os.environ.get("STUDIOML_SPOOL")
+    folder = Path(spool) if spool else Path(fs_tracker.get_studio_home()) / "serving"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _keep_token(token: str | None, token_file: Path | None, port: int) -> Path | None:
+    """A file with the token, so that it need not stand in the terminal or in a log."""
+    if token is None or token_file is not None:
+        return token_file if token is not None else None
+    from .serve.access import write_private
+
+    path = _private_folder() / f"token-{port}"
+    write_private(path, token + "\n")
+    return path
+
+
+def _say_ready(model: LoadedModel, name: str, url: str, secret: Path | None, example: str, port: int) -> None:
+    told = [part for part in (model.style, model.file) if part not in (None, name)]
+    what = name + (f" ({', '.join(map(str, told))})" if told else "")
+    click.echo(f"Serving {what} at {url}")
+    sys.stdout.flush()
+    words = ["curl", f"{url}/", "-H", "Content-Type: application/json"]
+    auth = "" if secret is None else f' -H "Authorization: Bearer $(cat {shlex.quote(str(secret))})"'
+    if len(example) > SHORT:
+        path = _private_folder() / f"example-{port}.json"
+        path.write_text(example)
+        example = f"@{path}"
+    if example:
+        click.echo(shlex.join(words) + auth + " -d " + shlex.quote(example), err=True)
+    else:
+        click.echo(f"studio predict {url} --input image.png" + (f" --token-file {secret}" if secret else ""), err=True)
+    if secret is not None:
+        click.echo(f"in a browser: {url}/?token=… with the token in {secret}", err=True)
+
+
+if __name__ == "__main__":
+    main()

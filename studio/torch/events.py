@@ -1,0 +1,87 @@
+"""TensorBoard's event files: hides records, checksums and protocol buffers, for scalars alone.
+
+Format: github.com/tensorflow/tensorboard, `compat/proto/event.proto`; records as in TFRecord, CRC-32C of RFC 3720.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from pathlib import Path
+
+
+class EventFile:
+    """Appends scalars to one event file of its own; each is on its way to the disk when `add` returns.
+
+    Args:
+        folder: Made when the first scalar comes.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder = Path(folder)
+        self._path: Path | None = None
+
+    def add(self, step: int, tag: str, value: float) -> None:
+        """One point."""
+        name = tag.encode()
+        point = b"\x0a" + _varint(len(name)) + name + b"\x15" + struct.pack("<f", _float32(value))
+        summary = b"\x0a" + _varint(len(point)) + point
+        self._append(b"\x10" + _varint(step) + b"\x2a" + _varint(len(summary)) + summary)
+
+    def _append(self, event: bytes) -> None:
+        data = b""
+        if self._path is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            host = socket.gethostname() or "host"
+            self._path = self._folder / f"events.out.tfevents.{time.time():.0f}.{host}.{os.getpid()}.{id(self):x}"
+            data = _record(_now() + b"\x1a\x0dbrain.Event:2")
+        with open(self._path, "ab") as file:
+            file.write(data + _record(_now() + event))
+
+
+def _now() -> bytes:
+    return b"\x09" + struct.pack("<d", time.time())
+
+
+def _record(event: bytes) -> bytes:
+    length = struct.pack("<Q", len(event))
+    return length + _checksum(length) + event + _checksum(event)
+
+
+def _checksum(data: bytes) -> bytes:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+    crc ^= 0xFFFFFFFF
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _table() -> tuple[int, ...]:
+    found = []
+    for crc in range(256):
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+        found.append(crc)
+    return tuple(found)
+
+
+TABLE = _table()
+
+
+def _varint(number: int) -> bytes:
+    number &= (1 << 64) - 1
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _float32(value: float) -> float:
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")

@@ -1,0 +1,211 @@
+"""One capture: reads only what changed since the last one, stores only what the store lacks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..stores import Progress
+from ..units import show_size
+from .blobs import Blobs, blob_name
+from .locations import Location
+from .manifest import FileEntry, Manifest, Part
+from .packs import pack_name
+from .reading import PART_BYTES, take_file
+from .scan import Scan, Seen
+from .sensitive import SCAN_BYTES, secret_by_content
+from .statcache import Content, Done, StatCache, racy
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What a capture made.
+
+    Attributes:
+        manifest: Digest of the manifest, `sha256:…`.
+        files: Number of files and links.
+        bytes: Of all files together.
+        sent_bytes: What was written to the store for it; 0 if nothing had changed.
+        skipped: A line for each name that was left out or may be inconsistent, with the reason.
+    """
+
+    manifest: str
+    files: int
+    bytes: int
+    sent_bytes: int
+    skipped: tuple[str, ...] = ()
+
+
+def unchanged(found: Scan, cache: StatCache, blobs: Blobs) -> Capture | None:
+    """The last capture once more, if the folder looks the same and the store still holds all of it."""
+    if not cache.done or cache.seen != found.members:
+        return None
+    done = cache.done.get(blobs.identify())
+    if done is None or not all(blobs.has_object(name, least) for name, least in done.objects):
+        return None
+    skipped = (*found.skipped, *done.skipped)
+    return Capture(done.manifest, done.files, done.bytes, 0, skipped)
+
+
+class Capturing:
+    """One capture under way."""
+
+    workspace = False
+    part_bytes = PART_BYTES
+    clock: Callable[[], int] = staticmethod(time.time_ns)
+
+    def __init__(self, path: Path, found: Scan, cache: StatCache, blobs: Blobs) -> None:
+        self.path = path
+        self.found = found
+        self.cache = cache
+        self.blobs = blobs
+        self.skipped: list[str] = []
+        self.contents: dict[str, Content] = {}
+        self.seen: dict[str, Seen] = {}
+        self.taken: dict[str, tuple[Seen, int]] = {}
+
+    def run(self, progress: Progress | None) -> Capture:
+        """Reads what must be read, stores what is missing, remembers what was seen."""
+        self._recall()
+        total, done = max(self.found.size, 1), 0
+        for path, seen in self.found.members.items():
+            if seen.size >= 0:
+                if path not in self.contents:
+                    self._read(path)
+                done += seen.size
+                if progress is not None and done < total:
+                    progress(done, total)
+            else:
+                self.seen[path] = seen
+        self.blobs.flush()
+        capture = self._finish()
+        if progress is not None:
+            progress(total, total)
+        return capture
+
+    def _recall(self) -> None:
+        """Takes over what the stat cache knows and the store still has."""
+        known = {p: c for p, s in self.found.members.items() if s.size >= 0 and (c := self.cache.known(p, s))}
+        self.blobs.know({d for c in known.values() if not c.secret for d in _digests(c)})
+        for path, content in known.items():
+            if content.secret or all(self.blobs.place(d) for d in _digests(content)):
+                self._take(path, content, self.found.members[path], self.found.members[path].size)
+                self.seen[path] = self.found.members[path]
+
+    def _read(self, path: str) -> None:
+        """Reads one file and gives its bytes to the store."""
+        secret = False
+
+        def keep(data: bytes, digest: str) -> None:
+            nonlocal secret
+            secret = self.workspace and len(data) <= SCAN_BYTES and secret_by_content(data)
+            if not secret:
+                self.blobs.put(data, digest)
+
+        read_at = self.clock()
+        try:
+            taken = take_file(self._place(path), keep, part_bytes=self.part_bytes)
+        except FileNotFoundError:
+            self.skipped.append(f"{path}: vanished while it was captured")
+            return
+        except OSError as exc:
+            self.skipped.append(f"{path}: cannot be read: {exc.strerror}")
+            return
+        if not taken.settled:
+            self.skipped.append(f"{path}: was written to all the time; kept as it was read")
+        content = Content(taken.sha256, taken.parts, secret)
+        self._take(path, content, taken.seen, taken.size)
+        if not taken.changed and not racy(taken.seen, read_at):
+            self.seen[path] = taken.seen
+
+    def _take(self, path: str, content: Content, seen: Seen, size: int) -> None:
+        self.contents[path] = content
+        self.taken[path] = (seen, size)
+        if content.secret:
+            self.skipped.append(_secret_line(path))
+
+    def _place(self, path: str) -> str:
+        return os.path.realpath(self.path) if self.found.single else f"{self.path}/{path}"
+
+    def _finish(self) -> Capture:
+        manifest = Manifest(
+            tuple(e for p, s in self.found.members.items() if (e := self._entry(p, s))), self.found.single
+        )
+        data = manifest.encode()
+        digest = self.blobs.put_blob(data)
+        files = sum(not e.folder for e in manifest.files)
+        objects = {blob_name(digest): len(data)}
+        for entry in manifest.files:
+            for name, least in _objects(entry):
+                objects[name] = max(least, objects.get(name, 0))
+        secrets = tuple(_secret_line(p) for p, c in self.contents.items() if c.secret)  # what holds while all stays
+        done = Done("sha256:" + digest, files, manifest.size, secrets, tuple(objects.items()))
+        self.cache.seen, self.cache.contents = self.seen, self.contents
+        self.cache.done = {self.blobs.identify(): done}
+        self.cache.save()
+        skipped = (*self.found.skipped, *self.skipped)
+        return Capture(done.manifest, files, manifest.size, self.blobs.sent, skipped)
+
+    def _entry(self, path: str, seen: Seen) -> FileEntry | None:
+        if seen.text is not None:
+            return FileEntry(path, link=seen.text)
+        if seen.size < 0:
+            return FileEntry(path, folder=True)
+        content = self.contents.get(path)
+        if content is None or content.secret:
+            return None
+        stat, size = self.taken[path]
+        place = Location(None, 0, 0) if content.parts else self.blobs.place(content.sha256)
+        if place is None:
+            raise AssertionError(f"{path} was read but not stored")
+        return FileEntry(
+            path,
+            size=size,
+            mode=stat.mode,
+            mtime=stat.mtime_ns // 1000 / 1e6,
+            sha256=content.sha256,
+            pack=place.pack,
+            at=place.at,
+            parts=content.parts,
+        )
+
+
+def _secret_line(path: str) -> str:
+    return f"{path}: holds a private key"
+
+
+def _digests(content: Content) -> tuple[str, ...]:
+    return tuple(p.sha256 for p in content.parts) or (content.sha256,)
+
+
+def _objects(entry: FileEntry) -> Iterable[tuple[str, int]]:
+    """The objects that hold an entry's bytes, and how long each must be for that."""
+    if not entry.regular:
+        return []
+    if entry.pack:
+        return [(pack_name(entry.pack), entry.at + entry.size)]
+    parts = entry.parts or (Part(entry.sha256, entry.size),)
+    return [(blob_name(p.sha256), p.size) for p in parts]
+
+
+def too_large(path: Path, found: Scan, limit_bytes: int) -> ConfigError:
+    """The error for a folder over the limit; names its largest folders and files."""
+    folders: dict[str, int] = {}
+    for name, seen in found.members.items():
+        above = name.rpartition("/")[0]
+        if above and seen.size > 0:
+            folders[above + "/"] = folders.get(above + "/", 0) + seen.size
+    files = {name: seen.size for name, seen in found.members.items() if seen.size > 0}
+    parts = []
+    for what, sizes in (("folders", folders), ("files", files)):
+        largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+        if largest:
+            parts.append(f"largest {what}: " + ", ".join(f"{name} ({show_size(size)})" for name, size in largest))
+    return ConfigError(
+        f"{path} holds {show_size(found.size)}, more than the limit of {show_size(limit_bytes)}; " + "; ".join(parts),
+        hint=f"name what is not needed in {path / '.studioml_ignore'}, one pattern a line",
+    )

@@ -1,0 +1,99 @@
+"""What a query may name: each field's type and where the index keeps it. SQL here is constant text, never a user's."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TEXT, NUMBER, TIME, DURATION, SIZE, FLAG, PARAM, LABELS, PACKAGES = (
+    "text", "number", "time", "duration", "size", "flag", "parameter", "labels", "packages",
+)  # fmt: skip
+NUMERIC = frozenset({NUMBER, TIME, DURATION, SIZE, FLAG, PARAM})
+MANY = frozenset({LABELS, PACKAGES})
+
+
+class Field(NamedTuple):
+    """One field. `table` is `experiments`, `metrics`, `facts`, `labels` or `lists`; `name` its rows there."""
+
+    type: str
+    table: str
+    column: str
+    name: str = ""
+
+
+_COLUMNS = {
+    TEXT: "key project owner kind status command args metric exit.reason",
+    NUMBER: "exit.code exit.signal",
+    TIME: "added started finished",
+    DURATION: "duration",
+}
+_FACTS = {
+    TEXT: "notes parent studio git.url git.commit git.branch host.name host.os host.cpu command.kind command.target"
+    " command.python command.interpreter",
+    NUMBER: "host.cores host.gpus resources.cpus resources.gpus",
+    SIZE: "host.memory resources.ram resources.hdd",
+    DURATION: "lifetime max_duration",
+    FLAG: "git.dirty",
+}
+STATIC: dict[str, Field] = {
+    **{n: Field(t, "experiments", n.replace(".", "_")) for t, names in _COLUMNS.items() for n in names.split()},
+    **{n: Field(t, "facts", "text" if t == TEXT else "num", n) for t, names in _FACTS.items() for n in names.split()},
+    "tags": Field(LABELS, "labels", "text", "tags"),
+    "artifacts": Field(LABELS, "labels", "text", "artifacts"),
+    "packages": Field(PACKAGES, "lists", "value"),
+}
+ALIASES = {
+    "id": "key", "user": "owner", "tag": "tags", "note": "notes", "artifact": "artifacts", "package": "packages",
+    "times.added": "added", "times.started": "started", "times.finished": "finished", "times.duration": "duration",
+    "host": "host.name", "branch": "git.branch", "commit": "git.commit", "exit": "exit.code",
+}  # fmt: skip
+OF_METRIC = ("last", "min", "max", "first", "count", "step")
+OF_ARTIFACT = {"files": NUMBER, "bytes": SIZE}
+OPEN = ("metrics", "params", "artifacts")
+"""Prefixes after which a name of the user's own stands."""
+
+
+def is_open(word: str) -> bool:
+    """Whether the word begins with `metrics.`, `params.` or `artifacts.`."""
+    return word.partition(".")[0] in OPEN and "." in word
+
+
+def find(word: str) -> Field | None:
+    """The field that a word names; None if it names none."""
+    found = STATIC.get(ALIASES.get(word, word))
+    if found is not None or not is_open(word):
+        return found
+    group, _, rest = word.partition(".")
+    name, end = _split(rest)
+    if group == "params":
+        name = name + "." + end if end else name
+        return Field(PARAM, "facts", "num", "params." + name) if name else None
+    if group == "metrics":
+        column = end if end in OF_METRIC else "last"
+        if end and end not in OF_METRIC:
+            name = f"{name}.{end}"
+        return Field(NUMBER, "metrics", column, name) if name else None
+    if name and end in OF_ARTIFACT:
+        return Field(OF_ARTIFACT[end], "facts", "num", f"artifacts.{name}.{end}")
+    return None
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """A user's name (its quotes resolved) and what follows its last dot outside quotes."""
+    pieces, inside, start, at = [], False, 0, 0
+    while at < len(rest):
+        if rest[at] == "\\" and inside:
+            at += 1
+        elif rest[at] == '"':
+            inside = not inside
+        elif rest[at] == "." and not inside:
+            pieces.append(rest[start:at])
+            start = at + 1
+        at += 1
+    pieces = [_unquote(p) for p in [*pieces, rest[start:]]]
+    return (pieces[0], "") if len(pieces) == 1 else (".".join(pieces[:-1]), pieces[-1])
+
+
+def _unquote(piece: str) -> str:
+    if not piece.startswith('"'):
+        return piece
+    return piece[1:-1].replace('\\"', '"').replace("\\\\", "\\")

@@ -1,0 +1,39 @@
+"""Which experiment a user's word means: a key, `last`, or the unique beginning of a key."""
+
+from __future__ import annotations
+
+from ..errors import ConfigError, ExperimentNotFound, nearest
+from ..experiment import NAME, Experiment
+from . import Tracking
+
+LAST = "last"
+
+
+def find_experiment(
+    tracking: Tracking, word: str, *, project: str | None = None, owner: str | None = None
+) -> Experiment:
+    """The experiment that `word` means, as the store has it now.
+
+    Args:
+        word: An exact key, `last` (the newest of kind `run` of this project and owner), or a unique prefix of a key.
+
+    Raises:
+        ExperimentNotFound: nothing fits; the hint names the nearest key.
+        ConfigError: several keys begin so; the message lists them.
+    """
+    if word == LAST:
+        newest = tracking.index.newest(kind="run", project=project, owner=owner)
+        if newest is None:
+            where = f"project {project!r}" if project else "this store"
+            raise ExperimentNotFound(f"no experiment in {where} yet", hint="studio run train.py makes one")
+        return newest
+    found = tracking.index.keys(word) if NAME.fullmatch(word) else []
+    if word in found:
+        return tracking.records.get(word)
+    if len(found) > 1:
+        shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        raise ConfigError(f"{word!r} fits {len(found)} experiments: {shown}", hint="type more of the key")
+    if found:
+        return tracking.records.get(found[0])
+    hint = nearest(word, [LAST, *tracking.index.keys("")[-2000:]]) or "list them with: studio runs list"
+    raise ExperimentNotFound(f"no experiment {word!r} in {tracking.url}", hint=hint)

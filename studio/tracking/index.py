@@ -1,0 +1,253 @@
+"""The SQLite index of a store's experiments: rebuilt at will, searched by the query language."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..experiment import Experiment, from_json, to_json
+from ..stores.base import Store
+from . import documents, rows, schema
+from .handle import Busy, Handle
+from .order import Sql, compile_sort
+from .query import compile_query
+from .sync import Changes, Heartbeats, Live, sync
+
+log = logging.getLogger(__name__)
+
+LOST_AFTER_S = 60.0
+_IDS = "SELECT e.id FROM experiments e"
+_COUNT = "SELECT count(*) FROM experiments e"
+_PACKAGES = "SELECT json FROM lists WHERE id = ?"
+_SHOWN = (
+    "SELECT d.json, l.json, e.heartbeat, e.packages FROM experiments e JOIN documents d ON d.id = e.id"
+    " LEFT JOIN live l ON l.key = e.key WHERE e.id = ?"
+)
+
+
+def open_index(store: Store, home: Path, *, lost_after_s: float = LOST_AFTER_S) -> Index:
+    """The index of `store` under the home folder."""
+    return Index(store, home / "index", lost_after_s=lost_after_s)
+
+
+def shown_status(
+    experiment: Experiment, live_modified: float | None, store_now: float, *, lost_after_s: float = LOST_AFTER_S
+) -> str:
+    """The status that people see: a `running` record whose heartbeat is too old is `lost`.
+
+    Args:
+        live_modified: when the heartbeat was written, by the store's clock; None = it never was.
+        store_now: this moment by the store's clock.
+    """
+    if experiment.status != "running":
+        return experiment.status
+    silent = live_modified is None or store_now - live_modified > lost_after_s
+    return "lost" if silent else "running"
+
+
+class Index:
+    """Answers searches over a store's experiments without reading them all; losing it loses nothing.
+
+    Threads and processes: any may use it at once. What it answers is as of the last `sync` and every
+    `put` and `drop` through it; the first search of a new index syncs it. Experiments come back as people
+    see them: a run whose heartbeat stopped is `lost`, a running one has the newest metrics of its live object.
+    A damaged file is rebuilt, one that cannot be written is replaced by memory; the logger says so.
+
+    Raises, everywhere: StoreError when another process blocks it for ten seconds.
+    """
+
+    def __init__(self, store: Store, folder: Path, *, lost_after_s: float = LOST_AFTER_S) -> None:
+        self.store = store
+        self.path = folder / (hashlib.sha256(store.url.encode()).hexdigest()[:16] + ".sqlite")
+        self._lost_after_s = lost_after_s
+        self._heartbeats = Heartbeats(store)
+        self._warned: frozenset[str] = frozenset()
+        self._handle = Handle(self.path)
+
+    def put(self, experiment: Experiment, tag: str) -> None:
+        """Takes up a record just written to the store, whose tag there is now `tag`."""
+        data = to_json(experiment)
+
+        def add(db: sqlite3.Connection) -> None:
+            batch = rows.Batch(db)
+            batch.add(data, tag, None)
+            batch.write()
+
+        self._write_or_leave(experiment.key, add)
+
+    def drop(self, key: str) -> None:
+        """Forgets an experiment just removed from the store."""
+
+        def remove(db: sqlite3.Connection) -> None:
+            rows.remove(db, key)
+            db.execute("DELETE FROM live WHERE key = ?", (key,))
+
+        self._write_or_leave(key, remove)
+
+    def sync(self) -> int:
+        """Takes up what changed in the store since the last time; how many records that were.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        changes = self._handle.run(Changes)
+        changes.read(self.store)
+        count = 0
+        try:
+            count = sync(self.store, changes, self._handle.write)
+            self._heartbeats.read(self._handle.run(Live), changes.newest, self._handle.write)
+            if self._handle.run(_is_new):
+                self._handle.write(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES ('synced', 1)"))
+        except Busy as exc:
+            log.warning("%s; what follows is as of the last time", exc.message)
+        self._warn()
+        return count
+
+    def rebuild(self) -> int:
+        """Makes the index anew from the store; how many records it has."""
+
+        def clear(db: sqlite3.Connection) -> None:
+            for table in schema.NAMES:
+                db.execute(f"DELETE FROM {table}")  # noqa: S608 - constant names
+
+        self._handle.write(clear)
+        self.sync()
+        return self.count()
+
+    def search(
+        self,
+        query: str = "",
+        *,
+        sort: str = "-added",
+        limit: int | None = 50,
+        offset: int = 0,
+        project: str | None = None,
+        owner: str | None = None,
+    ) -> list[Experiment]:
+        """The experiments (of this project, this owner) that `query` holds for, sorted, and then by their keys.
+
+        Raises:
+            ConfigError: the query or the sort order cannot be read, or takes more than five seconds.
+        """
+        alive = self._alive_after()
+        where, values = _where(query, alive, project=project, owner=owner)
+        order = compile_sort(sort, alive_after=alive)
+        values = [*order.join_parameters, *values, *order.term_parameters]
+        bounds = (-1 if limit is None else max(0, limit), max(0, offset))
+        tail = f" ORDER BY {order.terms} LIMIT ? OFFSET ?"
+        ids: list[tuple[int]] = []
+        if order.first:
+            joins = order.joins.replace("LEFT JOIN", "JOIN", 1)
+            ids = self._select(f"{_IDS}{joins} WHERE {where} AND {order.first}{tail}", [*values, *bounds])
+        if not ids or len(ids) != limit:
+            ids = self._select(f"{_IDS}{order.joins} WHERE {where}{tail}", [*values, *bounds])
+        return self._shown(ids, alive)
+
+    def count(self, query: str = "", *, project: str | None = None, owner: str | None = None) -> int:
+        """How many experiments `query` holds for.
+
+        Raises:
+            ConfigError: as in `search`.
+        """
+        where, values = _where(query, self._alive_after(), project=project, owner=owner)
+        return int(self._select(f"{_COUNT} WHERE {where}", values)[0][0])
+
+    def keys(self, prefix: str) -> list[str]:
+        """Every key that begins with `prefix`, sorted."""
+        sql = "SELECT key FROM experiments WHERE key >= ? AND key < ? ORDER BY key"
+        return [row[0] for row in self._select(sql, (prefix, prefix + "\x7f"))]
+
+    def newest(self, *, kind: str = "run", project: str | None = None, owner: str | None = None) -> Experiment | None:
+        """The experiment of this kind (project, owner) that was added last; None if there is none."""
+        alive = self._alive_after()
+        where, values = _where("", alive, kind=kind, project=project, owner=owner)
+        ids = self._select(f"{_IDS} WHERE {where} ORDER BY e.added DESC, e.key DESC LIMIT 1", values)
+        found = self._shown(ids, alive)
+        return found[0] if found else None
+
+    def projects(self) -> list[tuple[str, int]]:
+        """Every project and how many experiments it has, by name."""
+        return self._select("SELECT project, count(*) FROM experiments GROUP BY project ORDER BY project", ())
+
+    def owners(self) -> list[tuple[str, int]]:
+        """Every owner and how many experiments they have, by name."""
+        return self._select("SELECT owner, count(*) FROM experiments GROUP BY owner ORDER BY owner", ())
+
+    def close(self) -> None:
+        """Closes the file; the index cannot be used any more."""
+        self._handle.close()
+
+    def _write_or_leave(self, key: str, work: Callable[[sqlite3.Connection], object]) -> None:
+        """An index that is busy must not fail what was done in the store: the next sync takes it up."""
+        try:
+            self._handle.write(work)
+        except Busy as exc:
+            log.warning("%s: %s; the next listing takes it up", key, exc.message)
+
+    def _select(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        """The rows of a statement; a new index is filled first."""
+        if self._handle.run(_is_new):
+            self.sync()
+        return self._handle.query(lambda db: db.execute(sql, values).fetchall())
+
+    def _shown(self, ids: list[tuple[int]], alive_after: float) -> list[Experiment]:
+        """These experiments as people see them."""
+        loads = documents.reader(len(ids))
+
+        def read(db: sqlite3.Connection) -> list[Experiment]:
+            lists: dict[int, list[str]] = {}
+            found = []
+            for id_ in ids:
+                for raw, live, heartbeat, packages in db.execute(_SHOWN, id_):
+                    if packages not in lists:
+                        lists[packages] = json.loads(db.execute(_PACKAGES, (packages,)).fetchone()[0])
+                    data = loads(raw)
+                    data["packages"] = lists[packages]
+                    if data.get("status") == "running":
+                        _as_seen(data, live, heartbeat, alive_after)
+                    found.append(from_json(Experiment, data))
+            return found
+
+        return self._handle.query(read)
+
+    def _alive_after(self) -> float:
+        """The oldest heartbeat of a living run, by the store's clock at the last sync."""
+        found = self._handle.run(lambda db: db.execute("SELECT value FROM meta WHERE name = 'now'").fetchone())
+        return float(found[0] if found else 0.0) - self._lost_after_s
+
+    def broken(self) -> list[str]:
+        """Names of the objects in records/ that are no experiment records; listings leave them out."""
+        return self._handle.run(lambda db: [row[0] for row in db.execute("SELECT name FROM broken ORDER BY name")])
+
+    def _warn(self) -> None:
+        names = frozenset(self.broken())
+        if names - self._warned:
+            log.warning("left out, because they are no experiment records: %s", ", ".join(sorted(names)))
+        self._warned = names
+
+
+def _as_seen(data: dict[str, Any], live: str | None, heartbeat: float | None, alive_after: float) -> None:
+    """Gives a running record the status and the metrics that its heartbeat says."""
+    if heartbeat is not None and heartbeat < alive_after:
+        data["status"] = "lost"
+    if live is not None:
+        data["summary"] = {**(data.get("summary") or {}), **json.loads(live)}
+
+
+def _where(query: str, alive_after: float, **columns: str | None) -> Sql:
+    """The condition of a query and of columns that must have these values; None = any."""
+    sql, values = compile_query(query, alive_after=alive_after)
+    for column, wanted in columns.items():
+        if wanted is not None:
+            sql += f" AND e.{column} = ?"
+            values = [*values, wanted]
+    return sql, values
+
+
+def _is_new(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM meta WHERE name = 'synced'").fetchone() is None

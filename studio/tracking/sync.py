@@ -1,0 +1,199 @@
+"""Brings the index up to a store: lists tags, fetches what changed, drops what is gone, reads heartbeats."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from ..errors import ConfigError, NotFound, StoreError
+from ..experiment import NAME, Experiment, Summary, from_json, to_json
+from ..stores.base import Entry, Store
+from . import documents, rows
+
+log = logging.getLogger(__name__)
+
+RECORDS, LIVE, CLOCK = "records/", "live/", "clock"
+_CHUNK = 2000
+_FETCHERS = 16
+_LARGEST = 1 << 26
+_CLOCK_S = 30.0
+
+Write = Callable[[Callable[[sqlite3.Connection], None]], None]
+"""Runs a function in one transaction of the index, and again if the index had to be opened anew."""
+
+
+class Changes:
+    """What a store has that the index has not, found by listing tags alone."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        # Before the listing: what is written to both during it is in neither set and left in peace.
+        self.known: dict[str, str] = dict(db.execute("SELECT 'records/' || key || '.json', tag FROM experiments"))
+        self.broken: dict[str, str] = dict(db.execute("SELECT name, tag FROM broken"))
+        undated = "SELECT key FROM experiments WHERE modified IS NULL AND status = 'running'"
+        self.undated = [row[0] for row in db.execute(undated)]
+        self.dated: dict[str, float] = {}
+        self.changed: list[Entry] = []
+        self.gone: dict[str, str] = {}
+        self.newest = 0.0
+
+    def read(self, store: Store) -> None:
+        """Lists the store's records."""
+        left, broken = dict(self.known), dict(self.broken)
+        for entry in store.list(RECORDS):
+            name, _, tag, modified = entry
+            if modified > self.newest:
+                self.newest = modified
+            if left.pop(name, None) != tag and broken.pop(name, None) != tag:
+                self.changed.append(entry)
+        self.gone = {**left, **broken}
+        for key in self.undated:
+            with contextlib.suppress(NotFound):
+                self.dated[key] = store.stat(f"{RECORDS}{key}.json").modified
+
+
+def sync(store: Store, changes: Changes, write: Write) -> int:
+    """Takes up the changes, in steps that each leave a usable index; how many records they were."""
+    fetched = _fetch(store, changes.changed)
+    while chunk := list(islice(fetched, _CHUNK)):
+        write(lambda db, chunk=chunk: _take(db, chunk, changes))  # type: ignore[misc]
+    if changes.gone or changes.dated:
+        write(lambda db: _drop(db, changes))
+    return len(changes.changed) + sum(name in changes.known for name in changes.gone)
+
+
+def _fetch(store: Store, entries: list[Entry]) -> Iterator[tuple[Entry, bytes, str]]:
+    """The bytes of the objects that still exist; from afar many at once."""
+
+    def one(entry: Entry) -> tuple[Entry, bytes, str] | None:
+        if entry.size > _LARGEST:
+            return entry, b"", entry.tag  # no record is that large: one that cannot be read is as good
+        try:
+            return (entry, *store.read(entry.name))
+        except NotFound:
+            return None
+
+    if len(entries) < 4 or store.url.startswith(("file:", "memory:")):
+        yield from filter(None, map(one, entries))
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_FETCHERS) as pool:
+        yield from filter(None, pool.map(one, entries))
+
+
+def _take(db: sqlite3.Connection, chunk: list[tuple[Entry, bytes, str]], changes: Changes) -> None:
+    batch = rows.Batch(db, len(chunk))
+    loads = documents.reader(len(chunk))
+    for entry, raw, tag in chunk:
+        name = entry.name
+        now = db.execute("SELECT tag FROM experiments WHERE key = ?", (name[len(RECORDS) : -5],)).fetchone()
+        if (now and now[0]) != changes.known.get(name):
+            continue  # somebody wrote it through meanwhile: theirs is newer, or the next sync sees it
+        db.execute("DELETE FROM broken WHERE name = ?", (name,))
+        try:
+            batch.add(_checked(name, loads(raw)), tag, entry.modified)
+        except (ConfigError, ValueError, RecursionError) as exc:
+            rows.remove(db, name[len(RECORDS) : -5])
+            db.execute("INSERT OR REPLACE INTO broken VALUES (?, ?, ?)", (name, entry.tag, str(exc)[:200]))
+    batch.write()
+
+
+def _checked(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The record that an object holds.
+
+    Raises:
+        ConfigError, ValueError: it holds none.
+    """
+    found = from_json(Experiment, data)
+    if name != f"{RECORDS}{found.key}.json" or not NAME.fullmatch(found.key):
+        raise ValueError(f"its key is {found.key!r}")
+    return data
+
+
+def _drop(db: sqlite3.Connection, changes: Changes) -> None:
+    for name, tag in changes.gone.items():
+        key = name[len(RECORDS) : -5]
+        if db.execute("SELECT 1 FROM experiments WHERE key = ? AND tag = ?", (key, tag)).fetchone():
+            rows.remove(db, key)
+        db.execute("DELETE FROM broken WHERE name = ? AND tag = ?", (name, tag))
+    dated = [(modified, key) for key, modified in changes.dated.items()]
+    db.executemany("UPDATE experiments SET modified = ? WHERE key = ?", dated)
+
+
+class Live:
+    """The live objects of running experiments as the index has them."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.known: dict[str, str] = dict(db.execute("SELECT key, tag FROM live"))
+        self.running = db.execute("SELECT 1 FROM experiments WHERE status = 'running' LIMIT 1").fetchone() is not None
+
+
+class Heartbeats:
+    """Reads the live objects of running experiments, and what time it is where they are kept."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._measured = 0.0
+        self._at = -_CLOCK_S
+
+    def read(self, live: Live, newest: float, write: Write) -> None:
+        """Brings heartbeats and running metrics up to the store.
+
+        Args:
+            newest: the latest time of any object seen, by the store's clock.
+        """
+        gone = dict(live.known)
+        found: dict[str, tuple[str, float, dict[str, Any]]] = {}
+        for entry in self.store.list(LIVE):
+            newest = max(newest, entry.modified)
+            key = entry.name[len(LIVE) :].removesuffix(".json")
+            if gone.pop(key, None) != entry.tag:
+                found[key] = (entry.tag, entry.modified, self._summary(entry.name))
+        now = self._now(newest) if live.running else None
+        if found or gone or now is not None:
+            write(lambda db: _take_live(db, found, list(gone), now))
+
+    def _summary(self, name: str) -> dict[str, Any]:
+        try:
+            summary = json.loads(self.store.read(name)[0]).get("summary")
+            return {k: to_json(from_json(Summary, v)) for k, v in summary.items()}
+        except (NotFound, ConfigError, ValueError, AttributeError, RecursionError):
+            return {}  # half-written by something else than studio: a heartbeat all the same
+
+    def _now(self, newest: float) -> float:
+        """This moment by the store's clock, which an object written there shows; measured every 30 s at most."""
+        passed = time.monotonic() - self._at
+        if passed < _CLOCK_S:
+            return self._measured + passed
+        try:
+            self.store.write(CLOCK, b"")
+            self._measured = self.store.stat(CLOCK).modified
+        except (StoreError, NotFound) as exc:  # may not be written: rather never lost than lost by another clock
+            log.debug("the clock of %s cannot be read: %s", self.store.url, exc)
+            self._measured = time.time() if self.store.url.startswith("file:") else newest
+        self._at = time.monotonic()
+        return self._measured
+
+
+def _take_live(
+    db: sqlite3.Connection, found: dict[str, tuple[str, float, dict[str, Any]]], gone: list[str], now: float | None
+) -> None:
+    for key, live in found.items():
+        rows.set_live(db, key, live)
+    for key in gone:
+        rows.set_live(db, key, None)
+    db.execute(
+        "UPDATE experiments SET heartbeat = (SELECT max(l.modified, COALESCE(experiments.modified, 0)) FROM live l"
+        " WHERE l.key = experiments.key) WHERE status = 'running' AND key IN (SELECT key FROM live)"
+    )
+    db.execute(
+        "UPDATE experiments SET heartbeat = modified WHERE status = 'running' AND key NOT IN (SELECT key FROM live)"
+    )
+    if now is not None:
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('now', ?)", (now,))

@@ -1,0 +1,165 @@
+"""config, doctor, store, completion, help and how the command line says that something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from studio.cli.main import VERBS
+from tests.studio_process import STUDIO, environment, studio
+
+
+def test_help_lists_every_verb_and_an_unknown_one_names_the_nearest(tmp_path: Path) -> None:
+    done = studio("--help", cwd=tmp_path)
+    for verb in VERBS:
+        assert f"  {verb} ".encode() in done.stdout
+        assert studio(verb, "--help", cwd=tmp_path).returncode == 0, verb
+    done = studio("srve", cwd=tmp_path)
+    assert done.returncode == 2 and b"did you mean 'serve'?" in done.stderr
+    assert studio("--version", cwd=tmp_path).stdout.startswith(b"studio ")
+
+
+def origins(*words: str, cwd: Path, env: dict[str, str] | None = None) -> dict[str, tuple[object, str]]:
+    done = studio("config", "--json", *words, cwd=cwd, env=env)
+    assert done.returncode == 0, done.stderr
+    return {s["name"]: (s["value"], s["origin"]) for s in json.loads(done.stdout)["settings"]}
+
+
+def test_each_setting_says_where_it_comes_from(tmp_path: Path, home: Path) -> None:
+    user = home / ".studioml" / "config.yaml"
+    user.parent.mkdir()
+    user.write_text(
+        "project: from-user\nowner: from-user\nheartbeat: 5s\nexperiment_lifetime: 7\n"
+        "saveWorkspaceFrequency: 2m\nqueue: local\n"
+    )
+    (tmp_path / "studio.yaml").write_text("project: from-project\nowner: from-project\nheartbeat: 3s\n")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "extra.yaml").write_text("heartbeat: $BEAT\n")
+    env = {"STUDIOML_OWNER": "from-env", "BEAT": "4s"}
+    found = origins("--project", "from-flag", "--config", "../extra.yaml", cwd=tmp_path / "deep", env=env)
+    assert found["project"] == ("from-flag", "--project")
+    assert found["owner"] == ("from-env", "STUDIOML_OWNER")
+    assert found["heartbeat"] == (4.0, "../extra.yaml")
+    assert found["experiment_lifetime"] == (7.0, str(user))
+    assert found["save_workspace_frequency"] == (120.0, str(user))
+    assert found["lost_after"] == (60.0, "default")
+    assert studio("config", "owner", cwd=tmp_path).stdout == b"from-project\n"
+    assert b"queue is a setting of the original" in studio("config", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("projct: x\n", "unknown setting 'projct'", "'project'"),
+        ("heartbeat: soon\n", "'soon' is not a duration", "90s"),
+        ("artifact_limit: 1x\n", "'1x' is not a size", "10GB"),
+        ("- a\n", "is not a mapping", "YAML"),
+        ("a: [\n", "cannot read", "YAML"),
+        ("env: 3\n", "not a mapping of names", ""),
+    ],
+)
+def test_a_bad_settings_file_is_never_ignored(tmp_path: Path, text: str, message: str, hint: str) -> None:
+    (tmp_path / "studio.yaml").write_text(text)
+    done = studio("runs", "list", cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stdout == b""
+    said = done.stderr.decode()
+    assert "studio.yaml" in said and message in said and hint in said
+    assert "Traceback" not in said
+
+
+def test_settings_reach_the_script_and_the_record(tmp_path: Path) -> None:
+    (tmp_path / "studio.yaml").write_text("project: digits\nenv: {MY_SETTING: hello}\n")
+    (tmp_path / "a.py").write_text("import os; print(os.environ['MY_SETTING'])")
+    assert studio("run", "-e", "k", "a.py", cwd=tmp_path).stdout == b"hello\n"
+    assert json.loads(studio("runs", "show", "k", "--json", cwd=tmp_path).stdout)["project"] == "digits"
+
+
+def test_doctor_names_what_is_missing_and_what_mends_it(tmp_path: Path) -> None:
+    done = studio("doctor", "--json", cwd=tmp_path)
+    found = {f["name"]: f for f in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 0, done.stdout
+    assert found["store"]["state"] == found["index"]["state"] == found["home"]["state"] == "ok"
+    for finding in found.values():
+        assert finding["state"] == "ok" or finding["mend"], finding
+    (tmp_path / "file").write_text("")
+    done = studio("doctor", "--store", f"file://{tmp_path}/file", cwd=tmp_path)
+    assert done.returncode == 3 and b"broken" in done.stdout
+
+
+def test_store_init_and_check(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/team"
+    done = studio("store", "init", url, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"export STUDIOML_STORE={url}".encode() in done.stderr
+    done = studio("store", "check", url, cwd=tmp_path)
+    assert done.returncode == 0 and b"FAILED" not in done.stdout
+    assert all(f["ok"] for f in json.loads(studio("store", "check", url, "--json", cwd=tmp_path).stdout)["findings"])
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_printed(tmp_path: Path, shell: str) -> None:
+    done = studio("completion", shell, cwd=tmp_path)
+    assert done.returncode == 0 and b"_STUDIO_COMPLETE" in done.stdout
+
+
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    def offered(words: str, number: int) -> list[str]:
+        env = environment(_STUDIO_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(number))
+        done = subprocess.run([*STUDIO], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+        return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+    assert offered("studio ser", 1) == ["serve"]
+    assert "--metric" in offered("studio run --m", 2)
+    (tmp_path / "a.py").write_text("")
+    assert studio("run", "-e", "some-key", "a.py", cwd=tmp_path).returncode == 0
+    assert offered("studio runs show so", 3) == ["some-key"]
+    assert offered("studio serve l", 2) == ["last"]
+    env = environment(_STUDIO_COMPLETE="bash_complete", COMP_WORDS="studio run a", COMP_CWORD="2")
+    done = subprocess.run([*STUDIO], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("file,"), "the shell completes files itself"
+    assert set(offered("studio runs ", 2)) >= {"list", "show", "logs", "stop"}
+
+
+def test_a_bug_shows_a_traceback_and_debug_shows_one_for_errors(tmp_path: Path) -> None:
+    done = studio("runs", "show", "none", cwd=tmp_path)
+    assert b"Traceback" not in done.stderr
+    done = studio("runs", "show", "--debug", "none", cwd=tmp_path)
+    assert done.returncode == 4 and b"Traceback" in done.stderr
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    command = " ".join([sys.executable, "-m", "studio", "config", "|", "head", "-1"])
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, timeout=60)
+    assert done.stderr == b""
+
+
+def test_the_hyphenated_spellings(tmp_path: Path) -> None:
+    body = "import sys; sys.argv = ['studio-runs', 'list']; from studio.cli import spellings; spellings.runs()"
+    done = subprocess.run(
+        [sys.executable, "-c", body], cwd=tmp_path, env=environment(), capture_output=True, timeout=60
+    )
+    assert done.returncode == 0 and b"no experiments yet" in done.stderr
+
+
+def test_a_home_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("print('ran')")
+    (tmp_path / "file").write_text("")
+    done = studio("run", "a.py", cwd=tmp_path, env={"STUDIOML_HOME": str(tmp_path / "file" / "home")})
+    assert (done.returncode, done.stdout) == (5, b"")
+    said = done.stderr.decode()
+    assert said.startswith("studio: ") and "STUDIOML_HOME" in said and "Traceback" not in said
+
+
+def test_private_files_are_private(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "a.py").write_text("print(1)")
+    assert studio("run", "a.py", cwd=tmp_path).returncode == 0
+    for base, folders, files in os.walk(home / ".studioml"):
+        for name in [*folders, *files]:
+            mode = os.lstat(os.path.join(base, name)).st_mode & 0o077
+            assert mode == 0, f"{base}/{name} is open to others: {mode:o}"

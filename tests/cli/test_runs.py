@@ -1,0 +1,194 @@
+"""`studio runs`: what is listed, shown and changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from studio.errors import NotFound
+from studio.experiment import ArtifactRef, Command, Exit, Experiment, Metric, Summary, Times
+from tests.studio_process import opened, record, studio
+
+
+@pytest.fixture
+def three() -> None:
+    """Three ended experiments in the store."""
+    one = opened()
+    me = one.config["owner"]
+    for number, (key, project, owner, accuracy) in enumerate(
+        [("a-1", "digits", me, 0.5), ("a-2", "digits", me, 0.9), ("b-1", "words", "ada", 0.7)]
+    ):
+        one.tracking.records.create(
+            Experiment(
+                key,
+                Command("script", "train.py", ("--lr", str(number))),
+                project=project,
+                owner=owner,
+                status="finished",
+                params={"lr": number},
+                tags=("v2",) if number else (),
+                metric=Metric("acc", "max"),
+                summary={
+                    "acc": Summary(accuracy, accuracy - 0.1, accuracy, 5, 6),
+                    "loss": Summary(float("nan"), 1, 1, 5, 6),
+                },
+                times=Times(1e9 + number, 1e9 + number, 1e9 + number + 90),
+                exit=Exit(0, None, "finished"),
+                artifacts={"modeldir": ArtifactRef(True, "sha256:" + "0" * 64, 1, 2048)},
+            )
+        )
+
+
+def keys(*words: str, cwd: Path) -> list[str]:
+    done = studio("runs", "list", "--short", *words, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode().split()
+
+
+@pytest.mark.usefixtures("three")
+def test_scopes_queries_and_order(tmp_path: Path) -> None:
+    assert keys(cwd=tmp_path) == ["a-2", "a-1"], "mine, newest first"
+    assert keys("all", cwd=tmp_path) == ["b-1", "a-2", "a-1"]
+    assert keys("project", "words", cwd=tmp_path) == ["b-1"]
+    assert keys("user", "ada", cwd=tmp_path) == ["b-1"]
+    assert keys("metrics.acc.max > 0.6 and tags ~ 'v.*'", cwd=tmp_path) == ["b-1", "a-2"]
+    assert keys("metrics.acc", ">", "0.6", "--sort", "metrics.acc", cwd=tmp_path) == ["b-1", "a-2"]
+    assert keys("all", "--limit", "1", cwd=tmp_path) == ["b-1"]
+    assert keys("all", "metrics.acc.max > 0.6", cwd=tmp_path) == ["b-1", "a-2"]
+    assert keys("project", "digits", "metrics.acc.max", ">", "0.6", cwd=tmp_path) == ["a-2"]
+    assert keys("user", "ada", "params.lr = 7", cwd=tmp_path) == []
+    assert keys("--project", "digits", "params.lr = 0", cwd=tmp_path) == ["a-1"]
+    assert keys("all", "--metric", "acc:max", cwd=tmp_path) == ["a-2", "b-1", "a-1"]
+
+
+@pytest.mark.usefixtures("three")
+def test_the_table_shows_what_was_asked_for(tmp_path: Path) -> None:
+    done = studio(
+        "runs", "list", "all", "--columns", "key,duration,metric,params.lr,metrics.acc.min,model,tags", cwd=tmp_path
+    )
+    lines = [re.split(r"  +", line) for line in done.stdout.decode().splitlines()]
+    assert lines[0] == ["key", "duration", "metric", "params.lr", "acc.min", "model", "tags"]
+    assert lines[1] == ["b-1", "1m30s", "acc=0.7", "2", "0.6", "2.0 KiB", "v2"]
+    done = studio("runs", "list", "--columns", "key,metrik", cwd=tmp_path)
+    assert done.returncode == 3
+    assert b"no column 'metrik'" in done.stderr and b"'metric'" in done.stderr
+
+
+@pytest.mark.usefixtures("three")
+def test_json_is_one_document_of_records(tmp_path: Path) -> None:
+    found = json.loads(studio("runs", "list", "all", "--limit", "2", "--json", cwd=tmp_path).stdout)
+    assert [e["key"] for e in found["experiments"]] == ["b-1", "a-2"]
+    assert found["next"] == 2
+    shown = json.loads(studio("runs", "show", "a-2", "--json", cwd=tmp_path).stdout)
+    assert shown["metric"] == {"name": "acc", "mode": "max"}
+    assert shown["summary"]["loss"]["last"] == "NaN"
+    assert json.loads(studio("runs", "list", "users", "--json", cwd=tmp_path).stdout)["users"][0]["name"] == "ada"
+    projects = studio("runs", "list", "projects", cwd=tmp_path).stdout.decode()
+    assert re.search(r"digits +2", projects) and re.search(r"words +1", projects)
+
+
+@pytest.mark.usefixtures("three")
+def test_show_and_the_ways_to_name_an_experiment(tmp_path: Path) -> None:
+    text = studio("runs", "show", "a-2", cwd=tmp_path).stdout.decode()
+    for part in ("train.py --lr 1", "finished", "digits", "0.9 (step 5; 0.8 to 0.9)", "1 files, 2.0 KiB", "took", "v2"):
+        assert part in text
+    assert "a-2" in studio("runs", "show", "last", cwd=tmp_path).stdout.decode()
+    assert "b-1" in studio("runs", "show", "b", cwd=tmp_path).stdout.decode()
+    several = studio("runs", "show", "a-", cwd=tmp_path)
+    assert several.returncode == 3
+    assert b"fits 2 experiments: a-1, a-2" in several.stderr
+    missing = studio("runs", "show", "a-22", cwd=tmp_path)
+    assert missing.returncode == 4
+    assert b"no experiment 'a-22'" in missing.stderr and b"did you mean 'a-2'?" in missing.stderr
+
+
+@pytest.mark.usefixtures("three")
+def test_bad_queries_and_verbs(tmp_path: Path) -> None:
+    done = studio("runs", "list", "metrics.acc >", cwd=tmp_path)
+    assert done.returncode == 3 and done.stderr.startswith(b"studio: ")
+    assert b"Traceback" not in done.stderr
+    done = studio("runs", "lst", cwd=tmp_path)
+    assert done.returncode == 2 and b"did you mean 'list'?" in done.stderr
+
+
+@pytest.mark.usefixtures("three")
+def test_tags_and_notes(tmp_path: Path) -> None:
+    assert studio("runs", "tag", "a-1", "good", "best", cwd=tmp_path).returncode == 0
+    assert studio("runs", "tag", "--remove", "a-1", "good", cwd=tmp_path).returncode == 0
+    assert studio("runs", "note", "a-1", "a note", cwd=tmp_path).returncode == 0
+    assert (record("a-1").tags, record("a-1").notes) == (("best",), "a note")
+    assert studio("runs", "tag", "a-1", "no good", cwd=tmp_path).returncode == 3
+
+
+def test_delete_asks_removes_everything_and_says_what(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "a.py").write_text("print('x')")
+    for key in ("one", "two", "three"):
+        assert studio("run", "-e", key, "a.py", cwd=tmp_path).returncode == 0
+    assert studio("runs", "delete", "one", cwd=tmp_path).returncode == 2, "nobody there to ask"
+    assert record("one").key == "one"
+    done = studio("runs", "delete", "--yes", "one", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"deleted one\n")
+    with pytest.raises(NotFound):
+        record("one")
+    assert not (home / ".studioml" / "experiments" / "one").exists()
+    assert not list((home / ".studioml" / "store").glob("runs/one/*"))
+    done = studio("runs", "kill", "-y", "two", cwd=tmp_path)
+    assert b"kill deletes" in done.stderr and b"deleted two" in done.stderr
+    assert keys(cwd=tmp_path) == ["three"]
+
+
+def test_get_copies_an_artifact_verified(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    assert studio("run", "-e", "one", "a.py", cwd=tmp_path).returncode == 0
+    done = studio("runs", "get", "one", "workspace", "copy", cwd=tmp_path)
+    assert done.stdout == b"copy\n", done.stderr
+    assert (tmp_path / "copy" / "a.py").exists()
+    done = studio("runs", "get", "one", "nothing", cwd=tmp_path)
+    assert done.returncode == 4 and b"no artifact 'nothing'" in done.stderr
+
+
+def test_an_empty_store_says_how_to_begin(tmp_path: Path, home: Path) -> None:
+    done = studio("runs", "list", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"studio run train.py" in done.stderr
+    assert studio("runs", "show", "last", cwd=tmp_path).returncode == 4
+    assert json.loads(studio("runs", "list", "--json", cwd=tmp_path).stdout) == {"experiments": [], "next": None}
+
+
+def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    assert studio("run", "-e", "one", "a.py", cwd=tmp_path).returncode == 0
+    (home / ".studioml" / "store" / "records" / "two.json").write_text("{bad")
+    done = studio("runs", "list", "-s", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"one\n")
+    assert done.stderr == b"records/two.json cannot be read as a record and is left out\n"
+    assert b"two.json" in studio("index", "rebuild", cwd=tmp_path).stderr
+
+
+@pytest.mark.usefixtures("three")
+def test_a_store_of_others_says_how_to_see_theirs(tmp_path: Path) -> None:
+    done = studio("runs", "list", cwd=tmp_path, env={"STUDIOML_OWNER": "nobody-else"})
+    assert b"studio runs list all" in done.stderr
+
+
+def test_an_unreadable_store_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = studio("runs", "list", "--store", f"file://{tmp_path}/file", cwd=tmp_path)
+    assert done.returncode == 5
+    assert done.stderr.startswith(b"studio: ") and b"Traceback" not in done.stderr
+    done = studio("runs", "list", "--store", "s4://x", cwd=tmp_path)
+    assert done.returncode == 3 and b"no store is called 's4'" in done.stderr
+
+
+def test_the_index_is_made_anew(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    assert studio("run", "-e", "one", "a.py", cwd=tmp_path).returncode == 0
+    for path in (home / ".studioml" / "index").iterdir():
+        os.truncate(path, 10)
+    done = studio("index", "rebuild", cwd=tmp_path)
+    assert done.returncode == 0 and b"1 experiment indexed" in done.stderr
+    assert keys(cwd=tmp_path) == ["one"]

@@ -1,0 +1,30 @@
+"""Every test gets a home of its own; nothing of the user's is read or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.studio_process import end_started
+
+# How long an example takes says what else the machine is doing; only what it finds counts.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty HOME; STUDIOML_HOME below it; no setting of the caller's environment seen."""
+    import os
+
+    folder = tmp_path_factory.mktemp("home")
+    for name in [n for n in os.environ if n.startswith(("STUDIOML_", "AWS_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("STUDIOML_HOME", str(folder / ".studioml"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    yield folder
+    end_started()

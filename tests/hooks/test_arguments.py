@@ -1,0 +1,84 @@
+"""Parsed command lines and seeds are parameters; secrets are not shown."""
+
+from __future__ import annotations
+
+
+def test_argparse(bench):
+    ran = bench.run(
+        """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("data")
+        parser.add_argument("--lr", type=float, default=0.1)
+        parser.add_argument("--api-key")
+        parser.add_argument("--verbose", action="store_true")
+        print(parser.parse_args().lr)
+        argparse.ArgumentParser().parse_known_args(["--not", "mine"])
+        """,
+        ["d.csv", "--lr", "0.5", "--api-key", "hush"],
+    )
+    assert ran.out == "0.5\n"
+    assert ran.params == {"data": "d.csv", "lr": 0.5, "api_key": "***", "verbose": False}
+    assert "hush" not in (ran.spool / "events").read_text()
+
+
+def test_a_wrong_command_line_is_told_as_ever(bench):
+    source = "import argparse; argparse.ArgumentParser(prog='p').parse_args()"
+    ran, bare = bench.run(source, ["--no"]), bench.run(source, ["--no"], PYTHONPATH=None)
+    assert (ran.code, ran.err) == (bare.code, bare.err) and ran.code == 2
+
+
+def test_click(bench):
+    bench.needs("click")
+    ran = bench.run(
+        """
+        import click
+        @click.group()
+        @click.option("--depth", type=int, default=3)
+        def main(depth): pass
+        @main.command()
+        @click.option("--lr", type=float)
+        @click.option("--secret", hide_input=True)
+        def train(lr, secret): click.echo(lr)
+        main()
+        """,
+        ["train", "--lr", "0.25", "--secret", "hush"],
+    )
+    assert ran.out == "0.25\n"
+    assert ran.params == {"depth": 3, "lr": 0.25, "secret": "***"}
+
+
+def test_absl(bench):
+    bench.needs("absl")
+    ran = bench.run(
+        """
+        from absl import app, flags
+        flags.DEFINE_float("lr", 0.1, "rate")
+        flags.DEFINE_string("name", None, "name")
+        app.run(lambda argv: print(flags.FLAGS.lr))
+        """,
+        ["--lr=0.5"],
+    )
+    assert ran.out == "0.5\n" and ran.params == {"lr": 0.5, "name": None}
+
+
+def test_a_command_line_that_nothing_parses(bench):
+    ran = bench.run("print(1)", ["--epochs", "3", "opt.lr=0.5", "--fast", "--name=x", "file.csv", "--password", "hush"])
+    assert ran.params == {"epochs": 3, "opt.lr": 0.5, "fast": True, "name": "x", "password": "***"}
+
+
+def test_seeds(bench):
+    ran = bench.run(
+        """
+        import random
+        random.seed(3)
+        first = random.random()
+        random.seed(3)
+        assert first == random.random() == random.Random(3).random()
+        import numpy as np
+        np.random.seed(11)
+        assert np.random.rand() == np.random.RandomState(11).rand()
+        """
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.params == {"seed.random": 3, "seed.numpy": 11}

@@ -1,0 +1,130 @@
+"""When the Keras hook saves: newest and best epoch, at most a twentieth of the time, never half a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from studio.run.inject import _studio_track  # makes the injected modules importable
+
+import _studio_checkpoints  # isort: skip
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class SlowModel:
+    """What `Checkpoints` asks of a model; saving takes time by the clock."""
+
+    def __init__(self, clock: Clock, save_s: float, parameters: int = 10) -> None:
+        self.clock, self.save_s, self.parameters = clock, save_s, parameters
+        self.saves = 0
+        self.error: Exception | None = None
+
+    def _flatten_layers(self) -> list[object]:
+        return []
+
+    def count_params(self) -> int:
+        return self.parameters
+
+    def save(self, path: str) -> None:
+        Path(path).write_text("half")
+        if self.error is not None:
+            raise self.error
+        self.clock.now += self.save_s
+        self.saves += 1
+        Path(path).write_text(f"weights {self.saves}")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def checkpoints(tmp_path, clock):
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    _studio_track.attach(str(spool))
+    yield _studio_checkpoints.Checkpoints(str(tmp_path / "modeldir"), clock)
+    _studio_track.detach()
+
+
+def train(checkpoints, model, clock, epoch_s, accuracies, name="val_accuracy"):
+    checkpoints.begin(model)
+    for epoch, accuracy in enumerate(accuracies):
+        checkpoints.epoch_begins()
+        clock.now += epoch_s
+        checkpoints.epoch_ended(epoch, {"loss": 1.0, name: accuracy})
+        if epoch < len(accuracies) - 1:
+            checkpoints.save(model, last=False)
+    checkpoints.save(model, last=True)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder / "modeldir"))
+
+
+def test_newest_and_best_are_kept(tmp_path, clock, checkpoints):
+    train(checkpoints, SlowModel(clock, 0.01), clock, 10.0, [0.5, 0.9, 0.7, 0.8])
+    assert files(tmp_path) == [".studio.json", "model-002.keras", "model-004.keras"]
+    about = json.loads((tmp_path / "modeldir" / ".studio.json").read_text())
+    assert about["newest"] == {"file": "model-004.keras", "epoch": 3}
+    best = {"file": "model-002.keras", "epoch": 1, "metric": "val_accuracy", "value": 0.9, "mode": "max"}
+    assert about["best"] == best
+    saved = [json.loads(line) for line in (tmp_path / "spool" / "events").read_text().splitlines()]
+    assert [(event["epoch"], event["best"]) for event in saved] == [(0, True), (1, True), (2, False), (3, False)]
+
+
+def test_of_a_loss_the_smallest_is_the_best_and_nan_is_never(tmp_path, clock, checkpoints):
+    train(checkpoints, SlowModel(clock, 0.01), clock, 10.0, [0.5, 0.2, float("nan"), 0.3], name="val_loss")
+    assert files(tmp_path) == [".studio.json", "model-002.keras", "model-004.keras"]
+
+
+@pytest.mark.parametrize(("epoch_s", "save_s"), [(1.0, 0.2), (0.1, 0.5), (10.0, 0.1), (1.0, 0.03)])
+def test_saving_takes_a_twentieth_of_the_time_at_most(clock, checkpoints, epoch_s, save_s):
+    model = SlowModel(clock, save_s, parameters=int(save_s * 200e6 / 12))
+    train(checkpoints, model, clock, epoch_s, [epoch / 200 for epoch in range(200)])
+    trained = 200 * epoch_s
+    assert (model.saves - 1) * save_s <= 0.05 * trained + 1e-9  # the last one is not asked for its price
+    assert model.saves >= min(200, 0.05 * trained / save_s) * 0.5
+    assert model.saves >= 1
+
+
+def test_what_the_script_saves_into_modeldir_is_left_alone(tmp_path, clock, checkpoints):
+    model = SlowModel(clock, 0.01)
+    train(checkpoints, model, clock, 10.0, [0.5])
+    assert "model-001.keras" in files(tmp_path)
+    (tmp_path / "modeldir" / "mine.h5").write_text("x")
+    train(checkpoints, model, clock, 10.0, [0.5, 0.6])
+    assert files(tmp_path) == ["mine.h5"]
+    assert "the script saves into modeldir itself" in (tmp_path / "spool" / "events").read_text()
+
+
+def test_a_model_that_cannot_be_saved_is_said_once_and_leaves_nothing_behind(tmp_path, clock, checkpoints):
+    model = SlowModel(clock, 0.01)
+    model.error = ValueError("no get_config")
+    train(checkpoints, model, clock, 10.0, [0.5, 0.6, 0.7])
+    assert files(tmp_path) == []
+    text = (tmp_path / "spool" / "events").read_text()
+    assert text.count("the model cannot be saved by studio: ValueError: no get_config") == 1
+    assert [name for name in os.listdir(tmp_path / "spool") if "saving" in name] == []
+
+
+def test_another_model_is_judged_anew(tmp_path, clock, checkpoints):
+    train(checkpoints, SlowModel(clock, 0.01), clock, 10.0, [0.99])
+    second = SlowModel(clock, 0.01)
+    checkpoints.begin(second)
+    for epoch, accuracy in ((5, 0.3), (6, 0.2)):
+        checkpoints.epoch_begins()
+        clock.now += 10
+        checkpoints.epoch_ended(epoch, {"accuracy": accuracy})
+        checkpoints.save(second, last=False)
+    assert files(tmp_path) == [".studio.json", "model-006.keras", "model-007.keras"]

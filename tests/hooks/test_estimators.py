@@ -1,0 +1,127 @@
+"""scikit-learn without a line of code: the outermost fit's parameters, and an estimator that can be served."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+DATA = """
+    import numpy as np
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(200, 4)); y = (X.sum(1) > 0).astype(int)
+"""
+
+
+def test_the_outermost_fit_is_recorded_and_its_estimator_kept(bench):
+    ran = bench.run(
+        DATA
+        + """
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    Xs = StandardScaler().fit_transform(X)
+    search = GridSearchCV(make_pipeline(StandardScaler(), RandomForestClassifier(n_estimators=5, random_state=1)),
+                          {"randomforestclassifier__max_depth": [2, 3]}, cv=2)
+    assert search.fit(X, y) is search
+    import inspect, pickle, sklearn.base
+    print(list(inspect.signature(RandomForestClassifier.fit).parameters), RandomForestClassifier.fit.__name__)
+    pickle.loads(pickle.dumps(sklearn.base.clone(search)))
+    np.save("expected.npy", search.predict(X))
+    """
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == "['self', 'X', 'y', 'sample_weight'] fit\n"
+    params = ran.params
+    assert params["sklearn.estimator"] == "GridSearchCV" and params["sklearn.cv"] == 2
+    assert params["sklearn.estimator.randomforestclassifier.n_estimators"] == 5
+    assert params["seed.numpy"] == 5
+    assert os.listdir(ran.modeldir) == ["model.joblib"]
+    import numpy as np
+
+    fitted = joblib.load(ran.modeldir / "model.joblib")
+    rng = np.random.default_rng(5)
+    assert np.array_equal(
+        fitted.predict(rng.normal(size=(200, 4))), np.fromfile(bench.folder / "expected.npy", np.int64)[16:]
+    )
+    assert ran.of_type("warning") == []
+
+
+def test_what_the_script_saves_elsewhere_is_noted_and_copied_and_what_it_saves_into_modeldir_stays_alone(bench):
+    source = (
+        DATA
+        + """
+    import joblib, os, sys
+    from sklearn.linear_model import LogisticRegression
+    model = LogisticRegression(C=0.5).fit(X, y)
+    os.makedirs("out", exist_ok=True)
+    joblib.dump(model, "out/mine.joblib")
+    if len(sys.argv) > 1:
+        os.makedirs(sys.argv[1], exist_ok=True)
+        joblib.dump(model, sys.argv[1] + "/own.joblib")
+    """
+    )
+    ran = bench.run(source)
+    assert (ran.code, ran.err) == (0, "")
+    assert sorted(os.listdir(ran.modeldir)) == ["mine.joblib", "model.joblib"]
+    newest = max(ran.modeldir.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert newest.name == "mine.joblib"
+    hows = [(event["how"], os.path.basename(event["path"])) for event in ran.of_type("model")]
+    assert hows == [("joblib.dump", "mine.joblib"), ("sklearn.fit", "model.joblib"), ("copy", "mine.joblib")]
+    for file in ran.modeldir.iterdir():
+        file.unlink()
+    ran = bench.run(source, [str(ran.modeldir)])
+    assert os.listdir(ran.modeldir) == ["own.joblib"]
+
+
+def test_a_class_of_the_scripts_own_is_recorded_and_pickled_without_studio(bench):
+    bench.needs("cloudpickle")
+    ran = bench.run(
+        DATA
+        + """
+    import pickle, sys
+    import cloudpickle
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    class Mean(ClassifierMixin, BaseEstimator):
+        def __init__(self, shift=1.5):
+            self.shift = shift
+        def fit(self, X, y):
+            self.mean_ = y.mean() + self.shift
+            return self
+        def predict(self, X):
+            return np.full(len(X), self.mean_)
+    fitted = Mean().fit(X, y)
+    with open("model.pkl", "wb") as file:
+        cloudpickle.dump(fitted, file)
+    """
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.params["sklearn.estimator"] == "Mean" and ran.params["sklearn.shift"] == 1.5
+    later = bench.run(
+        """
+        import pickle, sys, numpy as np
+        with open("model.pkl", "rb") as file:
+            model = pickle.load(file)
+        model.fit(np.zeros((2, 2)), np.ones(2))
+        print(model.predict(np.zeros((1, 2))), [name for name in sys.modules if name.startswith("_studio")])
+        """,
+        PYTHONPATH=None,
+    )
+    assert (later.out, later.err) == ("[2.5] []\n", "")
+
+
+def test_a_fit_that_raises_raises(bench):
+    ran = bench.run(
+        DATA
+        + """
+    from sklearn.linear_model import LogisticRegression
+    LogisticRegression().fit(X, None)
+    """
+    )
+    assert ran.code == 1 and "requires y to be passed" in ran.err and "_studio" not in ran.err
+    assert ran.of_type("exception")[0]["name"] == "ValueError"
+    assert not ran.modeldir.exists()

@@ -1,0 +1,140 @@
+"""XGBoost, LightGBM, PyTorch and matplotlib as they are installed: what is recorded, and that results are the same."""
+
+from __future__ import annotations
+
+import json
+import os
+
+DATA = """
+    import numpy as np, os
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(300, 4)); y = (X.sum(1) > 0).astype(int)
+"""
+
+
+def test_xgboost(bench):
+    bench.needs("xgboost")
+    source = (
+        DATA
+        + """
+    import xgboost as xgb
+    train, test = xgb.DMatrix(X[:200], y[:200]), xgb.DMatrix(X[200:], y[200:])
+    result = {}
+    booster = xgb.train({"eta": 0.3, "max_depth": 3, "objective": "binary:logistic", "eval_metric": ["logloss", "auc"]},
+                        train, 6, evals=[(test, "test")], evals_result=result, verbose_eval=False,
+                        early_stopping_rounds=50)
+    print(result["test"]["logloss"], booster.predict(test).sum())
+    """
+    )
+    ran, bare = bench.run(source), bench.run(source, PYTHONPATH=None)
+    assert (ran.code, ran.out) == (0, bare.out), ran.err
+    params = ran.params
+    assert (params["xgboost.eta"], params["xgboost.num_boost_round"]) == (0.3, 6)
+    steps, _, values = ran.curves.curve("test/logloss")
+    assert steps.tolist() == list(range(6)) and str(values.tolist()) in ran.out
+    assert "test/auc" in ran.curves.names()
+    assert os.listdir(ran.modeldir) == ["model.json"]
+    assert json.loads((ran.modeldir / "model.json").read_text())["learner"]["objective"]["name"] == "binary:logistic"
+
+
+def test_xgboost_by_its_estimator(bench):
+    bench.needs("xgboost")
+    bench.needs("sklearn")
+    ran = bench.run(
+        DATA
+        + """
+    from xgboost import XGBClassifier
+    XGBClassifier(n_estimators=4, max_depth=2).fit(X, y, eval_set=[(X, y)], verbose=False)
+    """
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.params["sklearn.estimator"] == "XGBClassifier" and ran.params["sklearn.max_depth"] == 2
+    assert ran.curves.summary()["validation_0/logloss"].count == 4
+    assert os.listdir(ran.modeldir) == ["model.joblib"]
+
+
+def test_lightgbm(bench):
+    bench.needs("lightgbm")
+    source = (
+        DATA
+        + """
+    import lightgbm as lgb
+    train = lgb.Dataset(X[:200], y[:200]); test = lgb.Dataset(X[200:], y[200:], reference=train)
+    kept = {}
+    params = {"learning_rate": 0.2, "objective": "binary", "verbosity": -1, "num_threads": 1}
+    callbacks = [lgb.record_evaluation(kept), lgb.early_stopping(2, verbose=False)]
+    booster = lgb.train(params, train, 30, valid_sets=[test], callbacks=callbacks)
+    print([float(x) for x in kept["valid_0"]["binary_logloss"]], booster.best_iteration, booster.predict(X).sum())
+    """
+    )
+    ran, bare = bench.run(source), bench.run(source, PYTHONPATH=None)
+    assert (ran.code, ran.out) == (0, bare.out), ran.err
+    assert (ran.params["lightgbm.learning_rate"], ran.params["lightgbm.num_boost_round"]) == (0.2, 30)
+    assert str(ran.curves.curve("valid_0/binary_logloss")[2].tolist()) in ran.out
+    assert os.listdir(ran.modeldir) == ["model.txt"]
+
+
+def test_pytorch(bench):
+    bench.needs("torch")
+    source = """
+    import os, torch, _studio_track as t
+    torch.manual_seed(3)
+    net = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.01, weight_decay=0.1)
+    second = torch.optim.SGD([{"params": [net.weight]}, {"params": [net.bias], "lr": 0.5}], lr=0.1, momentum=0.9)
+    for step in range(3):
+        loss = net(torch.ones(1, 4)).square().sum()
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+        t.log({"loss": loss, "detached": loss.detach()}, step=step)
+        os.makedirs("out", exist_ok=True)
+        torch.save(net.state_dict(), f"out/net-{step}.pt")
+    print(float(loss.detach()))
+    """
+    ran = bench.run(source)
+    assert (ran.code, ran.err) == (0, "")
+    params = ran.params
+    assert params["torch.optimizer.name"] == "adamw" and params["torch.optimizer.lr"] == 0.01
+    assert params["torch.optimizer.parameters"] == 10 and params["seed.torch"] == 3
+    assert params["torch.optimizer2.name"] == "sgd" and params["torch.optimizer2.groups"] == 2
+    assert ran.curves.summary()["loss"].last == float(ran.out)
+    assert sorted(os.listdir(ran.modeldir)) == ["net-0.pt", "net-1.pt", "net-2.pt"]
+    assert [event["how"] for event in ran.of_type("model")] == ["torch.save"] * 3 + ["copy"] * 3
+
+
+def test_only_rank_0_of_torchrun_records_and_every_rank_logs(bench):
+    bench.needs("torch")
+    bench.script.write_text(
+        """
+import os, torch, _studio_track as t
+torch.manual_seed(3)
+rank = os.environ["RANK"]
+torch.optim.SGD([torch.nn.Parameter(torch.zeros(3))], lr=0.1)
+t.log({"rank" + rank: 1.0})
+"""
+    )
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ran = subprocess.run(
+        [*command, str(bench.script)], env=bench.env(), cwd=bench.folder, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    shown = bench.ran()
+    assert shown.curves.names() == ["rank0", "rank1"] and len(shown.streams) == 2
+    named = [event for event in shown.of_type("params") if "torch.optimizer.name" in event["values"]]
+    assert len(named) == 1
+
+
+def test_matplotlib(bench):
+    bench.needs("matplotlib")
+    ran = bench.run(
+        """
+        import io, matplotlib
+        matplotlib.use("agg")
+        import matplotlib.pyplot as plt
+        plt.plot([1, 2]); plt.savefig("a.png"); plt.gcf().savefig(io.BytesIO())
+        """
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert [event["path"] for event in ran.of_type("figure")] == [str(bench.folder / "a.png")]

@@ -1,0 +1,179 @@
+"""Captured, reused and mutable artifacts, and how a script finds them."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from studio.experiment import Experiment
+from tests.studio_process import opened, record, start, studio, until
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+REWRITE = (
+    "import sys\nfrom studio import fs_tracker\npath = fs_tracker.get_artifact('f')\n"
+    "print(open(path).read())\nif len(sys.argv) > 1:\n    open(path, 'w').write(sys.argv[1])\n"
+)
+
+
+def content(found: Experiment, name: str, path: str) -> bytes:
+    manifest = found.artifacts[name].manifest
+    assert manifest is not None
+    return opened().tracking.artifacts.read(manifest, path)
+
+
+def test_a_captured_file_is_read_rewritten_stored_and_reused(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(REWRITE)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file.txt").write_text("first")
+    done = studio("run", "-e", "one", "--capture=data/file.txt:f", "a.py", "second", cwd=tmp_path)
+    assert done.stdout == b"first\n", done.stderr
+    assert content(record("one"), "f", "file.txt") == b"second"
+    assert (tmp_path / "data" / "file.txt").read_text() == "second", "local runs work in place"
+    (tmp_path / "data" / "file.txt").unlink()
+    done = studio("run", "-e", "two", "--reuse=one/f:f", "a.py", cwd=tmp_path)
+    assert done.stdout == b"second\n", done.stderr
+    assert not record("two").artifacts["f"].mutable
+    assert record("two").artifacts["f"].manifest == record("one").artifacts["f"].manifest
+
+
+def test_a_folder_that_the_script_makes_is_captured(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "import os\nfrom studio import fs_tracker\np = fs_tracker.get_artifact('out')\nos.makedirs(p + '/deep/empty')\n"
+        "open(p + '/deep/x', 'w').write('x')\n"
+    )
+    done = studio("run", "-c", "results:out", "a.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert content(record(), "out", "deep/x") == b"x"
+
+
+def test_capture_once_is_taken_at_the_start_and_never_again(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(REWRITE)
+    (tmp_path / "d.txt").write_text("first")
+    assert studio("run", "-co", "d.txt:f", "a.py", "second", cwd=tmp_path).stdout == b"first\n"
+    assert content(record(), "f", "d.txt") == b"first"
+    assert not record().artifacts["f"].mutable
+
+
+def test_mutable_artifacts_are_captured_while_the_script_runs(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "import os\nfrom studio import fs_tracker\n"
+        "open(fs_tracker.get_model_directory() + '/one.txt', 'w').write('1')\n"
+        "open(fs_tracker.get_tensorboard_dir() + '/events', 'w').write('2')\n"
+        "while not os.path.exists('go'): pass\n"
+        "open(fs_tracker.get_model_directory() + '/one.txt', 'w').write('changed')\n"
+    )
+    process = start("run", "-e", "k", "a.py", cwd=tmp_path, env={"STUDIOML_SAVE_WORKSPACE_FREQUENCY": "0.2"})
+    until(lambda: opened().experiments() and record("k").artifacts["modeldir"].manifest, "the first capture")
+    assert content(record("k"), "modeldir", "one.txt") == b"1"
+    until(lambda: record("k").artifacts["tb"].manifest, "the other capture")
+    (tmp_path / "go").touch()
+    assert process.wait(30) == 0
+    assert content(record("k"), "modeldir", "one.txt") == b"changed"
+
+
+def test_a_slow_store_never_blocks_the_script(tmp_path: Path) -> None:
+    """The capture of a large artifact goes on beside the script, whose own time it does not take."""
+    (tmp_path / "a.py").write_text(
+        "import time\nfrom studio import fs_tracker\n"
+        "open(fs_tracker.get_model_directory() + '/big', 'wb').write(bytes(200 << 20))\n"
+        "worst, end = 0.0, time.monotonic() + 2\n"
+        "while time.monotonic() < end:\n    t = time.monotonic(); print('.', end='', flush=True); time.sleep(.001)\n"
+        "    worst = max(worst, time.monotonic() - t)\n"
+        "print(); print(worst)\n"
+    )
+    done = studio("run", "a.py", cwd=tmp_path, env={"STUDIOML_SAVE_WORKSPACE_FREQUENCY": "0.1"})
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) < 1.0
+    assert record().artifacts["modeldir"].bytes == 200 << 20
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """A web server with one file."""
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "d.csv").write_text("a,b\n1,2\n")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path / "web"))
+    )
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_capture_once_of_a_url(tmp_path: Path, web: str) -> None:
+    (tmp_path / "a.py").write_text("from studio import fs_tracker; print(open(fs_tracker.get_artifact('d')).read())")
+    done = studio("run", "-co", f"{web}/d.csv:d", "a.py", cwd=tmp_path)
+    assert done.stdout == b"a,b\n1,2\n\n", done.stderr
+    assert record().artifacts["d"].bytes == 8
+    done = studio("run", "-co", f"{web}/none.csv:d", "a.py", cwd=tmp_path)
+    assert done.returncode == 5
+    assert b"cannot fetch" in done.stderr and b"404" in done.stderr
+    assert len(opened().experiments()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["-r", "one/nothing:x"], 4, "has no artifact 'nothing'"),
+        (["-r", "two/modeldir:x"], 4, "no experiment 'two'"),
+    ],
+)
+def test_reuse_of_what_is_not_there(tmp_path: Path, words: list[str], code: int, message: str) -> None:
+    (tmp_path / "a.py").write_text("")
+    assert studio("run", "-e", "one", "a.py", cwd=tmp_path).returncode == 0
+    done = studio("run", *words, "a.py", cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr.decode()
+    assert len(opened().experiments()) == 1
+
+
+def test_the_output_of_another_run_can_be_reused(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("print('said')")
+    (tmp_path / "b.py").write_text("from studio import fs_tracker; print(open(fs_tracker.get_artifact('log')).read())")
+    assert studio("run", "-e", "one", "a.py", cwd=tmp_path).returncode == 0
+    assert studio("run", "-r", "one/output:log", "b.py", cwd=tmp_path).stdout == b"said\n\n"
+
+
+def test_the_originals_general_examples(tmp_path: Path) -> None:
+    for name in ("train_linreg.py", "print_norm_linreg.py"):
+        shutil.copy(EXAMPLES / "general" / name, tmp_path)
+    words = ["--capture=weights:weights", "--experiment", "linear_regression", "train_linreg.py"]
+    done = studio("run", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    norm = done.stdout.decode().split()[-1]
+    done = studio("run", "--reuse=linear_regression/weights:w", "print_norm_linreg.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().splitlines() == ["*****", "lr_w_09.npy", norm, "*****"]
+
+
+def test_fs_tracker_inside_and_outside_a_run(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "import os\nfrom studio import fs_tracker as f\nprint(f.get_experiment_key(), f.get_artifact('nothing'))\n"
+        "print(f.get_artifact('modeldir') == f.get_model_directory(), os.path.isdir(f.get_tensorboard_dir()))\n"
+        "print(f.get_artifact('workspace') == os.getcwd(), sorted(f.get_artifacts()))\n"
+    )
+    done = studio("run", "-e", "k", "a.py", cwd=tmp_path)
+    assert done.stdout.decode().splitlines() == [
+        "k None",
+        "True True",
+        "True ['modeldir', 'output', 'tb', 'workspace']",
+    ]
+    from studio import fs_tracker
+
+    assert fs_tracker.get_model_directory("n") == str(home / ".studioml" / "experiments" / "n" / "modeldir")
+    assert fs_tracker.get_artifact("x") == os.path.join(os.getcwd(), "..", "x")

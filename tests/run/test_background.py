@@ -1,0 +1,184 @@
+"""Runs in the background, runs that go on, and runs without the runner."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.studio_process import alive, environment, opened, record, studio, until
+
+
+def test_a_detached_run_returns_its_key_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import os\nprint('begun')\nwhile not os.path.exists('go'): pass\nprint('done')\n")
+    done = studio("run", "--detach", "a.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    key = done.stdout.decode().strip()
+    assert record(key).status == "running"
+    (tmp_path / "go").touch()
+    until(lambda: record(key).ended, "the run's end")
+    assert record(key).status == "finished"
+    assert b"".join(opened().output(key)) == b"begun\ndone\n"
+
+
+def test_a_detached_run_can_be_stopped(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import time; time.sleep(600)")
+    key = studio("run", "--detach", "a.py", cwd=tmp_path).stdout.decode().strip()
+    assert studio("runs", "stop", key, cwd=tmp_path).returncode == 0
+    assert record(key).status == "stopped"
+
+
+def test_what_is_wrong_with_a_detached_run_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    assert studio("run", "-e", "k", "a.py", cwd=tmp_path).returncode == 0
+    done = studio("run", "--detach", "-e", "k", "a.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert b"experiment k exists already" in done.stderr
+
+
+RESUMABLE = (
+    "import os, sys\nfrom studio import fs_tracker\npath = fs_tracker.get_model_directory() + '/epoch'\n"
+    "epoch = int(open(path).read()) if os.path.exists(path) else 0\nprint('from', epoch)\n"
+    "open(path, 'w').write(str(epoch + 1))\n"
+    "import studio; studio.log({'loss': 5.0 - epoch}, step=epoch); studio.note('a note')\nsys.exit(epoch == 0)\n"
+)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_resume_goes_on_in_the_same_record_with_its_checkpoints(tmp_path: Path, home: Path, elsewhere: bool) -> None:
+    (tmp_path / "a.py").write_text(RESUMABLE)
+    assert studio("run", "-e", "k", "--tag", "t", "a.py", "x", cwd=tmp_path).returncode == 1
+    if elsewhere:  # as on another machine: nothing of the run is left here but the store
+        for folder in ("experiments", "index", "cache"):
+            subprocess.run(["rm", "-rf", str(home / ".studioml" / folder)], check=True)
+    done = studio("run", "--resume", "k", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"from 1\n"), done.stderr
+    found = record("k")
+    assert (found.status, found.tags, found.command.args) == ("finished", ("t",), ("x",))
+    assert b"".join(opened().output("k")) == b"from 0\nfrom 1\n"
+    assert (found.summary["loss"].first, found.summary["loss"].last, found.notes) == (5.0, 4.0, "a note")
+    assert len(opened().experiments()) == 1
+
+
+def test_resume_of_a_running_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import time; time.sleep(600)")
+    key = studio("run", "--detach", "a.py", cwd=tmp_path).stdout.decode().strip()
+    done = studio("run", "--resume", key, cwd=tmp_path)
+    assert done.returncode == 5
+    assert b"running" in done.stderr
+    assert studio("runs", "delete", "-y", key, cwd=tmp_path).returncode == 5
+    assert studio("runs", "stop", key, cwd=tmp_path).returncode == 0
+
+
+def python(body: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", body], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=60
+    )
+
+
+def test_start_tracks_the_block_without_the_runner(tmp_path: Path) -> None:
+    done = python(
+        "import studio\n"
+        "with studio.start(project='p', tags=['t']) as run:\n"
+        "    run.params(lr=0.5)\n    studio.log({'loss': 2.0}, step=3)\n"
+        "    (run.artifact('modeldir') / 'm.txt').write_text('model')\n"
+        "print(run.key)\nstudio.log({'loss': 9})\n",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    found = record(done.stdout.strip())
+    assert (found.status, found.project, found.tags, found.params) == ("finished", "p", ("t",), {"lr": 0.5})
+    assert (found.summary["loss"].last, found.summary["loss"].count) == (2.0, 1)
+    assert found.artifacts["modeldir"].files == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("ValueError", ("failed", "failed")),
+        ("KeyboardInterrupt", ("stopped", "interrupted")),
+        ("SystemExit(0)", ("finished", "finished")),
+    ],
+)
+def test_start_records_how_the_block_ended(tmp_path: Path, error: str, expected: tuple[str, str]) -> None:
+    python(f"import studio\nwith studio.start(key='k'):\n    raise {error}\n", tmp_path)
+    found = record("k")
+    assert found.exit is not None
+    assert (found.status, found.exit.reason) == expected
+
+
+def test_a_start_that_nobody_ends_ends_with_the_process(tmp_path: Path) -> None:
+    done = python("import studio\nrun = studio.start(key='k')\nstudio.log({'x': 1})\n", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert record("k").status == "finished"
+    assert record("k").summary["x"].last == 1
+
+
+KILLED = """
+import studio, time
+studio.start(key="k")
+studio.log({"x": 1})
+time.sleep(0.7)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_process_that_tracks_itself_is_recovered(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED],
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == b"ready\n"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(30)
+    assert not alive(process.pid)
+    assert b"k was lost" in studio("runs", "list", cwd=tmp_path).stderr
+    assert (record("k").status, record("k").summary["x"].last) == ("lost", 1)
+
+
+def test_start_inside_a_run_joins_it(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "import studio\nwith studio.start() as run:\n    run.log({'x': 4})\n    print(run.key)\n"
+    )
+    done = studio("run", "-e", "k", "a.py", cwd=tmp_path)
+    assert done.stdout == b"k\n", done.stderr
+    assert len(opened().experiments()) == 1
+    assert record("k").summary["x"].last == 4
+
+
+def test_calls_outside_a_run_are_harmless(tmp_path: Path) -> None:
+    done = python(
+        "import studio\nstudio.log({'a': 1})\nstudio.params(x=1)\nstudio.tags('t')\nstudio.note('n')\n", tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert opened().experiments() == []
+
+
+def test_params_tags_and_notes_of_a_script(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "import studio\nstudio.params({'opt': {'lr': 0.1}}, api_key='x')\n"
+        "studio.tags('a', 'b')\nstudio.note('looks good')\n"
+    )
+    done = studio(
+        "run", "-e", "k", "--tag", "cli", "--note", "from the command line", "--param", "n=3", "a.py", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    found = record("k")
+    assert found.params == {"n": 3, "opt.lr": 0.1, "api_key": "***"}
+    assert found.tags == ("cli", "a", "b")
+    assert found.notes == "from the command line\nlooks good"
+
+
+def test_no_autolog_leaves_no_trace_in_the_scripts_interpreter(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "import os, sys; print(sorted(m for m in sys.modules if 'studio' in m), 'inject' in str(sys.path))"
+    )
+    done = studio("run", "--no-autolog", "a.py", cwd=tmp_path)
+    assert done.stdout == b"[] False\n"

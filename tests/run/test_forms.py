@@ -1,0 +1,159 @@
+"""Every way to say what to run, and that the script gets its words byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.studio_process import STUDIO, environment, opened, record, studio
+
+ECHO = "import os, sys\nsys.stdout.buffer.write(b'\\0'.join(os.fsencode(a) for a in sys.argv[1:]))\n"
+HARD = ["a b", "", "'", '"', "$HOME", "*", "--experiment", "aaa", "-m", "--", "é\n", "\\", "--store=x", "a=b"]
+
+
+def test_arguments_after_the_script_are_the_scripts_byte_for_byte(tmp_path: Path) -> None:
+    (tmp_path / "echo.py").write_text(ECHO)
+    words = [*(os.fsencode(w) for w in HARD), b"\xff\xfe"]
+    done = subprocess.run(
+        [*STUDIO, "run", "echo.py", *words], cwd=tmp_path, env=environment(), capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split(b"\0") == words
+    assert record().command.args == tuple(os.fsdecode(w) for w in words)
+    assert record().key != "aaa"
+
+
+def test_a_scripts_own_option_named_like_ours_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "echo.py").write_text(ECHO)
+    done = studio("run", "--experiment", "mine", "--tag", "t", "echo.py", "--experiment", "aaa", cwd=tmp_path)
+    assert done.stdout == b"--experiment\0aaa"
+    assert b"studio run: submitted experiment mine" in done.stderr
+    assert record("mine").tags == ("t",)
+
+
+@pytest.mark.parametrize("words", [["-m", "pkg.mod", "x"], ["pkg::mod", "x"], [".pkg::mod", "x"]])
+def test_modules(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "mod.py").write_text("import sys; print(__name__, sys.argv[1:], __package__)")
+    done = studio("run", *words, cwd=tmp_path)
+    assert done.stdout == b"__main__ ['x'] pkg\n", done.stderr
+    assert (record().command.kind, record().command.target) == ("module", "pkg.mod")
+
+
+def test_any_command_after_two_dashes(tmp_path: Path) -> None:
+    done = studio("run", "-e", "sh", "--", "sh", "-c", 'echo "$0 $1" "$STUDIOML_EXPERIMENT"', "a", "b c", cwd=tmp_path)
+    assert done.stdout == b"a b c sh\n"
+    assert (record("sh").command.kind, record("sh").command.target) == ("exec", "sh")
+
+
+def test_a_script_without_ending_and_one_in_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "train").write_text("import os; print(os.getcwd())")
+    done = studio("run", "scripts/train", cwd=tmp_path)
+    assert done.stdout.decode().strip() == str(tmp_path), done.stderr
+
+
+def test_it_starts_as_python_itself_would_start_it(tmp_path: Path) -> None:
+    script = "import sys, json; print(json.dumps([sys.argv, sys.path[0], __name__, __file__, sys.flags.optimize]))"
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.py").write_text(script)
+    bare = subprocess.run([sys.executable, "sub/a.py", "x"], cwd=tmp_path, capture_output=True, timeout=60)
+    assert json.loads(studio("run", "sub/a.py", "x", cwd=tmp_path).stdout) == json.loads(bare.stdout)
+
+
+def test_another_interpreter(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import sys; print(sys.executable)")
+    mine = tmp_path / "mypython"
+    mine.symlink_to(sys.executable)
+    done = studio("run", "--python", str(mine), "a.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert record().command.interpreter == str(mine)
+    assert record().command.python == sys.version.split()[0]
+    has_numpy = subprocess.run([str(mine), "-c", "import numpy"], capture_output=True, timeout=60).returncode == 0
+    assert any(p.startswith("numpy==") for p in record().packages) == has_numpy
+
+
+def test_the_active_environments_interpreter_is_the_default(tmp_path: Path) -> None:
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "a.py").write_text("")
+    assert studio("run", "a.py", cwd=tmp_path, env={"VIRTUAL_ENV": str(tmp_path / "venv")}).returncode == 0
+    assert record().command.interpreter == str(tmp_path / "venv" / "bin" / "python")
+
+
+def test_rerun_by_key_runs_the_code_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import sys; print('first', sys.argv[1:], open('data.txt').read())")
+    (tmp_path / "data.txt").write_text("old")
+    assert studio("run", "-e", "one", "--param", "lr=0.5", "a.py", "x y", cwd=tmp_path).returncode == 0
+    (tmp_path / "a.py").write_text("print('second')")
+    (tmp_path / "data.txt").write_text("new")
+    done = studio("run", "-e", "two", "one", cwd=tmp_path)
+    assert done.stdout == b"first ['x y'] old\n", done.stderr
+    assert (record("two").parent, record("two").params) == ("one", {"lr": 0.5})
+    assert record("two").artifacts["workspace"].manifest == record("one").artifacts["workspace"].manifest
+    assert (tmp_path / "a.py").read_text() == "print('second')"
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["trian.py"], "script trian.py is not there", "did you mean 'train.py'?"),
+        (["."], "a folder, not a script", "studio run SCRIPT.py"),
+        (["-m", "a-b"], "not a module's name", "-m pkg.mod"),
+        (["--", "no-such-program"], "no program 'no-such-program'", "as you would type it"),
+        (["--python", "nopython", "train.py"], "no Python interpreter 'nopython'", "--python"),
+        (["-c", "x", "train.py"], "does not say what to capture", "PATH:NAME"),
+        (["-c", "x:a b", "train.py"], "not a valid name", "a name is"),
+        (["-co", "nowhere:x", "train.py"], "nothing to capture at nowhere", "exists"),
+        (["-c", "http://localhost/x:x", "train.py"], "cannot be captured again", "--capture-once"),
+        (["-c", "a:x", "-c", "b:x", "train.py"], "two artifacts are called 'x'", "its own name"),
+        (["-r", "x", "train.py"], "does not say what to reuse", "KEY/ARTIFACT:NAME"),
+        (["-r", "nokey/modeldir:x", "train.py"], "no experiment 'nokey'", "studio runs list"),
+        (["--metric", ":max", "train.py"], "names no metric", "--metric"),
+        (["--max-duration", "1x", "train.py"], "'1x' is not a duration", "48h2m10s"),
+        (["--param", "lr", "train.py"], "not NAME=VALUE", "--param lr=0.01"),
+        (["--tag", "a b", "train.py"], "tag 'a b' is not a valid name", "a name is"),
+        (["-e", "../x", "train.py"], "experiment key '../x' is not a valid name", "a name is"),
+        (["--resume", "nokey"], "no experiment 'nokey'", "studio runs list"),
+        (["--config", "none.yaml", "train.py"], "no config file none.yaml", "studio config"),
+        (["nokey"], "no experiment 'nokey'", "studio runs list"),
+    ],
+)
+def test_bad_words_get_one_line_and_a_hint_and_leave_nothing(
+    tmp_path: Path, home: Path, words: list[str], message: str, hint: str
+) -> None:
+    (tmp_path / "train.py").write_text("print('must not run')")
+    done = studio("run", *words, cwd=tmp_path)
+    said = done.stderr.decode().splitlines()
+    assert done.returncode in (3, 4), said
+    assert done.stdout == b""
+    assert len(said) == 2, said
+    assert said[0].startswith("studio: ") and message in said[0]
+    assert said[1].startswith("  hint: ") and hint in said[1]
+    assert opened().experiments() == []
+    assert not list((home / ".studioml").glob("experiments/*")), "a run folder is left"
+    assert not list((home / ".studioml").glob("open/*"))
+
+
+def test_unknown_options_and_missing_words_are_usage_errors(tmp_path: Path) -> None:
+    done = studio("run", "--metrik", "x", "a.py", cwd=tmp_path)
+    assert done.returncode == 2
+    assert b"--metric" in done.stderr
+    for words in (["run"], ["run", "--"], ["run", "-m"], ["runn", "a.py"]):
+        assert studio(*words, cwd=tmp_path).returncode == 2, words
+
+
+def test_a_key_that_is_taken_is_a_conflict_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("print(1)")
+    assert studio("run", "-e", "one", "a.py", cwd=tmp_path).returncode == 0
+    before = record("one")
+    done = studio("run", "-e", "one", "a.py", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (5, b"")
+    assert b"experiment one exists already" in done.stderr
+    assert record("one") == before
+    assert b"".join(opened().output("one")) == b"1\n"

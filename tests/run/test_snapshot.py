@@ -1,0 +1,163 @@
+"""What a run keeps of code, git state, packages and machine; nothing of the user's is touched."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.studio_process import opened, record, studio
+
+
+def git(folder: Path, *words: str) -> str:
+    quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    who = {f"GIT_{a}_{b}": "x" for a in ("AUTHOR", "COMMITTER") for b in ("NAME", "EMAIL")}
+    done = subprocess.run(
+        ["git", *words], cwd=folder, capture_output=True, text=True, env={**os.environ, **quiet, **who}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A work tree with one commit, and staged, unstaged, untracked, deleted, renamed and binary changes."""
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "remote", "add", "origin", "https://ada:hunter2@example.org/ada/digits.git")
+    (folder / "a.py").write_text("print('committed')\n")
+    (folder / "gone.txt").write_text("gone\n")
+    (folder / "old name.txt").write_text("the same text, long enough to be seen as a rename\n" * 5)
+    (folder / ".gitignore").write_text("ignored/\n")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "one")
+    (folder / "staged.txt").write_text("staged\n")
+    git(folder, "add", "staged.txt")
+    git(folder, "mv", "old name.txt", "näw name.txt")
+    (folder / "a.py").write_text("print('changed')")
+    (folder / "gone.txt").unlink()
+    (folder / "untracked").mkdir()
+    (folder / "untracked" / "blob.bin").write_bytes(bytes(range(256)) * 4)
+    (folder / "ignored").mkdir()
+    (folder / "ignored" / "big.txt").write_text("ignored")
+    (folder / ".env").write_text("SECRET=planted-canary\n")
+    (folder / "id_rsa").write_text("planted-canary")
+    return folder
+
+
+def visible(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Every file below a folder, .git included, with inode, time and mode."""
+    found = {}
+    for base, _, names in os.walk(folder):
+        for name in names:
+            state = os.lstat(os.path.join(base, name))
+            found[os.path.join(base, name)] = (state.st_ino, state.st_mtime_ns, state.st_mode)
+    return found
+
+
+def test_the_patch_brings_a_clean_clone_to_the_state_that_ran(tree: Path, tmp_path: Path) -> None:
+    before = visible(tree)
+    done = studio("run", "a.py", cwd=tree)
+    assert (done.returncode, done.stdout) == (0, b"changed\n"), done.stderr
+    assert visible(tree) == before, "something in the user's folder was touched"
+
+    found = record()
+    assert found.git is not None and found.git.patch is not None
+    assert (found.git.branch, found.git.dirty) == ("main", True)
+    assert found.git.commit == git(tree, "rev-parse", "HEAD").strip()
+    assert found.git.url == "https://example.org/ada/digits.git"
+    patch = opened().tracking.artifacts.read_blob(found.git.patch)
+    assert b"canary" not in patch
+
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(tree), str(clone))
+    (tmp_path / "p").write_bytes(patch)
+    git(clone, "apply", "--index", str(tmp_path / "p"))
+    for name in ("a.py", "staged.txt", "näw name.txt", "untracked/blob.bin"):
+        assert (clone / name).read_bytes() == (tree / name).read_bytes()
+    assert not (clone / "gone.txt").exists() and not (clone / "old name.txt").exists()
+    assert not (clone / "ignored").exists()
+
+
+def test_secrets_reach_no_file_of_the_store(tree: Path, home: Path) -> None:
+    words = ["--api-key", "planted-canary", "--url=https://u:planted-canary@example.org/x", "token=planted-canary"]
+    done = studio(
+        "run", "--param", "password=planted-canary", "--param", "lr=1", "a.py", *words, cwd=tree,
+        env={"AWS_SECRET_ACCESS_KEY": "planted-canary", "MY_VAR": "planted-canary"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (record().params["password"], record().params["lr"]) == ("***", 1)
+    for path in (home / ".studioml").rglob("*"):
+        if path.is_file():
+            assert b"planted-canary" not in path.read_bytes(), path
+
+
+def test_a_clean_tree_has_no_patch_and_a_folder_without_git_no_git(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    assert studio("run", "a.py", cwd=tmp_path).returncode == 0
+    assert record().git is None
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    assert studio("run", "a.py", cwd=tmp_path).returncode == 0
+    found = record().git
+    assert found is not None
+    assert (found.dirty, found.patch, found.url) == (False, None, None)
+
+
+def test_a_tree_without_a_commit_is_captured_as_a_patch(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    (tmp_path / "a.py").write_text("print(1)\n")
+    assert studio("run", "a.py", cwd=tmp_path).returncode == 0
+    found = record().git
+    assert found is not None and found.patch is not None
+    assert (found.commit, found.dirty) == (None, True)
+    assert b"+print(1)" in opened().tracking.artifacts.read_blob(found.patch)
+
+
+def test_the_workspace_is_captured_before_the_script_changes_it(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("open('data.txt', 'w').write('after')")
+    (tmp_path / "data.txt").write_text("before")
+    assert studio("run", "a.py", cwd=tmp_path).returncode == 0
+    ref = record().artifacts["workspace"]
+    assert ref.manifest is not None and not ref.mutable
+    assert opened().tracking.artifacts.read(ref.manifest, "data.txt") == b"before"
+
+
+def test_packages_and_host(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    assert studio("run", "a.py", cwd=tmp_path).returncode == 0
+    found = record()
+    assert any(p.lower().startswith("click==") for p in found.packages)
+    assert list(found.packages) == sorted(found.packages, key=lambda p: p.partition("==")[0].lower())
+    assert found.host is not None
+    assert found.host.cores >= 1 and found.host.memory > 1 << 28 and found.host.name
+    assert found.command.python == sys.version.split()[0]
+
+
+def test_a_workspace_over_the_limit_is_refused_with_the_largest_named(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("print('ran')")
+    (tmp_path / "huge.bin").write_bytes(bytes(3 << 20))
+    limit = {"STUDIOML_ARTIFACT_LIMIT": "2m"}
+    done = studio("run", "a.py", cwd=tmp_path, env=limit)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert b"huge.bin" in done.stderr and b"--no-workspace" in done.stderr
+    assert opened().experiments() == []
+    assert studio("run", "--no-workspace", "a.py", cwd=tmp_path, env=limit).stdout == b"ran\n"
+    (tmp_path / ".studioml_ignore").write_text("huge.bin\n")
+    assert studio("run", "a.py", cwd=tmp_path, env=limit).stdout == b"ran\n"
+
+
+def test_the_home_folder_is_never_captured_whole(home: Path) -> None:
+    (home / "a.py").write_text("print('ran')")
+    (home / "private.txt").write_text("x")
+    done = studio("run", "a.py", cwd=home)
+    assert done.stdout == b"ran\n"
+    assert b"workspace is not captured" in done.stderr
+    ref = record().artifacts["workspace"]
+    assert ref.manifest is not None
+    assert [f.path for f in opened().tracking.artifacts.manifest(ref.manifest).files] == ["a.py"]

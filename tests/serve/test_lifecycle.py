@@ -1,0 +1,313 @@
+"""Start, ports, idle end, drain: what the process does around its requests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from studio.errors import ConfigError, ServeError
+from studio.serve.address import DEFAULT_PORT, listen, url_of
+from studio.serve.idle import Idle
+
+from .conftest import Served, environment, read_all, wait_until
+
+SLOW = """\
+import time
+
+def create_model(modeldir):
+    def model(data):
+        time.sleep(data.get("s", 0))
+        return data
+    return model
+"""
+
+
+INFER = b'{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}'
+
+
+def refuses(server: Served) -> bool:
+    """Whether the server takes no connections any more."""
+    try:
+        server.connect().close()
+    except OSError:
+        return True
+    return False
+
+
+def run(home: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "studio.serve_main", *map(str, words)]
+    return subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=60)
+
+
+def test_an_explicit_port_that_is_taken_is_an_error_and_the_default_moves_on() -> None:
+    with listen("127.0.0.1", 0)[0] as taken, pytest.raises(ServeError, match="is taken"):
+        listen("127.0.0.1", taken.getsockname()[1])
+    first, note = listen("127.0.0.1", None)
+    second, told = listen("127.0.0.1", None)
+    with first, second:
+        assert first.getsockname()[1] >= DEFAULT_PORT
+        assert second.getsockname()[1] > first.getsockname()[1]
+        assert "taken, using" in told
+        assert not note or "taken" in note
+    with pytest.raises(ConfigError, match=r"cannot listen on 203\.0\.113\.7"):
+        listen("203.0.113.7", 0)
+
+
+def test_urls_can_be_typed() -> None:
+    with listen("127.0.0.1", 0)[0] as sock:
+        port = sock.getsockname()[1]
+        assert url_of(sock, "0.0.0.0", tls=False) == f"http://127.0.0.1:{port}"
+        assert url_of(sock, "::1", tls=True) == f"https://[::1]:{port}"
+
+
+def test_a_taken_port_ends_the_command_with_one_line(home: Path) -> None:
+    with listen("127.0.0.1", 0)[0] as taken:
+        done = run(home, "--port", taken.getsockname()[1])
+    assert done.returncode == 8 and done.stdout == ""
+    assert done.stderr.splitlines()[0].endswith("is taken") and "hint:" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--killafter", "soon"), 3),
+        (("--max-body", "much"), 3),
+        (("--timeout", "0"), 3),
+        (("--tls-cert", "x.pem"), 3),
+        (("--tls-cert", __file__, "--tls-key", __file__), 3),
+        (("--max-body", "0"), 3),
+        (("--host", "0.0.0.0", "--no-token"), 3),
+        (("--wrapper", "no_such_wrapper.py"), 3),
+        (("--modeldir", "/no/such/folder"), 8),
+        (("--no-such-option",), 2),
+    ],
+)
+def test_options_that_cannot_be_used(home: Path, words: tuple[str, ...], code: int) -> None:
+    done = run(home, "--port", "0", *words)
+    assert done.returncode == code and done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_idle_counts_from_the_last_answer_and_never_while_busy() -> None:
+    assert Idle(0).remaining_s(0) is None
+    idle = Idle(0.05)
+    wait_until(lambda: idle.remaining_s(0) == 0.0, "the time is over")
+    assert idle.remaining_s(1) == 0.05
+    idle.touch()
+    assert 0 < (idle.remaining_s(0) or 0) <= 0.05
+
+
+def test_killafter_ends_the_server_whatever_health_checks_and_refusals_say(serve: Callable[..., Served]) -> None:
+    server = serve("--killafter", "2s", "--token", "t")
+    stop = threading.Event()
+
+    def poke() -> None:
+        while not stop.wait(0.05):
+            try:
+                server.ask("GET", "/healthz")
+                server.post({"a": 1})
+                server.ask("GET", "/metadata", Authorization="Bearer t")
+                server.ask("POST", "/", b"{", Authorization="Bearer t")
+            except OSError:
+                return
+
+    thread = threading.Thread(target=poke)
+    thread.start()
+    try:
+        assert server.process.wait(20) == 0
+    finally:
+        stop.set()
+        thread.join()
+    assert "ending" in server.errors
+
+
+def test_killafter_waits_for_what_is_in_flight(serve: Callable[..., Served], wrapper: Callable[..., Path]) -> None:
+    server = serve("--wrapper", wrapper(SLOW), "--killafter", "1")
+    assert server.post({"s": 2.5}).json == {"s": 2.5}
+    assert server.process.wait(20) == 0
+
+
+def test_sigterm_answers_what_is_in_flight_and_is_not_ready_meanwhile(
+    serve: Callable[..., Served], wrapper: Callable[..., Path]
+) -> None:
+    server = serve("--wrapper", wrapper(SLOW))
+    got: list[object] = []
+    thread = threading.Thread(target=lambda: got.append(server.post({"s": 3}).json))
+    idle = server.connect()  # an open connection without a request does not hold the end up
+    thread.start()
+    wait_until(lambda: server.ask("GET", "/metadata").json["idle"]["remaining"] == 3600, "the request is in flight")
+    server.process.send_signal(signal.SIGTERM)
+    statuses = []
+    with socket.create_connection(("127.0.0.1", server.port)) as sock:
+        sock.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        statuses.append(sock.recv(15))
+    assert server.process.wait(15) == 0
+    thread.join()
+    idle.close()
+    assert got == [{"s": 3}]
+    assert statuses == [b"HTTP/1.1 503 Se"]
+
+
+def test_a_request_that_has_begun_to_arrive_is_answered_after_sigterm(serve: Callable[..., Served]) -> None:
+    server = serve()
+    request = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\n" + b'{"a": 1}'
+    with server.connect() as sock:
+        sock.sendall(request)
+        assert sock.recv(4096).endswith(b'{"a":1}')
+        sock.sendall(request[:20])  # half a head on a kept connection
+        server.process.send_signal(signal.SIGTERM)
+
+        wait_until(lambda: refuses(server), "nothing new is accepted")
+        sock.sendall(request[20:])
+        got = sock.recv(4096)
+        assert got.endswith(b'{"a":1}') and b"connection: close" in got
+    assert server.process.wait(15) == 0
+
+
+def test_ctrl_c_ends_with_130(serve: Callable[..., Served]) -> None:
+    assert serve().stop(signal.SIGINT) == 130
+
+
+def test_a_hanging_wrapper_cannot_keep_the_server_alive(
+    serve: Callable[..., Served], wrapper: Callable[..., Path]
+) -> None:
+    text = "import threading\ndef create_model(d):\n    return lambda data: threading.Event().wait()\n"
+    server = serve("--wrapper", wrapper(text))
+    with server.connect() as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
+        began = time.monotonic()
+        assert server.stop() == 0
+    assert time.monotonic() - began < 25
+
+
+def ask_on(sock: socket.socket, body: bytes) -> bytes:
+    """The reply on this connection, b"" if there is none."""
+    try:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        return sock.recv(65536)
+    except ConnectionError:
+        return b""
+
+
+@pytest.mark.parametrize("run", range(3))
+def test_drain_under_load_loses_nothing_that_was_accepted(
+    serve: Callable[..., Served], wrapper: Callable[..., Path], run: int
+) -> None:
+    server = serve("--wrapper", wrapper(SLOW.replace("time.sleep", "time.sleep(0.002) or ")))
+    lost: list[object] = []
+    done = [0] * 64
+
+    def hammer(worker: int) -> None:
+        while True:
+            try:
+                sock = server.connect()
+            except OSError:
+                return  # not accepted any more
+            with sock:
+                got = b""
+                while b"connection: close" not in got:
+                    body = json.dumps({"id": f"{worker}-{done[worker]}"}).encode()
+                    got = ask_on(sock, body)
+                    if not got.startswith(b"HTTP/1.1 200") or json.loads(got.split(b"\r\n\r\n")[1]) != json.loads(body):
+                        lost.append((body, got))
+                        break
+                    done[worker] += 1
+
+    threads = [threading.Thread(target=hammer, args=(w,)) for w in range(64)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: all(done), "the load runs")
+    assert server.stop() == 0
+    for thread in threads:
+        thread.join()
+    assert lost == []
+
+
+def test_requests_that_reach_idle_connections_during_the_drain_are_answered(serve: Callable[..., Served]) -> None:
+    server = serve()
+    kept, new = server.connect(), server.connect()
+    with kept, new:
+        assert ask_on(kept, b'{"a": 1}').endswith(b'{"a":1}')
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: refuses(server), "nothing new is accepted")
+        assert new.recv(100) == b""  # ended, not reset, and only after a while
+        assert kept.recv(100) == b""
+    assert server.process.wait(15) == 0
+
+
+def test_a_half_closed_connection_still_reads(serve: Callable[..., Served]) -> None:
+    server = serve()
+    with server.connect() as sock:
+        server.process.send_signal(signal.SIGTERM)
+        assert sock.recv(100) == b""
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n")  # too late, but no reset answers it
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    assert server.process.wait(15) == 0
+
+
+@pytest.mark.parametrize(("path", "body"), [("/", b'{"a": 1}'), ("/v2/models/identity/infer", INFER)])
+def test_offers_of_other_protocols_are_ignored(serve: Callable[..., Served], path: str, body: bytes) -> None:
+    server = serve()
+    offer = b"Connection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % path.encode()
+    sized = head + b"Content-Length: %d\r\n" % len(body)
+    plain = server.raw(sized + b"Connection: close\r\n\r\n" + body)
+    assert plain.startswith(b"HTTP/1.1 200")
+    chunks = head + b"Transfer-Encoding: chunked\r\n" + offer + b"\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    for parts in ([sized + offer + b"\r\n" + body], [sized + offer + b"\r\n", body], [sized, offer + b"\r\n" + body],
+                  [sized + offer.replace(b"close, ", b"") + b"\r\n" + body, sized + offer + b"\r\n" + body],
+                  [chunks]):  # fmt: skip
+        with server.connect() as sock:
+            for part in parts:
+                sock.sendall(part)
+            got = read_all(sock)
+        assert got.startswith(b"HTTP/1.1 200") and got.endswith(plain.rpartition(b"\r\n\r\n")[2])
+    page = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    assert server.raw(page).startswith(b"HTTP/1.1 200")
+    assert server.raw(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 405")
+    assert "websockets" not in server.errors
+
+
+@pytest.mark.parametrize("method", [b"POST", b"GET"])
+def test_heads_beyond_64_kib_are_refused(serve: Callable[..., Served], method: bytes) -> None:
+    server = serve()
+    for size, status in ((60_000, b"200"), (66_000, b"431"), (70_000, b"431"), (3_000_000, b"431")):
+        with server.connect() as sock:
+            head = method + b" / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nX-A: " + b"a" * size
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(head + b"\r\n\r\n{}")
+            assert sock.recv(65536)[9:12] == status, size
+    large = json.dumps({"a": "b" * 200_000}).encode()  # bytes of a body before it are none of a head
+    with server.connect() as sock:
+        request = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(large) + large
+        sock.sendall(request + b"GET /healthz HTTP/1.1\r\nHost: loc")
+        sock.sendall(b"alhost\r\nConnection: close\r\n\r\n")
+        got = read_all(sock)
+        assert got.count(b"HTTP/1.1 200") == 2 and got.endswith(b'{"ready": true}\n')
+
+
+def test_allow_names_post(serve: Callable[..., Served]) -> None:
+    server = serve()
+    assert server.ask("OPTIONS", "/").headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert "POST" not in server.ask("OPTIONS", "/metadata").headers["allow"]
+
+
+def test_a_server_without_a_model_imports_no_framework(serve: Callable[..., Served]) -> None:
+    import psutil
+
+    server = serve()
+    assert server.post({"a": 1}).status == 200
+    process = psutil.Process(server.process.pid)
+    names = {Path(m.path).name for m in process.memory_maps()}
+    assert not any("tensorflow" in n or "torch" in n or "onnxruntime" in n for n in names)
+    assert process.memory_info().rss < 70 << 20

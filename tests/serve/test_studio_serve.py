@@ -1,0 +1,202 @@
+"""`studio serve` from a tracked script to answers: resolution, the serving's own record, the original's spelling."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from studio.cli.main import command
+from studio.errors import ConfigError
+
+from .conftest import END_S, START_S, wait_until
+
+TRAIN = """\
+import joblib
+from sklearn.linear_model import LinearRegression
+from studio import fs_tracker
+
+joblib.dump(LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]), fs_tracker.get_model_directory() + "/model.joblib")
+"""
+WRAPPER = """\
+import os
+
+def create_model(modeldir):
+    names = sorted(os.listdir(modeldir)) if modeldir else []
+    return lambda data: {"names": names, **data}
+"""
+
+
+class Serving:
+    """A `studio` command that serves, and what it printed when it was ready."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.errors_file = folder / f"stderr-{'-'.join(words[:2]).replace('/', '_')}"
+        with self.errors_file.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "studio", *words], cwd=folder, stdout=subprocess.PIPE, stderr=errors
+            )
+        assert self.process.stdout is not None
+        found = select.select([self.process.stdout], [], [], START_S)[0]
+        self.line = self.process.stdout.readline().decode().strip() if found else ""
+        assert self.line.startswith("Serving "), (self.line, self.errors_file.read_text())
+        self.url = self.line.rpartition(" at ")[2]
+
+    def ask(self, values: object) -> object:
+        with urllib.request.urlopen(urllib.request.Request(self.url, json.dumps(values).encode()), timeout=30) as got:
+            return json.loads(got.read())
+
+    def metadata(self) -> dict[str, object]:
+        with urllib.request.urlopen(self.url + "/metadata", timeout=30) as got:
+            told: dict[str, object] = json.loads(got.read())
+        return told
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(END_S)
+
+
+def studio(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "studio", *words], cwd=folder, capture_output=True, text=True, timeout=100
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "wrapper.py").write_text(WRAPPER)
+    return tmp_path
+
+
+@pytest.fixture
+def serving(folder: Path) -> Iterator[Callable[..., Serving]]:
+    started: list[Serving] = []
+
+    def start(*words: str) -> Serving:
+        started.append(Serving(folder, *words))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+        assert one.process.stdout is not None
+        one.process.stdout.close()
+
+
+def records(folder: Path) -> dict[str, dict[str, object]]:
+    told = json.loads(studio(folder, "runs", "list", "--json").stdout)
+    return {record["key"]: record for record in told["experiments"]}
+
+
+def test_last_is_served_as_an_experiment_of_kind_serving(folder: Path, serving: Callable[..., Serving]) -> None:
+    done = studio(folder, "run", "-e", "trained", "train.py")
+    assert done.returncode == 0, done.stderr
+    first = serving("serve", "last", "--port", "0")
+    assert first.ask({"a": [3.0]}) == {"a": pytest.approx(6.0)}
+    source = first.metadata()["source"]
+    assert isinstance(source, dict) and source["kind"] == "experiment" and source["key"] == "trained"
+    assert first.line.startswith("Serving trained (checkpoint, model.joblib) at ")
+    second = serving("serve", "trai", "--port", "0", "--wrapper", "wrapper.py")  # `last` is still the run
+    assert second.ask({"a": 1}) == {"names": ["model.joblib"], "a": 1}
+    kinds = {key: (record["kind"], record["parent"]) for key, record in records(folder).items()}
+    assert kinds.pop("trained") == ("run", None)
+    assert list(kinds.values()) == [("serving", "trained")] * 2
+    assert first.stop() in (0, 143)
+    stopped = next(key for key in kinds if records(folder)[key]["status"] == "running")
+    assert studio(folder, "runs", "stop", stopped).returncode == 0
+    second.process.wait(END_S)
+    wait_until(lambda: all(r["status"] != "running" for r in records(folder).values()), "all have ended")
+
+
+def test_the_originals_long_form_serves(folder: Path, serving: Callable[..., Serving]) -> None:
+    assert studio(folder, "run", "-e", "trained", "train.py").returncode == 0
+    server = serving("run", "--reuse=trained/modeldir:modeldata", "--force-git", "studio::serve_main",
+                     "--wrapper=wrapper.py", "--port=0", "--host=127.0.0.1", "--killafter=3600")  # fmt: skip
+    assert server.ask({"a": 1}) == {"names": ["model.joblib"], "a": 1}
+
+
+def test_paths_and_wrappers_need_no_experiment(folder: Path, serving: Callable[..., Serving]) -> None:
+    assert serving("serve", "./wrapper.py", "--port", "0").ask({"a": 1}) == {"names": [], "a": 1}
+    assert serving("serve", "--wrapper", "wrapper.py", "--port", "0").ask({"b": 1}) == {"names": [], "b": 1}
+    (folder / "empty").mkdir()
+    assert serving("serve", "empty/", "--port", "0").ask({"a": "b"}) == {"a": "b"}
+
+
+def test_a_token_never_reaches_the_record(folder: Path, home: Path, serving: Callable[..., Serving]) -> None:
+    server = serving("serve", "./wrapper.py", "--port", "0", "--token", "correct-horse-battery")
+    kept = home / ".studioml" / "serving"
+    assert len(list(kept.glob("token-*"))) == 1
+    assert server.stop() in (0, 143)
+    assert not list(kept.glob("token-*"))
+    for root, _, names in os.walk(home / ".studioml" / "store"):
+        for name in names:
+            assert b"correct-horse" not in (Path(root) / name).read_bytes()
+    assert b"correct-horse" not in server.errors_file.read_bytes()
+
+
+REFUSED = [
+    (("traned",), 4, "did you mean 'trained'?"),
+    (("digits:3",), 4, "no model 'digits:3'"),
+    (("./nothing",), 3, "no file or folder ./nothing"),
+    ((), 2, "nothing to serve"),
+    (("train",), 3, "means two things"),
+    (("trained", "--wrapper", "none.py"), 3, "no wrapper file none.py"),
+]
+
+
+BAD_OPTIONS = [
+    (("--killafter", "banana"), "--killafter: 'banana' is not a duration"),
+    (("--max-body", "x"), "--max-body: 'x' is not a size"),
+    (("--max-body", "0"), "--max-body must be more than 0"),
+    (("--max-body", "9" * 400), "--max-body"),
+    (("--timeout", "0"), "--timeout must be more than 0"),
+    (("--host", "no.such.host.invalid"), "--host 'no.such.host.invalid' is neither"),
+    (("--host", "a..b"), "--host 'a..b' is neither"),
+    (("--host", ""), "--host is empty"),
+    (("--host", "192.0.2.1"), "cannot listen on 192.0.2.1"),
+    (("--allow", "300.1.1.1"), "--allow: '300.1.1.1'"),
+    (("-w", "nope.py"), "no wrapper file nope.py"),
+    (("--tls-cert", "train.py"), "belong together"),
+    (("--tls-cert", "none.pem", "--tls-key", "none.pem"), "no file none.pem"),
+    (("--tls-cert", "train.py", "--tls-key", "train.py"), "are not a certificate and its key"),
+    (("--token", "x", "--token-file", "y"), "exclude each other"),
+    (("--token", "a\nb"), "printable ASCII"),
+    (("--token-file", "."), "--token-file . cannot be read"),
+    (("--no-token", "--host", "0.0.0.0"), "would let anybody ask"),
+]
+
+
+def test_options_that_cannot_be_used_are_no_experiment(
+    folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for words, said in BAD_OPTIONS:
+        done = CliRunner().invoke(command, ["serve", str(folder / "wrapper.py"), *words], standalone_mode=False)
+        assert isinstance(done.exception, ConfigError) and said in done.exception.message, (words, done.exception)
+        assert "\n" not in done.exception.message
+    done = studio(folder, "serve", "./wrapper.py", "--tls-cert", "train.py", "--tls-key", "train.py")
+    assert done.returncode == 3 and done.stderr.startswith("studio: --tls-cert") and "Traceback" not in done.stderr
+    assert studio(folder, "serve", "./nothing", "--token", "correct-horse").returncode == 3
+    assert not list(home.rglob("token-*")) and not (folder / "y").exists()
+    assert records(folder) == {}
+
+
+def test_what_cannot_be_served(folder: Path) -> None:
+    assert studio(folder, "run", "-e", "trained", "train.py").returncode == 0
+    (folder / "train").mkdir()
+    for words, code, said in REFUSED:
+        done = studio(folder, "serve", *words)
+        assert (done.returncode, said in done.stderr) == (code, True), (words, done.stderr)
+        assert "Traceback" not in done.stderr
