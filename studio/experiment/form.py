@@ -1,186 +1,26 @@
-"""Frozen records of an experiment and their JSON form (`records/<key>.json`); unknown fields survive a round trip."""
+"""The JSON form of the records: strict JSON out, checked shapes in; unknown fields survive a round trip."""
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
-from .errors import ConfigError
+from ..errors import ConfigError
+from .records import (
+    ArtifactRef,
+    Command,
+    Exit,
+    Experiment,
+    Git,
+    Host,
+    Metric,
+    Resources,
+    Summary,
+    Times,
+)
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
-
-SCHEMA = 1
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-STATUSES = ("waiting", "running", "finished", "failed", "stopped", "lost", "expired")
-ENDED = frozenset({"finished", "failed", "stopped", "lost", "expired"})
-KINDS = ("run", "serving")
-
-
-def check_name(name: str, what: str) -> str:
-    """`name` itself, if it fits the grammar of keys, projects, artifacts, models, versions and tags.
-
-    Raises:
-        ConfigError: it does not; the message shows the grammar.
-    """
-    if NAME.fullmatch(name) is None:
-        raise ConfigError(
-            f"{what} {name!r} is not a valid name",
-            hint="a name is a letter or digit, then up to 127 of: A-Z a-z 0-9 . _ -",
-        )
-    return name
-
-
-def new_key(now: float | None = None) -> str:
-    """A fresh experiment key, `<yyyymmdd>-<hhmmss>-<6 of a-z2-7>` in UTC."""
-    import secrets
-
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
-    return stamp + "-" + "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(6))
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What was executed. `kind` is `script`, `module` or `exec`; `target` a path, a dotted name or a program."""
-
-    kind: str
-    target: str
-    args: tuple[str, ...] = ()
-    python: str | None = None
-    interpreter: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Git:
-    """State of the git work tree; `patch` is the digest of the blob with all uncommitted changes."""
-
-    url: str | None = None
-    commit: str | None = None
-    branch: str | None = None
-    dirty: bool = False
-    patch: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """The machine. `memory` in bytes."""
-
-    name: str = ""
-    os: str = ""
-    cpu: str = ""
-    cores: int = 0
-    memory: int = 0
-    gpus: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What was asked for; `ram` and `hdd` in bytes, None = no wish."""
-
-    cpus: int | None = None
-    gpus: int | None = None
-    ram: int | None = None
-    hdd: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """The metric that ranks this experiment; `mode` is `last`, `min` or `max`."""
-
-    name: str
-    mode: str = "last"
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One metric's curve in short; `step` is that of `last`. In JSON, NaN and infinities are spelled as texts."""
-
-    last: float
-    min: float
-    max: float
-    step: int
-    count: int
-    first: float | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ArtifactRef:
-    """A captured artifact: its manifest's digest (`sha256:…`), number of files and their bytes."""
-
-    mutable: bool = False
-    manifest: str | None = None
-    files: int = 0
-    bytes: int = 0
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """Seconds since 1970, by the clock of the machine that ran it."""
-
-    added: float = 0.0
-    started: float | None = None
-    finished: float | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How it ended. `reason`: finished, failed, killed, out-of-memory, stopped, interrupted, max-duration, expired or
-    lost."""
-
-    code: int | None = None
-    signal: int | None = None
-    reason: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Experiment:
-    """One execution: `records/<key>.json`. `max_duration` and `lifetime` in seconds."""
-
-    key: str
-    command: Command
-    project: str = "default"
-    owner: str = ""
-    kind: str = "run"
-    status: str = "waiting"
-    packages: tuple[str, ...] = ()
-    git: Git | None = None
-    host: Host | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    notes: str = ""
-    resources: Resources = Resources()
-    metric: Metric | None = None
-    summary: Mapping[str, Summary] = field(default_factory=dict)
-    artifacts: Mapping[str, ArtifactRef] = field(default_factory=dict)
-    times: Times = Times()
-    exit: Exit | None = None
-    max_duration: float | None = None
-    lifetime: float | None = None
-    parent: str | None = None
-    studio: str = ""
-    schema: int = SCHEMA
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def ended(self) -> bool:
-        """Whether it will not go on (a `lost` one may, if its supervisor comes back)."""
-        return self.status in ENDED
-
-    def with_changes(self, **changes: Any) -> Experiment:
-        """A copy with these fields replaced."""
-        return replace(self, **changes)
-
 
 R = TypeVar("R")
 

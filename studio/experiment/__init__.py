@@ -1,0 +1,42 @@
+"""Frozen records of an experiment and their JSON form (`records/<key>.json`); unknown fields survive a round trip."""
+
+from __future__ import annotations
+
+from .form import JSON, from_json, to_json
+from .names import ENDED, KINDS, NAME, STATUSES, check_name, new_key
+from .records import (
+    SCHEMA,
+    ArtifactRef,
+    Command,
+    Exit,
+    Experiment,
+    Git,
+    Host,
+    Metric,
+    Resources,
+    Summary,
+    Times,
+)
+
+__all__ = [
+    "ENDED",
+    "JSON",
+    "KINDS",
+    "NAME",
+    "SCHEMA",
+    "STATUSES",
+    "ArtifactRef",
+    "Command",
+    "Exit",
+    "Experiment",
+    "Git",
+    "Host",
+    "Metric",
+    "Resources",
+    "Summary",
+    "Times",
+    "check_name",
+    "from_json",
+    "new_key",
+    "to_json",
+]

@@ -1,0 +1,35 @@
+"""What experiments and their parts may be called, and the words for their states."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from ..errors import ConfigError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+STATUSES = ("waiting", "running", "finished", "failed", "stopped", "lost", "expired")
+ENDED = frozenset({"finished", "failed", "stopped", "lost", "expired"})
+KINDS = ("run", "serving")
+
+
+def check_name(name: str, what: str) -> str:
+    """`name` itself, if it fits the grammar of keys, projects, artifacts, models, versions and tags.
+
+    Raises:
+        ConfigError: it does not; the message shows the grammar.
+    """
+    if NAME.fullmatch(name) is None:
+        raise ConfigError(
+            f"{what} {name!r} is not a valid name",
+            hint="a name is a letter or digit, then up to 127 of: A-Z a-z 0-9 . _ -",
+        )
+    return name
+
+
+def new_key(now: float | None = None) -> str:
+    """A fresh experiment key, `<yyyymmdd>-<hhmmss>-<6 of a-z2-7>` in UTC."""
+    import secrets
+
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    return stamp + "-" + "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(6))
