@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -10,48 +9,70 @@ from pathlib import Path
 from struct import pack
 from typing import Any
 
-from .guard import descendants
+from .gpus import Gpus
 from .inject._studio_metrics import encode_block
-
-log = logging.getLogger(__name__)
+from .processes import Tree
 
 PREFIX = "system/"
-WHOLE_TREE_S = 5.0
-BATCH = 10
+BATCH_S = 10.0
+SHARE = 0.005  # of one core, for looking for new processes; as much again for the rest
 
 
 class Usage:
     """Samples the processes below one of ours. Called by one thread, once a second.
 
     `cpu` is in cores, `memory` the resident bytes of all processes (shared pages counted in each), `disk_read`,
-    `disk_written`, `net_received`, `net_sent` in bytes a second (the network's are the whole machine's), `gpu<i>` in
-    0 to 1 and `gpu<i>_memory` in bytes (the whole device's).
+    `disk_written`, `net_received`, `net_sent` in bytes a second (the network's are the whole machine's); the GPUs' are
+    those of `Gpus.read`. On a machine, or in a tree, of so many processes that this takes more than a hundredth of one
+    core, samples and looks for new processes become rarer.
     """
 
     def __init__(self, root: int, stream: Path) -> None:
         import psutil
 
-        self._psutil = psutil
-        self._root = root
+        self._net: Callable[[], Any] = psutil.net_io_counters
         self._stream = stream
-        self._processes: dict[int, Any] = {}
-        self._looked = 0.0
+        self._tree = Tree(root)
+        self._gpus = Gpus()
+        self._said = False
+        self._due = self._look_due = self._written = 0.0
         self._before: tuple[float, dict[str, float]] | None = None
         self._step = 0
         self._waiting: dict[str, list[bytes]] = {}
-        self._gpus = _open_gpus()
         self.latest: dict[str, float] = {}
 
     def sample(self) -> None:
-        """Takes one sample; every tenth writes what has gathered."""
-        now, levels, counters = time.monotonic(), *self._look()
+        """Takes one sample if its time has come; what has gathered is written every ten seconds.
+
+        Raises:
+            OSError: the samples cannot be written; or, once, the GPUs cannot be read any more.
+        """
+        now, began = time.monotonic(), time.thread_time()
+        if now < self._due:
+            return
+        if now >= self._look_due:
+            self._tree.look()
+            self._look_due = now + (time.thread_time() - began) / SHARE - 0.1  # the caller's seconds are not exact
+            began = time.thread_time()
+        self._take(now)
+        self._due = now + (time.thread_time() - began) / SHARE - 0.1
+        if self._gpus.broken and not self._said:
+            self._said = True
+            raise OSError(f"the use of GPUs is not recorded: {self._gpus.broken}")
+
+    def _take(self, now: float) -> None:
+        used = self._tree.measure()
+        counters = self._counters()
         if self._before is not None:
             elapsed = max(now - self._before[0], 1e-3)
             last = self._before[1]
             rates = {name: max(0.0, value - last.get(name, value)) / elapsed for name, value in counters.items()}
-            self.latest = {**rates, **levels}
+            self.latest = {**used, **rates, **self._gpus.read(self._tree.pids)}
             self._keep()
         self._before = (now, counters)
+        if now - self._written >= BATCH_S:
+            self._written = now
+            self.flush()
 
     def flush(self) -> None:
         """Writes the samples that wait, as blocks of a metric stream."""
@@ -67,65 +88,9 @@ class Usage:
         for name, value in self.latest.items():
             self._waiting.setdefault(name, []).append(pack("<qdd", self._step, at, value))
         self._step += 1
-        if self._step % BATCH == 0:
-            self.flush()
 
-    def _look(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Levels (memory, GPUs) and counters (CPU seconds, bytes) of this moment."""
-        levels: dict[str, float] = {"memory": 0.0}
-        counters: dict[str, float] = {"cpu": 0.0, "disk_read": 0.0, "disk_written": 0.0}
-        for process in self._tree():
-            try:
-                with process.oneshot():
-                    spent = process.cpu_times()
-                    counters["cpu"] += spent.user + spent.system
-                    levels["memory"] += process.memory_info().rss
-                    if hasattr(process, "io_counters"):
-                        moved = process.io_counters()
-                        counters["disk_read"] += moved.read_bytes
-                        counters["disk_written"] += moved.write_bytes
-            except (self._psutil.Error, OSError):
-                self._processes.pop(process.pid, None)
-        net = self._psutil.net_io_counters()
-        if net is not None:
-            counters |= {"net_received": float(net.bytes_recv), "net_sent": float(net.bytes_sent)}
-        for number, read in enumerate(self._gpus):
-            levels[f"gpu{number}"], levels[f"gpu{number}_memory"] = read()
-        return levels, counters
-
-    def _tree(self) -> list[Any]:
-        if time.monotonic() - self._looked > WHOLE_TREE_S or not self._processes:
-            self._looked = time.monotonic()
-            known = self._processes
-            self._processes = {}
-            for pid in descendants(self._root):
-                try:
-                    self._processes[pid] = known.get(pid) or self._psutil.Process(pid)
-                except self._psutil.Error:
-                    continue
-        return list(self._processes.values())
-
-
-def _open_gpus() -> list[Callable[[], tuple[float, float]]]:
-    """A reader of (use, memory in bytes) for each NVIDIA GPU; none without the driver or its Python binding."""
-    if not Path("/proc/driver/nvidia").exists():
-        return []
-    try:
-        import pynvml  # type: ignore[import-not-found]
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:
-        log.debug("NVML cannot be used", exc_info=True)
-        return []
-
-    def reader(handle: Any) -> Callable[[], tuple[float, float]]:
-        def read() -> tuple[float, float]:
-            used = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
-            return used, float(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
-
-        return read
-
-    return [reader(handle) for handle in handles]
+    def _counters(self) -> dict[str, float]:
+        net = self._net()
+        if net is None:  # no network at all
+            return {}
+        return {"net_received": float(net.bytes_recv), "net_sent": float(net.bytes_sent)}
