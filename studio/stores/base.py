@@ -126,6 +126,15 @@ class Store(Protocol):
         An object that is written or removed meanwhile may be in it or not; all others are, once.
         """
 
+    def change_token(self, prefix: str) -> str | None:
+        """What tells cheaply that nothing was written since: equal tokens, no change. `prefix` ends with `/`.
+
+        It differs after every `write`, `upload` and `remove` of an object that lies directly below the prefix (no
+        further `/` in its name), and tells nothing of objects deeper down nor of streams that grow. Two writes within
+        one tick of the back end's clock may share one: believe a token only if a listing began a while (0.25 s) after
+        it was first seen. None: this back end cannot tell (now, or ever), list.
+        """
+
     def remove(self, name: str) -> None:
         """Removes the object; no error if there is none."""
 

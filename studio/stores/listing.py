@@ -25,6 +25,7 @@ def walk(tree: Tree, folder: str, prefix: str, after: str) -> Iterator[Entry]:
                 for e in entries
                 if OBJECT_PART.fullmatch(e.name)
             )
+        at = len(start)
         for name in names:
             if name[-1] == "/":
                 wanted = name.startswith(prefix) or prefix.startswith(name)
@@ -32,7 +33,9 @@ def walk(tree: Tree, folder: str, prefix: str, after: str) -> Iterator[Entry]:
                     with contextlib.suppress(FileNotFoundError):
                         yield from walk(tree, name[:-1], prefix, after)
             elif name > after and name.startswith(prefix):
-                with contextlib.suppress(FileNotFoundError):
-                    found = os.stat(name[len(start) :], dir_fd=fd, follow_symlinks=False)
-                    if stat.S_ISREG(found.st_mode):
-                        yield entry_of(name, found)
+                try:
+                    found = os.stat(name[at:], dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISREG(found.st_mode):
+                    yield entry_of(name, found)

@@ -17,7 +17,8 @@ from .filelock import locked
 from .folder import NO_LINK, RootMissing, Tree, refusal
 from .layout import LAYOUT_NAME, new_layout, read_layout
 from .listing import OBJECT_PART, walk
-from .stamp import entry_of, scatter_time, set_later, tag_of
+from .mounts import keeps_folder_times
+from .stamp import entry_of, folder_token, scatter_time, set_later, tag_of
 
 TEMP = "+temp"
 TEMP_AGE_S = 24 * 3600.0
@@ -36,6 +37,7 @@ class LocalStore:
         self.url = f"file://{self.root}"
         self._tree = Tree(self.root)
         self._checked = False
+        self._dated: dict[int, bool] = {}
 
     def read(self, name: str, span: tuple[int, int] | None = None) -> tuple[bytes, str]:
         with self._explained("read", name), self._opened(name) as fd:
@@ -88,6 +90,20 @@ class LocalStore:
                 return
             except RootMissing:
                 self._refuse_orphan()
+
+    def change_token(self, prefix: str) -> str | None:
+        above = prefix.removesuffix("/")
+        parts = check_object_name(above).split("/") if prefix else []
+        with self._explained("look at", prefix):
+            self._check_layout()
+            try:
+                with self._tree.folder(parts) as folder:
+                    found = os.fstat(folder)
+            except (FileNotFoundError, RootMissing):  # nothing there: a listing is as quick
+                return None
+        if found.st_dev not in self._dated:
+            self._dated[found.st_dev] = keeps_folder_times(self.root / above)
+        return folder_token(found) if self._dated[found.st_dev] else None
 
     def remove(self, name: str) -> None:
         check_object_name(name)

@@ -29,6 +29,8 @@ class _Shelf:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.objects: dict[str, _Object] = {}
+        self.changed: dict[str, int] = {}
+        """The number of the last change of an object directly below a prefix."""
         self.numbers = itertools.count(1)
 
 
@@ -82,10 +84,18 @@ class MemoryStore:
             with contextlib.suppress(NotFound):
                 yield self.stat(name)
 
+    def change_token(self, prefix: str) -> str | None:
+        above = prefix.removesuffix("/")
+        if prefix:
+            check_object_name(above)
+        with self._shelf.lock:
+            return str(self._shelf.changed.get(prefix, 0))
+
     def remove(self, name: str) -> None:
         check_object_name(name)
         with self._shelf.lock:
-            self._shelf.objects.pop(name, None)
+            if self._shelf.objects.pop(name, None) is not None:
+                self._shelf.changed[_above(name)] = next(self._shelf.numbers)
 
     def upload(self, path: Path, name: str, progress: Progress | None = None) -> str:
         check_object_name(name)
@@ -124,6 +134,11 @@ class MemoryStore:
             return found._replace(data=bytes(found.data)) if isinstance(found.data, bytearray) else found
 
     def _put(self, name: str, data: bytes | bytearray) -> str:
-        tag = str(next(self._shelf.numbers))
-        self._shelf.objects[name] = _Object(data, tag, time.time())
-        return tag
+        number = next(self._shelf.numbers)
+        self._shelf.objects[name] = _Object(data, str(number), time.time())
+        self._shelf.changed[_above(name)] = number
+        return str(number)
+
+
+def _above(name: str) -> str:
+    return name[: name.rfind("/") + 1]

@@ -1,4 +1,4 @@
-"""Tags of a local store's files, from what `stat` tells, and what makes any two writes differ in it."""
+"""Tags of a local store's files and folders, from what `stat` tells, and what makes any two writes differ in it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ def tag_of(found: os.stat_result) -> str:
 def entry_of(name: str, found: os.stat_result) -> Entry:
     """The listing's entry of a file."""
     return Entry(name, found.st_size, tag_of(found), found.st_mtime_ns / 1e9)
+
+
+def folder_token(found: os.stat_result) -> str | None:
+    """What differs once an entry of this folder was added, replaced or removed in another tick of the clock.
+
+    None where times are kept in milliseconds or coarser: too many changes would share one.
+    """
+    if found.st_mtime_ns % 1_000_000 == 0:
+        return None
+    return f"{found.st_mtime_ns:x}-{found.st_ctime_ns:x}-{found.st_dev:x}-{found.st_ino:x}"
 
 
 def scatter_time(fd: int) -> None:

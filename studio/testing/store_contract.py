@@ -6,6 +6,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from ..stores.check import check_store
 from .store_race import RACES
 
 RACERS = 8
+A_WHILE_S = 0.25
+"""How far two changes must be apart for their tokens to differ; see `Store.change_token`."""
 
 
 class StoreContract:
@@ -173,6 +177,42 @@ class StoreContract:
         assert len(seen) == len(set(seen))
         assert set(seen) >= {f"l/{n:02d}/x" for n in range(11)}
         assert next(iter(store.list("l/"))).name == "l/00/x"
+
+    def test_a_change_token_differs_after_each_change(self, store: Store, tmp_path: Path) -> None:
+        """A creation, equal bytes again, a file, a removal; reading moves nothing. None is always allowed."""
+        (tmp_path / "file").write_bytes(b"file")
+        changes: list[Callable[[], object]] = [
+            lambda: store.write("t/a", b"1"),
+            lambda: store.write("t/a", b"1"),
+            lambda: store.write("t/b", b"2", if_absent=True),
+            lambda: store.write("t/b", b"3", if_tag=store.stat("t/b").tag),
+            lambda: store.upload(tmp_path / "file", "t/c"),
+            lambda: store.upload(tmp_path / "file", "t/a"),
+            lambda: store.remove("t/b"),
+        ]
+        seen: list[str | None] = []
+        for change in changes:
+            change()
+            token = store.change_token("t/")
+            assert token is None or token not in seen
+            for entry in store.list("t/"):
+                store.read(entry.name)
+            assert store.change_token("t/") in (token, None)
+            seen.append(token)
+            time.sleep(A_WHILE_S)
+        if set(seen) == {None}:
+            pytest.skip("this store cannot tell whether anything changed")
+
+    def test_a_change_token_of_nothing(self, store: Store) -> None:
+        """Where nothing was ever written the first write is a change too; a prefix that is no name is refused."""
+        before = store.change_token("t/")
+        time.sleep(A_WHILE_S)
+        store.write("t/a", b"1")
+        after = store.change_token("t/")
+        assert before is None or after is None or before != after
+        for prefix in ("../", "/", "a b/", "+temp/"):
+            with pytest.raises(ConfigError):
+                store.change_token(prefix)
 
     # streams
 

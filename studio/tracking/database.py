@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..stores.mounts import NETWORK, file_system
 from . import schema
 
 try:
@@ -19,15 +20,6 @@ except ImportError:  # pragma: no cover - Windows has none; there one process at
 log = logging.getLogger(__name__)
 
 BUSY_S = 10.0
-NETWORK = frozenset(
-    {
-        "nfs", "nfs3", "nfs4", "cifs", "smb2", "smb3", "smbfs", "9p", "virtiofs", "afs", "ceph", "glusterfs", "lustre",
-        "gpfs", "beegfs", "orangefs", "pvfs2", "ocfs2", "gfs2", "ncpfs", "coda", "davfs", "fuse.sshfs", "fuse.s3fs",
-        "fuse.gcsfuse", "fuse.rclone", "fuse.goofys", "fuse.glusterfs", "fuse.ceph",
-    }
-)  # fmt: skip
-"""File systems where memory shared between machines does not hold, which SQLite's WAL needs."""
-
 _DAMAGE = ("malformed", "not a database", "no such table", "no such column", "has no column", "disk I/O")
 _REFUSED = ("readonly", "full", "unable to open", "locking protocol", "large file support")
 
@@ -119,23 +111,7 @@ def journal_mode(folder: Path, mounts: str | None = None) -> str:
     Args:
         mounts: text in the form of /proc/self/mounts; None reads that file.
     """
-    if mounts is None:
-        try:
-            mounts = Path("/proc/self/mounts").read_text("utf-8", "surrogateescape")
-        except OSError:
-            return "wal"
-    wanted, best, kind = os.path.realpath(folder), "", ""
-    for line in mounts.splitlines():
-        fields = line.split(" ")
-        if len(fields) < 3:
-            continue
-        point = fields[1]
-        for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-            point = point.replace(code, char)
-        below = wanted == point or wanted.startswith(point.rstrip("/") + "/")
-        if below and len(point) >= len(best):
-            best, kind = point, fields[2]
-    return "delete" if kind in NETWORK else "wal"
+    return "delete" if file_system(folder, mounts) in NETWORK else "wal"  # memory shared between machines: WAL's need
 
 
 def _open(path: Path) -> sqlite3.Connection | str:

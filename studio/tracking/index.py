@@ -13,10 +13,11 @@ from typing import Any
 from ..experiment import Experiment, from_json, to_json
 from ..stores.base import Store
 from . import documents, rows, schema
+from .freshness import Freshness, touch
 from .handle import Busy, Handle
 from .order import Sql, compile_sort
 from .query import compile_query
-from .sync import Changes, Heartbeats, Live, sync
+from .sync import RECORDS, Changes, Heartbeats, Live, sync
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Index:
             batch = rows.Batch(db)
             batch.add(data, tag, None)
             batch.write()
+            touch(db)
 
         self._write_or_leave(experiment.key, add)
 
@@ -86,6 +88,7 @@ class Index:
         def remove(db: sqlite3.Connection) -> None:
             rows.remove(db, key)
             db.execute("DELETE FROM live WHERE key = ?", (key,))
+            touch(db)
 
         self._write_or_leave(key, remove)
 
@@ -95,18 +98,32 @@ class Index:
         Raises:
             StoreError: the store cannot be read.
         """
-        changes = self._handle.run(Changes)
-        changes.read(self.store)
-        count = 0
+        freshness = self._handle.run(Freshness)
+        token = self.store.change_token(RECORDS)  # before the listing: what is written during it is in the next
+        count, newest = 0, freshness.last.newest
         try:
-            count = sync(self.store, changes, self._handle.write)
-            self._heartbeats.read(self._handle.run(Live), changes.newest, self._handle.write)
-            if self._handle.run(_is_new):
-                self._handle.write(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES ('synced', 1)"))
+            if not freshness.unchanged(token):
+                count, newest = self._list(freshness, token)
+            self._heartbeats.read(self._handle.run(Live), newest, self._handle.write)
         except Busy as exc:
             log.warning("%s; what follows is as of the last time", exc.message)
         self._warn()
         return count
+
+    def _list(self, freshness: Freshness, token: str | None) -> tuple[int, float]:
+        """Takes up what a listing of the store shows: how many changes, and the latest time of any record."""
+        changes = self._handle.run(lambda db: Changes(db, freshness))
+        changes.read(self.store)
+        count = sync(self.store, changes, self._handle.write)
+
+        def listed(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('synced', 1)")
+            if token is not None:
+                freshness.keep(db, token, changes.newest)
+
+        if token is not None or self._handle.run(_is_new):
+            self._handle.write(listed)
+        return count, changes.newest
 
     def rebuild(self) -> int:
         """Makes the index anew from the store; how many records it has."""

@@ -15,6 +15,7 @@ from ..errors import ConfigError, NotFound, StoreError
 from ..experiment import NAME, Experiment, Summary, from_json, to_json
 from ..stores.base import Entry, Store
 from . import documents, rows
+from .freshness import Freshness
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ Write = Callable[[Callable[[sqlite3.Connection], None]], None]
 class Changes:
     """What a store has that the index has not, found by listing tags alone."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, freshness: Freshness) -> None:
+        self.freshness = freshness
         # Before the listing: what is written to both during it is in neither set and left in peace.
         self.known: dict[str, str] = dict(db.execute("SELECT 'records/' || key || '.json', tag FROM experiments"))
         self.broken: dict[str, str] = dict(db.execute("SELECT name, tag FROM broken"))
@@ -45,12 +47,14 @@ class Changes:
     def read(self, store: Store) -> None:
         """Lists the store's records."""
         left, broken = dict(self.known), dict(self.broken)
+        newest, forget = 0.0, left.pop
         for entry in store.list(RECORDS):
             name, _, tag, modified = entry
-            if modified > self.newest:
-                self.newest = modified
-            if left.pop(name, None) != tag and broken.pop(name, None) != tag:
+            if modified > newest:
+                newest = modified
+            if forget(name, None) != tag and broken.pop(name, None) != tag:
                 self.changed.append(entry)
+        self.newest = newest
         self.gone = {**left, **broken}
         for key in self.undated:
             with contextlib.suppress(NotFound):
@@ -102,6 +106,7 @@ def _take(db: sqlite3.Connection, chunk: list[tuple[Entry, bytes, str]], changes
             rows.remove(db, name[len(RECORDS) : -5])
             db.execute("INSERT OR REPLACE INTO broken VALUES (?, ?, ?)", (name, entry.tag, str(exc)[:200]))
     batch.write()
+    changes.freshness.touch(db)
 
 
 def _checked(name: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -124,6 +129,7 @@ def _drop(db: sqlite3.Connection, changes: Changes) -> None:
         db.execute("DELETE FROM broken WHERE name = ? AND tag = ?", (name, tag))
     dated = [(modified, key) for key, modified in changes.dated.items()]
     db.executemany("UPDATE experiments SET modified = ? WHERE key = ?", dated)
+    changes.freshness.touch(db)
 
 
 class Live:
@@ -146,8 +152,10 @@ class Heartbeats:
         """Brings heartbeats and running metrics up to the store.
 
         Args:
-            newest: the latest time of any object seen, by the store's clock.
+            newest: the latest time of any record, by the store's clock.
         """
+        if not live.running and not live.known:
+            return
         gone = dict(live.known)
         found: dict[str, tuple[str, float, dict[str, Any]]] = {}
         for entry in self.store.list(LIVE):

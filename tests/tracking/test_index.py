@@ -24,8 +24,9 @@ from studio.experiment import Command, Experiment, Summary, Times, from_json, to
 from studio.stores.base import Entry
 from studio.stores.local import LocalStore
 from studio.stores.memory import MemoryStore
+from studio.stores.mounts import NETWORK
 from studio.tracking import schema
-from studio.tracking.database import NETWORK, journal_mode
+from studio.tracking.database import journal_mode
 from studio.tracking.handle import Busy
 from studio.tracking.index import Index, open_index, shown_status
 from studio.tracking.records import Records
