@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from .api import (
         Experiment,
         Studio,
-        artifact,
-        experiments,
         log,
         log_audio,
         log_figure,
@@ -31,15 +29,16 @@ if TYPE_CHECKING:
         note,
         open_studio,
         params,
-        start,
         tags,
     )  # fmt: skip
     from .errors import StudioError
+    from .script import artifact, experiments, start
 
 __all__ = [
     "Experiment", "Studio", "StudioError", "__version__", "artifact", "experiments", "log", "log_audio", "log_figure",
     "log_histogram", "log_image", "log_many", "log_table", "log_text", "note", "open_studio", "params", "start", "tags",
 ]  # fmt: skip
+_ELSEWHERE = {"StudioError": "errors", **dict.fromkeys(("artifact", "experiments", "start"), "script")}
 
 
 def __getattr__(name: str) -> object:
@@ -47,7 +46,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    home = {"StudioError": "errors"}.get(name, "api")
+    home = _ELSEWHERE.get(name, "api")
     value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import config as _config
 from .config import Config
-from .errors import ArtifactNotFound, Conflict, NotFound
 from .experiment import Experiment, Summary, check_name
 from .run.inject._studio_media import log_audio, log_figure, log_histogram, log_image, log_table, log_text
 from .run.inject._studio_track import log, log_many, note, params, tags
@@ -18,18 +15,15 @@ from .tracking import Notify, Tracking
 
 if TYPE_CHECKING:
     from .doctor import Finding
-    from .run.inprocess import Run
     from .run.plan import Plan
     from .tracking.compare import Difference
+    from .tracking.frames import Experiments
     from .tracking.media import Media
 
 __all__ = [
-    "Experiment", "Studio", "artifact", "experiments", "log", "log_audio", "log_figure", "log_histogram", "log_image",
-    "log_many", "log_table", "log_text", "note", "open_studio", "params", "start", "tags",
+    "Experiment", "Studio", "log", "log_audio", "log_figure", "log_histogram", "log_image",
+    "log_many", "log_table", "log_text", "note", "open_studio", "params", "tags",
 ]  # fmt: skip
-
-TAIL_S = 0.2
-_log = logging.getLogger("studio")
 
 
 def open_studio(
@@ -125,7 +119,7 @@ class Studio:
         sort: str = "-added",
         limit: int | None = 50,
         offset: int = 0,
-    ) -> list[Experiment]:
+    ) -> Experiments:
         """Experiments that fit a query, sorted.
 
         Args:
@@ -136,8 +130,17 @@ class Studio:
             limit: At most so many; None = all.
             offset: So many are left out first.
         """
+        from .tracking.frames import Experiments
+
         self._refresh()
-        return self.tracking.index.search(query, project=project, owner=owner, sort=sort, limit=limit, offset=offset)
+        found = self.tracking.index.search(query, project=project, owner=owner, sort=sort, limit=limit, offset=offset)
+        return Experiments(found, self.tracking)
+
+    @property
+    def asked_project(self) -> str | None:
+        """The project that a flag names, which alone narrows a listing; None if none does."""
+        setting = self.config.settings["project"]
+        return str(setting.value) if setting.origin == "--project" else None
 
     def projects(self) -> list[tuple[str, int]]:
         """(name, number of experiments) of every project."""
@@ -155,23 +158,9 @@ class Studio:
 
     def output(self, key: str, *, follow: bool = False, start: int = 0) -> Iterator[bytes]:
         """The output's bytes from offset `start`; with `follow` until the experiment ends."""
-        import time
+        from .run.control import output
 
-        name, at = f"runs/{key}/output", start
-        while True:
-            ended = not follow or self.tracking.records.get(key).ended
-            try:
-                data, _ = self.tracking.store.read(name, (at, at + (8 << 20)))
-            except NotFound:
-                data = b""
-            if data:
-                at += len(data)
-                yield data
-            elif ended:
-                return
-            else:
-                time.sleep(TAIL_S)
-                self.recover_one(key)
+        return output(self.tracking, key, follow=follow, start=start, look=self.recover_one)
 
     def media(self, key: str) -> Media:
         """What `studio.log_image` and the like kept of an experiment, while it runs too."""
@@ -191,11 +180,15 @@ class Studio:
 
         return compare([self.tracking.records.get(key) for key in keys], self.tracking, tolerance=tolerance)
 
-    def export(self, target: Path, query: str = "", *, sort: str = "-added", curves: bool = False) -> int:
+    def export(
+        self, target: Path, query: str = "", *, project: str | None = None, sort: str = "-added", curves: bool = False
+    ) -> int:
         """Writes experiments (or their curves) to a .csv, .json or .parquet file; returns the number of rows."""
-        from .tracking.export import write
+        from .tracking.export import export, format_of
 
-        return write(target, self.experiments(query, sort=sort, limit=None), self.tracking, curves=curves)
+        format_of(target)
+        found = self.experiments(query, project=project, sort=sort, limit=None)
+        return export(target, found, self.tracking, curves=curves)
 
     def restore_environment(self, key: str) -> str:
         """The interpreter of an environment with the packages that an experiment ran with."""
@@ -207,30 +200,15 @@ class Studio:
 
     def stop(self, key: str) -> bool:
         """Asks a running experiment to stop; False if it is over, or lost, already."""
-        experiment = self._shown(key)
-        if experiment.ended:
-            return False
-        if experiment.status == "waiting":
-            from .experiment import Exit
+        from .run.control import stop
 
-            self.tracking.records.update(
-                key, lambda e: e.with_changes(status="stopped", exit=Exit(None, None, "stopped"))
-            )
-            return True
-        self.tracking.records.request_stop(key)
-        return True
+        return stop(self.tracking, self._shown(key))
 
     def wait(self, key: str, *, timeout_s: float) -> Experiment:
         """The record once the experiment has ended, or as it is when the time is over."""
-        import time
+        from .run.control import wait
 
-        until = time.monotonic() + timeout_s
-        while True:
-            experiment = self.tracking.records.get(key)
-            if experiment.ended or time.monotonic() > until:
-                return experiment
-            time.sleep(TAIL_S)
-            self.recover_one(key)
+        return wait(self.tracking, key, timeout_s=timeout_s, look=self.recover_one)
 
     def delete(self, key: str) -> None:
         """Removes an experiment's record, streams and local folder.
@@ -238,14 +216,9 @@ class Studio:
         Raises:
             Conflict: it is running; stop it first.
         """
-        from .run.spool import Spool
+        from .run.control import delete
 
-        spool = Spool(self.home, key)
-        if spool.alive() or self._shown(key).status == "running":
-            raise Conflict(f"experiment {key} is running", hint=f"studio runs stop {key}")
-        self.tracking.records.delete(key)
-        spool.remove()
-        spool.open_mark.unlink(missing_ok=True)
+        delete(self.tracking, self._shown(key))
 
     def tag(self, key: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Experiment:
         """Adds and removes tags."""
@@ -323,61 +296,3 @@ class Studio:
     def _project(self) -> str | None:
         setting = self.config.settings["project"]
         return None if setting.origin == "default" else str(setting.value)
-
-
-def experiments(query: str = "", *, sort: str = "-added", limit: int | None = None) -> list[Experiment]:
-    """Experiments of the configured store that fit a query."""
-    return open_studio().experiments(query, sort=sort, limit=limit)
-
-
-def artifact(name: str) -> Path:
-    """The path of an artifact of this run, such as `modeldir`; what is written there is captured.
-
-    Outside a run it is `../<name>`, as with `fs_tracker.get_artifact`; nothing is made there.
-
-    Raises:
-        ArtifactNotFound: this run has none of this name.
-    """
-    from .fs_tracker import get_artifact, get_artifacts
-
-    path = get_artifact(name)
-    if path is None:
-        raise ArtifactNotFound(
-            f"this run has no artifact {name!r}", hint="it has: " + ", ".join(sorted(get_artifacts()))
-        )
-    return Path(path)
-
-
-def start(
-    project: str | None = None,
-    *,
-    key: str | None = None,
-    tags: Iterable[str] = (),
-    notes: str = "",
-    store: str | None = None,
-) -> Run:
-    """Tracks the code that runs in a `with` block, without the runner: from a notebook, an IDE or a batch system.
-
-    Inside a `studio run` it joins that run and starts none of its own.
-
-    Args:
-        project: Project of the new experiment; default: the configured one.
-        key: Its key; default: a fresh one.
-        tags: Its tags.
-        notes: Its note.
-        store: A store's URL; default: the configured one.
-
-    Returns:
-        A context manager whose value has `key`, `log`, `params`, `artifact(name)` and `folder`.
-    """
-    from .run.inprocess import InProcessRun, Run
-
-    if os.environ.get("STUDIOML_EXPERIMENT") and os.environ.get("STUDIOML_SPOOL"):
-        from .fs_tracker import get_artifacts
-
-        return Run(os.environ["STUDIOML_EXPERIMENT"], get_artifacts())
-    studio = open_studio(store=store, project=project, notify=_log.warning)
-    studio.recover()
-    return InProcessRun(
-        tracking=studio.tracking, config=studio.config, key=key, tags=tags, notes=notes, notify=_log.warning
-    )

@@ -95,8 +95,7 @@ def _count(what: str, as_json: bool, studio: Studio) -> None:
 
 def _scope(words: tuple[str, ...], studio: Studio) -> tuple[str, str | None, str | None]:
     """Query, project and owner that the words of `list` mean."""
-    setting = studio.config.settings["project"]
-    project = str(setting.value) if setting.origin == "--project" else None
+    project = studio.asked_project
     mine = str(studio.config["owner"])
     match words:
         case () | ("user",):

@@ -74,5 +74,5 @@ def rerun(key: str, experiment: str | None, environment: str | None, tolerance: 
 @settings
 def export(target: Path, words: tuple[str, ...], curves: bool, sort: str, *, studio: Studio) -> None:
     """Write experiments that a query fits (default: all) to TARGET: .csv, .json or .parquet."""
-    count = studio.export(target, " ".join(words), sort=sort, curves=curves)
-    say(f"{count} rows in {target}")
+    count = studio.export(target, " ".join(words), project=studio.asked_project, sort=sort, curves=curves)
+    say(f"{count} row{'s' * (count != 1)} in {target}")

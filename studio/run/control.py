@@ -1,0 +1,74 @@
+"""What others do to a run that exists: follow its output, ask it to stop, wait for its end, delete it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from ..errors import Conflict, NotFound
+from ..experiment import Exit, Experiment
+from ..tracking import Tracking
+from .spool import Spool
+
+TAIL_S = 0.2
+READ_BYTES = 8 << 20
+
+Look = Callable[[str], None]
+"""Looks whether the run of this key died meanwhile."""
+
+
+def output(tracking: Tracking, key: str, *, follow: bool, start: int, look: Look) -> Iterator[bytes]:
+    """The output's bytes from offset `start`; with `follow` until the experiment ends."""
+    name, at = f"runs/{key}/output", start
+    while True:
+        ended = not follow or tracking.records.get(key).ended
+        try:
+            data, _ = tracking.store.read(name, (at, at + READ_BYTES))
+        except NotFound:
+            data = b""
+        if data:
+            at += len(data)
+            yield data
+        elif ended:
+            return
+        else:
+            time.sleep(TAIL_S)
+            look(key)
+
+
+def stop(tracking: Tracking, experiment: Experiment) -> bool:
+    """Asks a running experiment to stop; False if it is over, or lost, already."""
+    if experiment.ended:
+        return False
+    if experiment.status == "waiting":
+        end = Exit(None, None, "stopped")
+        tracking.records.update(experiment.key, lambda e: e.with_changes(status="stopped", exit=end))
+        return True
+    tracking.records.request_stop(experiment.key)
+    return True
+
+
+def wait(tracking: Tracking, key: str, *, timeout_s: float, look: Look) -> Experiment:
+    """The record once the experiment has ended, or as it is when the time is over."""
+    until = time.monotonic() + timeout_s
+    while True:
+        experiment = tracking.records.get(key)
+        if experiment.ended or time.monotonic() > until:
+            return experiment
+        time.sleep(TAIL_S)
+        look(key)
+
+
+def delete(tracking: Tracking, experiment: Experiment) -> None:
+    """Removes an experiment's record, streams and local folder.
+
+    Raises:
+        Conflict: it is running; stop it first.
+    """
+    key = experiment.key
+    spool = Spool(tracking.home, key)
+    if spool.alive() or experiment.status == "running":
+        raise Conflict(f"experiment {key} is running", hint=f"studio runs stop {key}")
+    tracking.records.delete(key)
+    spool.remove()
+    spool.open_mark.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""What a script or a notebook asks of the configured store: `studio.start`, `artifact`, `experiments`, `sql`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .api import open_studio
+from .errors import ArtifactNotFound
+
+if TYPE_CHECKING:
+    from .run.inprocess import Run
+    from .tracking.frames import Experiments
+
+_log = logging.getLogger("studio")
+
+
+def experiments(query: str = "", *, sort: str = "-added", limit: int | None = None) -> Experiments:
+    """Experiments of the configured store that fit a query; a sequence with `to_pandas()`."""
+    return open_studio(notify=_log.warning).experiments(query, sort=sort, limit=limit)
+
+
+def artifact(name: str) -> Path:
+    """The path of an artifact of this run, such as `modeldir`; what is written there is captured.
+
+    Outside a run it is `../<name>`, as with `fs_tracker.get_artifact`; nothing is made there.
+
+    Raises:
+        ArtifactNotFound: this run has none of this name.
+    """
+    from .fs_tracker import get_artifact, get_artifacts
+
+    path = get_artifact(name)
+    if path is None:
+        raise ArtifactNotFound(
+            f"this run has no artifact {name!r}", hint="it has: " + ", ".join(sorted(get_artifacts()))
+        )
+    return Path(path)
+
+
+def start(
+    project: str | None = None,
+    *,
+    key: str | None = None,
+    tags: Iterable[str] = (),
+    notes: str = "",
+    store: str | None = None,
+) -> Run:
+    """Tracks the code that runs in a `with` block, without the runner: from a notebook, an IDE or a batch system.
+
+    Inside a `studio run` it joins that run and starts none of its own.
+
+    Args:
+        project: Project of the new experiment; default: the configured one.
+        key: Its key; default: a fresh one.
+        tags: Its tags.
+        notes: Its note.
+        store: A store's URL; default: the configured one.
+
+    Returns:
+        A context manager whose value has `key`, `log`, `params`, `artifact(name)` and `folder`.
+    """
+    from .run.inprocess import InProcessRun, Run
+
+    if os.environ.get("STUDIOML_EXPERIMENT") and os.environ.get("STUDIOML_SPOOL"):
+        from .fs_tracker import get_artifacts
+
+        return Run(os.environ["STUDIOML_EXPERIMENT"], get_artifacts())
+    studio = open_studio(store=store, project=project, notify=_log.warning)
+    studio.recover()
+    return InProcessRun(
+        tracking=studio.tracking, config=studio.config, key=key, tags=tags, notes=notes, notify=_log.warning
+    )
