@@ -22,7 +22,7 @@ class Threads:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._alive = 0
-        self._idle = 0
+        self._unfinished = 0  # jobs that wait or run in a thread that counts
         self._lost = 0
         self._busy: dict[int, float] = {}
         self._left_behind: set[int] = set()
@@ -30,9 +30,8 @@ class Threads:
     def submit(self, job: Callable[[], None]) -> None:
         """Runs `job` as soon as a thread is free. A job must not raise."""
         with self._lock:
-            if self._idle < self._jobs.qsize() + 1 and self._alive < self._count:
-                self._alive += 1
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            self._unfinished += 1
+            self._add_if_short()
         self._jobs.put(job)
 
     def replace_hung(self, since: float) -> None:
@@ -44,26 +43,28 @@ class Threads:
                     self._left_behind.add(ident)
                     self._lost += 1
                     self._alive -= 1
-                    if self._jobs.qsize() > 0:
-                        self._alive += 1
-                        threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                    self._unfinished -= 1
+                    self._add_if_short()
 
     def close(self) -> None:
         """Ends the threads that are idle."""
         for _ in range(self._alive):
             self._jobs.put(None)
 
+    def _add_if_short(self) -> None:
+        """Under the lock: one more thread if there are more jobs than threads."""
+        if self._unfinished > self._alive and self._alive < self._count:
+            self._alive += 1
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+
     def _work(self) -> None:
         ident = threading.get_ident()
         while True:
-            with self._lock:
-                self._idle += 1
             job = self._jobs.get()
-            with self._lock:
-                self._idle -= 1
-                self._busy[ident] = time.monotonic()
             if job is None:
                 return
+            with self._lock:
+                self._busy[ident] = time.monotonic()
             job()
             with self._lock:
                 self._busy.pop(ident, None)
@@ -71,3 +72,4 @@ class Threads:
                     self._left_behind.discard(ident)
                     self._lost -= 1
                     return
+                self._unfinished -= 1

@@ -1,0 +1,33 @@
+"""Wrappers' threads: as many jobs at once as were promised, whichever of them hang."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from studio.serve.threads import Threads
+
+
+def test_jobs_that_come_together_run_side_by_side() -> None:
+    for _ in range(200):
+        threads, together = Threads(4, "test"), threading.Barrier(5)
+        for _ in range(4):
+            threads.submit(lambda meet=together: meet.wait(30))  # type: ignore[misc]
+        together.wait(30)  # breaks, and the jobs with it, where one waits behind another
+        threads.close()
+
+
+def test_a_job_that_hangs_holds_up_none_but_itself_once_it_is_left_behind() -> None:
+    threads, gate, ran = Threads(1, "test"), threading.Event(), threading.Event()
+    began = threading.Event()
+    threads.submit(lambda: (began.set(), gate.wait(30)))  # type: ignore[arg-type, return-value]
+    threads.submit(ran.set)
+    assert began.wait(30)
+    assert not ran.is_set()
+    threads.replace_hung(time.monotonic() + 1)
+    assert ran.wait(30)
+    gate.set()
+    again = threading.Event()
+    threads.submit(again.set)
+    assert again.wait(30)
+    threads.close()
