@@ -19,9 +19,10 @@ from typing import Any
 import uvicorn
 
 from .access import Access
+from .connection import drain, sweep
 from .endpoint import Endpoint, Limits
 from .facts import Facts
-from .lane import drain, lane_for, supported, sweep
+from .lane import lane_for, supported
 from .oip import OpenInference
 from .predictor import Predictor
 from .site import Site
