@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterable
 
-from .pattern_syntax import CLASSES, Test, Tree, read
+from .pattern_syntax import CLASSES, Test, Tree, read, required
 
 MAX_CHARS = 200
 MAX_STATES = 1000
@@ -32,6 +32,7 @@ class Pattern:
         if len(text) > MAX_CHARS:
             raise ValueError(f"longer than {MAX_CHARS} characters")
         tree, self._fold = read(text)
+        self._within, self._behind = required(tree)
         self.until = math.inf
         self._tests: list[Test | None] = []
         self._after: list[tuple[int, ...]] = []
@@ -44,8 +45,12 @@ class Pattern:
 
     def search(self, text: str) -> bool:
         """Whether the pattern occurs anywhere in `text`; time grows with its length, not faster."""
+        if self._fold:
+            text = text.lower()
+        if self._within not in text or not text.endswith(self._behind):
+            return False  # most texts, in a fraction of the time
         row = self._first
-        for char in text.lower() if self._fold else text:
+        for char in text:
             row = row[char]
         if row.ends is None:
             row.ends = self._accept in self._reach(row.going, row.before, "end")

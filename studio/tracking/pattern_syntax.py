@@ -19,7 +19,8 @@ _HEX = {"x": 2, "u": 4}
 
 
 class Tree:
-    """A parsed piece: `char` (with a test), `join`, `either`, `repeat` (low to high times) or `anchor`."""
+    """A parsed piece: `char` (with a test; its `name` is the only one that passes, if it is one), `join`, `either`,
+    `repeat` (low to high times) or `anchor`."""
 
     __slots__ = ("high", "kind", "low", "name", "parts", "test")
 
@@ -40,6 +41,27 @@ def read(text: str) -> tuple[Tree, bool]:
     """
     fold = text.startswith("(?i)")
     return _Parser(text, 4 if fold else 0, fold).whole(), fold
+
+
+def required(tree: Tree) -> tuple[str, str]:
+    """A text that stands in every text where the pattern occurs, and one that ends it; "" where there is none."""
+    runs, ends = [""], [""]
+
+    def walk(piece: Tree) -> None:
+        if piece.kind == "char" and piece.name:
+            runs[-1] += piece.name
+        elif piece.kind == "join":
+            for part in piece.parts:
+                walk(part)
+        elif piece.kind != "anchor":
+            if piece.kind == "repeat" and piece.low:
+                walk(piece.parts[0])
+            runs.append("")
+        elif piece.name == "end":
+            ends.append(runs[-1])
+
+    walk(tree)
+    return max(runs, key=len), max(ends, key=len)
 
 
 class _Parser:
@@ -146,7 +168,8 @@ class _Parser:
         return Tree("char", test=test) if test is not None else self.literal(char)
 
     def literal(self, char: str) -> Tree:
-        return Tree("char", test=(char.lower() if self.fold else char).__eq__)
+        char = char.lower() if self.fold else char
+        return Tree("char", test=char.__eq__, name=char)
 
     def escape(self) -> tuple[Test | None, str]:
         """What stands after a backslash: a class's test, or a character."""

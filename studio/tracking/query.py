@@ -15,6 +15,7 @@ from .pattern import Pattern
 _MIRROR = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _POSITIVE = {"!=": "=", "!~": "~", "not in": "in"}
 _LITERALS = ("string", "word", "number")
+_MOST_JOINED = 8
 
 
 def compile_query(query: str, *, alive_after: float = 0.0, now: float | None = None) -> Sql:
@@ -44,6 +45,8 @@ class _Compiler:
         self.by_row = False
         """Whether few rows are left to look at, because a condition before has chosen them: then each row's value is
         looked up; else those that fit are listed once, which is quicker for all rows together."""
+        self.joined_as: dict[tuple[str, str], str] = {}
+        """The alias of each (table, name) while a comparison of several is written."""
 
     def whole(self, tree: Node) -> Sql:
         """SQL for the whole query."""
@@ -186,11 +189,31 @@ class _Compiler:
             start, end = literals.day(right.value, self.now)
             a, some = self.value(left, TIME)
             return f"({a} >= ? AND {a} < ?)", [*some, start, *some, end]
+        among = list(dict.fromkeys((f.table, f.name) for n in (left, right) for f in self.fields_in(n)))
+        if 2 <= len(among) <= _MOST_JOINED and not self.by_row and ("experiments", "") not in among:
+            return self.across(op, left, right, among)
         (a, some), (b, more) = self.value(left, right_type), self.value(right, left_type)
         field = self.field_of(left)
         if field is not None and field.table != "experiments" and b == "?":
             return self.within(field, f"{{}} {op} ?", more[0])
         return f"({a} {op} {b})", some + more
+
+    def across(self, op: str, left: Node, right: Node, among: list[tuple[str, str]]) -> Sql:
+        """SQL for a comparison of values of several metrics and parameters: joined, which looks each up once."""
+        self.joined_as = {one: f"v{number}" for number, one in enumerate(among)}
+        (a, some), (b, more) = self.value(left, self.type_of(right)), self.value(right, self.type_of(left))
+        self.joined_as = {}
+        (table, name), *others = among
+        joins = "".join(
+            f" CROSS JOIN {t} v{n} ON v{n}.name = ? AND v{n}.id = v0.id" for n, (t, _) in enumerate(others, 1)
+        )
+        sql = f"SELECT v0.id FROM {table} v0{''.join(joins)} WHERE v0.name = ? AND {a} {op} {b}"  # noqa: S608 - our names
+        return f"e.id IN ({sql})", [*(one for _, one in others), name, *some, *more]
+
+    def fields_in(self, node: Node) -> list[Field]:
+        """The fields that stand in a number-like expression."""
+        field = self.field_of(node)
+        return [field] if field is not None else [found for part in node.parts for found in self.fields_in(part)]
 
     def type_of(self, node: Node) -> str:
         """The type of a number-like expression; "" for a literal, which takes the other side's."""
@@ -229,7 +252,8 @@ class _Compiler:
             return "?", [self.literal(node, other)]
         if field.type not in NUMERIC:
             raise self.error(node, f"{node.value} is a text, a number is expected")
-        return scalar(field, self.alive_after)
+        alias = self.joined_as.get((field.table, field.name))
+        return (f"{alias}.{field.column}", []) if alias else scalar(field, self.alive_after)
 
     def negated(self, inner: Node, other: str) -> Sql:
         if other == TIME and inner.kind == "word" and self.field_of(inner) is None:
