@@ -18,6 +18,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "saved_model": "studio.models.saved_model:load",
         "onnx": "studio.models.onnx_model:load",
         "joblib": "studio.models.estimator:load",
+        "xgboost": "studio.models.booster:load_xgboost",
+        "lightgbm": "studio.models.booster:load_lightgbm",
     },
 }
 

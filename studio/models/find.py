@@ -12,6 +12,7 @@ from ..errors import ConfigError
 
 DEPTH = 3
 _BY_SUFFIX = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".joblib": "joblib"}
+_BOOSTERS = {".json": ("xgboost", b'{"learner":{'), ".txt": ("lightgbm", b"tree\nversion=")}
 _METRIC = re.compile(
     r"(?P<name>(?:val_)?(?:loss|acc|accuracy|auc|mae|mse|f1))[-_=](?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)"
 )
@@ -41,7 +42,21 @@ def format_of(path: Path) -> str | None:
     suffix = path.suffix.lower()
     if suffix.startswith(".hdf"):
         return "keras"
-    return _BY_SUFFIX.get(suffix)
+    return _BY_SUFFIX.get(suffix) or _booster_format(path, suffix)
+
+
+def _booster_format(path: Path, suffix: str) -> str | None:
+    """Boosters by their first bytes: `.json` and `.txt` may be anything."""
+    if suffix == ".ubj":
+        return "xgboost"
+    if suffix not in _BOOSTERS:
+        return None
+    library, beginning = _BOOSTERS[suffix]
+    try:
+        with open(path, "rb") as file:
+            return library if file.read(len(beginning)) == beginning else None
+    except OSError:
+        return None
 
 
 def weights_only(path: Path) -> bool:
@@ -56,8 +71,8 @@ def find_checkpoints(modeldir: Path) -> list[Candidate]:
 
 
 def find_weights(modeldir: Path) -> list[Path]:
-    """Files that hold only weights: not servable alone, named in the error."""
-    return sorted(p for p in modeldir.rglob("*.weights.h5") if p.is_file())
+    """Files that hold only weights, PyTorch's included: not servable alone, named in the error."""
+    return sorted(p for end in ("*.weights.h5", "*.pt", "*.pth") for p in modeldir.rglob(end) if p.is_file())
 
 
 def _walk(folder: Path, depth: int) -> Iterator[tuple[Path, str]]:

@@ -106,7 +106,7 @@ def _candidates(modeldir: Path) -> tuple[Path, list[Candidate]]:
     if not modeldir.is_dir():
         raise ModelLoadError(
             f"{modeldir} is not a checkpoint",
-            hint="known: .keras .h5 .hdf* .onnx .joblib, a SavedModel folder, or a folder of these",
+            hint="known: .keras .h5 .hdf* .onnx .joblib, files of XGBoost and LightGBM, SavedModel, a folder of these",
         )
     return modeldir, find_checkpoints(modeldir)
 
