@@ -49,6 +49,22 @@ def _mapping(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in ("true", "yes", "on", "1", "false", "no", "off", "0"):
+        return word in ("true", "yes", "on", "1")
+    raise ConfigError(f"{value!r} is neither true nor false")
+
+
+def _names(value: Any) -> list[str]:
+    found = value.split(",") if isinstance(value, str) else value
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ConfigError(f"{value!r} is not a list of names", hint="write names: [one, two], or one,two")
+    return [name.strip() for name in found if name.strip()]
+
+
 def _user() -> str:
     import getpass
 
@@ -72,6 +88,8 @@ KNOWN: dict[str, _Kind] = {
     "artifact_limit": _Kind(parse_size, lambda: 1 << 30, "largest workspace that is captured without asking"),
     "resources_needed": _Kind(_mapping, dict, "cpus, gpus, ram, hdd of a run"),
     "experiment_lifetime": _Kind(parse_duration, lambda: 0.0, "age after which a waiting run expires; 0 = never"),
+    "secret_names": _Kind(_names, list, "further names (`*` stands for anything) whose values are secrets"),
+    "mask_output": _Kind(_switch, lambda: True, "whether known secrets are kept as *** in the output that is kept"),
 }
 ALIASES = {
     "saveWorkspaceFrequency": "save_workspace_frequency",

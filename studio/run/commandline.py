@@ -13,10 +13,9 @@ from ..experiment import Experiment, Resources, check_name, new_key
 from ..tracking import Tracking
 from ..tracking.find import find_experiment
 from ..units import parse_duration, parse_size
-from .inject._studio_secrets import MASK
 from .inputs import find_artifact
 from .plan import Plan, Reuse, make_command, parse_capture, parse_metric, parse_pairs, parse_reuse, parse_value
-from .redact import redact_params
+from .redact import MASK, check_tag, redact_params, secrets_of, use_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
         ConfigError: a word that cannot be used; nothing was started or stored.
         ExperimentNotFound: the experiment to run again or to continue is not there.
     """
+    use_names(config)
     folder = _current_folder()
     key, before = options.experiment, None
     if options.resume is not None:
@@ -77,7 +77,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
 
 
 def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Config) -> Plan:
-    pairs = parse_pairs(options.param, "--param")
+    pairs = {name: parse_value(value) for name, value in parse_pairs(options.param, "--param").items()}
     plan = replace(
         plan,
         captures=(
@@ -86,8 +86,9 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
         ),
         reuses=tuple(_known(parse_reuse(text), tracking, config) for text in options.reuse),
         env=parse_pairs(options.env, "--env"),
-        params=redact_params({name: parse_value(value) for name, value in pairs.items()}),
-        tags=tuple(check_name(t, "tag") for t in options.tag),
+        params=redact_params(pairs),
+        secrets=tuple(secrets_of((), pairs, {})),
+        tags=tuple(check_name(check_tag(t), "tag") for t in options.tag),
         notes=options.note or "",
         metric=parse_metric(options.metric) if options.metric else None,
         max_duration=parse_duration(options.max_duration) if options.max_duration else None,

@@ -25,6 +25,10 @@ import signal
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LEFTOVER_GRACE_S = 2.0
 LEAVING_S = 0.3
@@ -40,6 +44,7 @@ class Guard:
         self.child = 0
         self.kill_at: float | None = None
         self.drains: dict[int, int] = {}
+        self.mask = _mask(spec["secrets"])
         self.alarm, bell = os.pipe()
         for fd in (self.alarm, bell):
             os.set_blocking(fd, False)
@@ -115,6 +120,8 @@ class Guard:
         for fd in list(self.drains):
             while fd in self.drains and select.select([fd], [], [], 0)[0]:
                 self._drain(fd)
+            if self.mask is not None and fd in self.drains:
+                self._keep(fd, self.mask.end(fd))
         self._record({**exit_status, "left_behind": left_behind})
 
     def _listen(self) -> None:
@@ -149,9 +156,15 @@ class Guard:
         except OSError:
             data = b""
         if data:
-            os.write(self.drains[fd], data)
+            self._keep(fd, data if self.mask is None else self.mask.take(fd, data))
         else:
+            if self.mask is not None:
+                self._keep(fd, self.mask.end(fd))
             del self.drains[fd]
+
+    def _keep(self, fd: int, data: bytes) -> None:
+        while data:
+            data = data[os.write(self.drains[fd], data) :]
 
     def _signal(self, number: int) -> None:
         """Signals the script's process group; at a terminal, where it shares the user's job, every process of it."""
@@ -220,6 +233,18 @@ class Guard:
             os.close(fd)
             os.replace(path + ".part", path)
         self.say(exit=exit_status)
+
+
+def _mask(secrets: list[str]) -> Any:
+    """What takes secrets out of kept output; None where there are none."""
+    if not secrets:
+        return None
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    try:
+        import mask  # type: ignore[import-not-found]
+    finally:
+        del sys.path[0]
+    return mask.Mask([secret.encode("latin-1") for secret in secrets], midway=True)
 
 
 def descendants(root: int) -> list[int]:

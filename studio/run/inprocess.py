@@ -19,7 +19,7 @@ from .delivery import Delivery, mutable_artifacts
 from .inject import _studio_track, begin_hooks, finish_hooks
 from .launch import begin, claim
 from .plan import Plan
-from .redact import redact_command
+from .redact import check_tag, use_names
 
 VARIABLES = ("STUDIOML_EXPERIMENT", "STUDIOML_ARTIFACT_MAPPING", "STUDIOML_SPOOL", "STUDIOML_STORE", "STUDIOML_HOME")
 
@@ -74,9 +74,11 @@ class InProcessRun(Run):
     def __init__(
         self, *, tracking: Tracking, config: Config, key: str | None, tags: Iterable[str], notes: str, notify: Notify
     ) -> None:
+        use_names(config)
         plan = Plan(
-            command=redact_command(_own_command()), program=sys.executable, argv=(sys.executable,), folder=Path.cwd(),
-            project=config["project"], owner=config["owner"], key=key or new_key(), tags=tuple(tags), notes=notes,
+            command=_own_command(), program=sys.executable, argv=(sys.executable,), folder=Path.cwd(),
+            project=config["project"], owner=config["owner"], key=key or new_key(), notes=notes,
+            tags=tuple(check_tag(tag) for tag in tags),
         )  # fmt: skip
         self._spool, _ = claim(plan, str(plan.key), tracking)
         try:

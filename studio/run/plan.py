@@ -42,6 +42,7 @@ class Plan:
     """One run to be. `program` and `argv` are what is executed in `folder`; durations in seconds.
 
     `restore` is an experiment whose workspace and inputs are brought back into the run's own folder to run there.
+    `secrets` are values that `params` no longer shows: they are looked for in the output, and written nowhere.
     """
 
     command: Command
@@ -67,6 +68,7 @@ class Plan:
     resume: bool = False
     workspace: bool = True
     autolog: bool = True
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 def make_command(

@@ -1,38 +1,111 @@
-"""Takes secrets out of what a record keeps: values of options, parameters and URLs that look like credentials."""
+"""Takes secrets out of what a record keeps, and says which they were, so that a log can be kept without them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from ..config import Config
+from ..errors import ConfigError
 from ..experiment import Command
-from .inject._studio_secrets import MASK, clean, secret, shown
+from . import inject as inject
+from .plan import parse_value
+
+if TYPE_CHECKING:
+    from .inject import _studio_secrets, _studio_shapes
+else:  # the copy that the hooks of this process use
+    import _studio_secrets
+    import _studio_shapes
+
+MASK = _studio_secrets.MASK
+clean = _studio_secrets.clean
+"""A text without tokens, logins in URLs, `password=…` and values of this process's secret variables."""
+
+SOURCE_BYTES = 1 << 20
+
+
+def use_names(config: Config) -> None:
+    """From here on, in this process and those that it starts, names of the setting `secret_names` are secrets."""
+    names = config["secret_names"]
+    if names:
+        os.environ[_studio_secrets.NAMES] = ",".join(names)
 
 
 def redact_params(params: Mapping[str, object]) -> dict[str, object]:
     """The parameters with secret ones shown as `***`."""
-    return {
-        name: clean(value) if isinstance(value := shown(name, given), str) else value for name, given in params.items()
-    }
+    return {name: _studio_secrets.shown(name, value) for name, value in params.items()}
 
 
 def redact_args(args: Iterable[str]) -> tuple[str, ...]:
     """The arguments with the values of secret options (`--token X`, `--token=X`, `token=X`) shown as `***`."""
-    out: list[str] = []
-    hide_next = False
-    for arg in args:
-        name, equals, _ = arg.partition("=")
-        if hide_next and not arg.startswith("-"):
-            out.append(MASK)
-            hide_next = False
-        elif equals and secret(name.lstrip("-")):
-            out.append(f"{name}={MASK}")
-        else:
-            hide_next = arg.startswith("--") and not equals and secret(arg.lstrip("-"))
-            out.append(clean(arg))
-    return tuple(out)
+    return tuple(shown for shown, _ in _redacted(args))
 
 
 def redact_command(command: Command) -> Command:
     """The command as its record may keep it."""
     return replace(command, args=redact_args(command.args))
+
+
+def check_tag(tag: str) -> str:
+    """The tag itself.
+
+    Raises:
+        ConfigError: it holds a token or a password.
+    """
+    if clean(tag) != tag:
+        raise ConfigError("a tag holds what looks like a token or a password", hint="choose another tag")
+    return tag
+
+
+def redact_url(url: str) -> str:
+    """The URL without user name and password, and without tokens elsewhere in it."""
+    logins = [(start, end + 1, what) for start, end, what in _studio_shapes.find_logins(url)]
+    return clean(_studio_shapes.replace(url, logins, ""))
+
+
+def secrets_of(args: Iterable[str], params: Mapping[str, object], env: Mapping[str, str]) -> list[str]:
+    """What is secret in arguments, parameters and variables, each once: what a script's output is searched for."""
+    found: dict[str, None] = {}
+    for _, taken in _redacted(args):
+        found.update(dict.fromkeys(taken))
+    texts = {name: str(value) for name, value in params.items()}
+    found.update(dict.fromkeys(_studio_secrets.values_of({**texts, **env})))
+    return [value for value in found if len(value) >= _studio_secrets.LEAST_CHARS]
+
+
+def redact_source(data: bytes) -> tuple[bytes, str]:
+    """A file's content without tokens and passwords that are written in it, and which they were and where.
+
+    As many lines as before. The text is empty if the content is as it was; so are files that are no text, or too long.
+    """
+    if len(data) > SOURCE_BYTES or b"\0" in data[:8192]:
+        return data, ""
+    text = data.decode("latin-1")
+    spans = _studio_secrets.find_in_source(text)
+    if not spans:
+        return data, ""
+    where = [f"{what} in line {text.count(chr(10), 0, start) + 1}" for start, _, what in spans]
+    more = f" and {len(where) - 3} more" if len(where) > 3 else ""
+    return _studio_shapes.replace(text, spans, MASK).encode("latin-1"), ", ".join(where[:3]) + more
+
+
+def _redacted(args: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Each argument as it may be kept, and what was taken out of it."""
+    option = ""
+    for arg in args:
+        name, equals, value = arg.partition("=")
+        is_option = arg.startswith("--") or (arg.startswith("-") and len(arg) < _studio_secrets.LEAST_CHARS)
+        if option and not is_option and _hides(option, arg):
+            yield MASK, [arg]
+        elif equals and _hides(name.lstrip("-"), value):
+            yield f"{name}={MASK}", [value]
+        else:
+            yield clean(arg), list(_studio_secrets.taken_from(arg))
+        option = arg.lstrip("-") if arg.startswith("--") and not equals else ""
+
+
+def _hides(name: str, value: str) -> bool:
+    """Whether the value is a secret by its name; counts (`--max-tokens 512`) and switches are none."""
+    return value != "" and _studio_secrets.shown(name, parse_value(value)) == MASK != clean(value)

@@ -9,7 +9,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,9 +17,11 @@ from .. import __version__
 from ..config import Config
 from ..experiment import Exit, Experiment, Times
 from ..tracking import Notify, Tracking
-from .delivery import Delivery, mutable_artifacts
+from . import mask
+from .delivery import TICK_S, Delivery, mutable_artifacts
 from .ending import Ending, MemoryWatch
 from .plan import Plan
+from .redact import clean, redact_command, redact_params, secrets_of
 from .spool import Spool
 from .streams import CHUNK_BYTES, Stream, Streams, has_terminal, open_streams, write_all
 
@@ -62,6 +63,10 @@ class Supervisor:
         self._exit: dict[str, object] | None = None
         self._error = ""
         self._output_lost = False
+        self._env = self._environment()
+        self._secrets = self._known_secrets() if config["mask_output"] else []
+        self._mask = mask.Mask(self._secrets)
+        self._settled = float("inf")
         self._deadline = float("inf")
         self._began = time.monotonic()
         self._began_at = time.time()
@@ -132,14 +137,16 @@ class Supervisor:
             "output": str(self.spool.output), "exit": str(self.spool.exit),
             "grace_s": self.config["stop_grace"], "own_session": not has_terminal(),
             "ignored": [n for n in set(range(1, signal.NSIG)) - OURS if signal.getsignal(n) == signal.SIG_IGN],
+            "secrets": [secret.decode("latin-1") for secret in self._secrets],
         }  # fmt: skip
-        with tempfile.TemporaryFile() as words:  # not argv: that has a limit, and everybody on the machine reads it
-            words.write(json.dumps(spec).encode())
-            words.seek(0)
-            guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(GUARD), str(words.fileno())],
-                env=self._environment(), pass_fds=[*passed, words.fileno()], stdin=streams.child[0], close_fds=True,
-            )  # fmt: skip
+        words, send = os.pipe()  # not argv: that has a limit, and everybody on the machine reads it; nor a file
+        guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(GUARD), str(words)],
+            env=self._env, pass_fds=[*passed, words], stdin=streams.child[0], close_fds=True,
+        )  # fmt: skip
+        os.close(words)
+        with contextlib.suppress(BrokenPipeError), open(send, "wb") as file:  # a guard that is killed is noticed later
+            file.write(json.dumps(spec).encode())
         self.delivery.root = guard.pid
         streams.close_child_ends()
         os.close(control)
@@ -162,6 +169,10 @@ class Supervisor:
             env["STUDIOML_AUTOLOG"] = "0"
         return env
 
+    def _known_secrets(self) -> list[bytes]:
+        """What is looked for in the output; it is in memory only."""
+        return mask.forms([*secrets_of(self.plan.command.args, {}, self._env), *self.plan.secrets])
+
     def _loop(self, streams: list[Stream], status: int) -> None:
         output = os.open(self.spool.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with selectors.DefaultSelector() as selector:
@@ -171,7 +182,7 @@ class Supervisor:
             said = b""
             patience = float("inf")
             while self._exit is None or any(key.data for key in selector.get_map().values()):
-                left = min(self._deadline, patience) - time.monotonic()
+                left = min(self._deadline, patience, self._settled) - time.monotonic()
                 for ready, _ in selector.select(None if left == float("inf") else max(0.0, left)):
                     if isinstance(ready.data, Stream):
                         self._pass_on(ready.data, output, selector)
@@ -190,8 +201,12 @@ class Supervisor:
                     self._deadline = float("inf")
                     self.notify("the time of --max-duration is over")
                     self.stop("max-duration")
+                if time.monotonic() >= self._settled:
+                    self._settled = float("inf")
+                    self._keep(output, self._mask.idle())
                 if time.monotonic() >= patience:
                     break
+        self._keep(output, self._mask.end_all())
         os.close(output)
         os.close(status)
 
@@ -201,7 +216,8 @@ class Supervisor:
         except OSError:  # a pseudo-terminal whose other side is closed
             data = b""
         if data:
-            self._keep(output, data)
+            self._keep(output, self._mask.take(stream.source, data))
+            self._settled = time.monotonic() + TICK_S if self._mask.waiting else float("inf")
             if stream.sink < 0:
                 return
             try:
@@ -212,6 +228,7 @@ class Supervisor:
             except OSError:
                 stream.sink = -1
                 return
+        self._keep(output, self._mask.end(stream.source))
         selector.unregister(stream.source)
         os.close(stream.source)
 
@@ -266,8 +283,9 @@ class Supervisor:
 def first_record(plan: Plan, key: str, now: float) -> Experiment:
     """The record of a run that is about to start, without what the snapshot adds."""
     return Experiment(
-        key=key, command=plan.command, project=plan.project, owner=plan.owner, kind=plan.kind, status="running",
-        params=dict(plan.params), tags=plan.tags, notes=plan.notes, resources=plan.resources, metric=plan.metric,
+        key=key, command=redact_command(plan.command), project=plan.project, owner=plan.owner, kind=plan.kind,
+        status="running", params=redact_params(plan.params), tags=plan.tags, notes=clean(plan.notes),
+        resources=plan.resources, metric=plan.metric,
         times=Times(added=round(now, 6)), max_duration=plan.max_duration, lifetime=plan.lifetime, parent=plan.parent,
         exit=None, studio=__version__,
     )  # fmt: skip

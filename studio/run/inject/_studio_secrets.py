@@ -1,28 +1,67 @@
-"""Hides which names say that their value is a secret; such values are recorded as `***`."""
+"""Hides what is a secret, by the name it goes by or by what it looks like; secrets are recorded as `***`."""
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
+    from . import _studio_shapes
+    from ._studio_shapes import Span
+else:
+    import _studio_shapes
+
 MASK = "***"
-_ALWAYS = re.compile(r"secret|passw|passphrase|credential|private_?key|api_?key|access_?key|auth_?key", re.IGNORECASE)
+LEAST_CHARS = 8
+"""Shorter values are not looked for in other texts: they would be found everywhere."""
+
+NAMES = "STUDIOML_SECRET_NAMES"
+"""Variable with the user's own names of secrets, separated by commas."""
+
+_ALWAYS = re.compile(
+    r"secret|passw|passphrase|passcode|credential|(?:private|api|access|auth|account|signing|encryption|master)_?-?key"
+    r"|authorization|connection_?string|webhook_?url|(?:^|_)(?:creds|sas|dsn)(?:$|_)",
+    re.IGNORECASE,
+)
+_ABOUT = re.compile(r"[_.-](?:files?|paths?|dir|folder|names?|type|env|var)$", re.IGNORECASE)
 _TOKEN = re.compile(r"token(?!iz|is)|(?:^|[^a-zA-Z])pwd(?![a-z])", re.IGNORECASE)
 _KEY = re.compile(r"(?:^|[^a-zA-Z])keys?(?![a-zA-Z])|[a-z]Key(?![a-z])|[a-z_-]key$", re.IGNORECASE)
-_URL = re.compile(r"(?<=://)[^/@\s:]*(?::[^/@\s]*)?@")
-_KNOWN = re.compile(
-    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9_-]{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|\bhf_[A-Za-z0-9]{20,}|\bAIza[0-9A-Za-z_-]{30,}"
-)
 _HARMLESS = frozenset({"monkey", "donkey", "turkey", "hotkey", "whiskey", "hockey", "jockey", "keymap"})
+# What a tokenizer or a column of a data set is called: `pad_token`, `image_key`.
+_ORDINARY = re.compile(
+    r"(?:^|[^a-z])(?:(?:pad|bos|eos|unk|sep|cls|mask|special|stop|start|end|begin|image|audio|video|word|prefix|suffix)"
+    r"[_-]?tokens?|(?:label|image|img|features?|input|output|target|text|sort|group|primary|foreign|partition|index|mask"
+    r"|batch|metric|monitor|score|lookup|dict|column|col|field|caption|audio|video|question|answer|rng|random)[_-]?keys?)$",
+    re.IGNORECASE,
+)
+# Compiled when they are first needed: every script that is tracked pays for what stands here.
+_ASSIGNED = (
+    r"""(?<![\w.-])(?:(?P<quote>["'])(?P<key>[A-Za-z_][\w.-]{0,80})(?P=quote)\s*[:=]|(?P<name>[A-Za-z_][\w.-]{0,80})\s*=)"""
+    r"""\s*(?:"(?P<double>[^"]+)"|'(?P<single>[^']+)'|(?P<bare>[^\s;&|,"'(){}[\]]+))"""
+)
+_QUOTED = (
+    r"""(?i)\b(?=[\w.-]{0,60}(?:secret|passw|passphrase|credential|token|(?:api|access|private|auth|account)[_-]?key))"""
+    r"""[\w.-]{1,80}["']?\s*(?::|=)\s*["'](?P<value>[^"'\s{}<>$%]{12,})["']"""
+)
+_HEADER = r"(?i)\b(?:authorization\s*[:=]\s*(?:[\w-]+\s+)?|bearer\s+)(?P<value>[\w.~+/=-]{8,})"
+_ALLOWED = ("pragma: allowlist secret", "gitleaks:allow")
+_NOTHING = frozenset({"", MASK, "none", "null", "true", "false", "yes", "no", "on", "off"})
+
+_values: tuple[int, list[str]] = (-1, [])
 
 
 def secret(name: str) -> bool:
-    """Whether the name says key, token, secret or password."""
-    if _ALWAYS.search(name) or _TOKEN.search(name):
+    """Whether the name says key, token, secret or password, or is one of the user's own."""
+    if _certain(name):
+        return True
+    if _ORDINARY.search(name) or _ABOUT.search(name):
+        return False
+    if _TOKEN.search(name):
         return True
     last = re.split(r"[^a-zA-Z]", name)[-1].lower()
     return _KEY.search(name) is not None and last not in _HARMLESS
@@ -32,7 +71,7 @@ def shown(name: str, value: Any) -> Any:
     """`value`, or `***` if its name says that it is a secret. Counts (`max_tokens=512`) and switches are none."""
     if value is None or isinstance(value, bool) or value == "":
         return value
-    if isinstance(value, (int, float)) and not _ALWAYS.search(name):
+    if isinstance(value, (int, float)) and not _certain(name):
         return value
     if secret(name):
         return MASK
@@ -40,5 +79,127 @@ def shown(name: str, value: Any) -> Any:
 
 
 def clean(text: str) -> str:
-    """The text without credentials in URLs and without well-known kinds of keys."""
-    return _KNOWN.sub(MASK, _URL.sub("", text))
+    """A short text of a record without what is a secret: also `password=…`, and values of secret variables."""
+    if len(text) < LEAST_CHARS and "=" not in text:
+        return text
+    spans = _studio_shapes.merge(iter([*_spans(text), *_assigned(text), *_known(text)]))
+    return _studio_shapes.replace(text, spans, MASK)
+
+
+def clean_text(text: str) -> str:
+    """A long text, or a name, without tokens, passwords in URLs, and values of secret variables."""
+    if len(text) < LEAST_CHARS:
+        return text
+    return _studio_shapes.replace(text, _studio_shapes.merge(iter([*_spans(text), *_known(text)])), MASK)
+
+
+def find_in_source(text: str) -> list[Span]:
+    """Where source code, or a file of settings, has a secret written down.
+
+    Literals count where their name says so and they do not look like words. Lines that other scanners are told to
+    allow (`pragma: allowlist secret`) are allowed here.
+    """
+    spans = list(_studio_shapes.find_tokens(text))
+    spans += [s for s in _studio_shapes.find_logins(text) if _made_up(text[s[0] : s[1]].partition(":")[2])]
+    lowered = text.lower()
+    if any(word in lowered for word in ("secret", "passw", "passphrase", "credential", "token", "key")):
+        for match in _compiled(_QUOTED).finditer(text):
+            if _made_up(match.group("value")):
+                spans.append((match.start("value"), match.end("value"), "a secret by its name"))
+    if any(mark in text for mark in _ALLOWED):
+        spans = [s for s in spans if not any(mark in _line(text, s[0]) for mark in _ALLOWED)]
+    return _studio_shapes.merge(iter(spans))
+
+
+def values_of(variables: Mapping[str, str]) -> Iterator[str]:
+    """What is secret in variables: values whose names say so, passwords in URLs, tokens."""
+    for name, value in variables.items():
+        if len(value) < LEAST_CHARS:
+            continue
+        if secret(name) and value.lower() not in _NOTHING and not os.path.exists(value):
+            yield value
+        yield from values_in(value)
+
+
+def taken_from(text: str) -> Iterator[str]:
+    """What `clean` takes out of a text, but for values of secret variables."""
+    yield from values_in(text)
+    for start, end, _ in _assigned(text):
+        yield text[start:end]
+
+
+def values_in(text: str) -> Iterator[str]:
+    """Tokens and passwords of URLs that stand in a text."""
+    for start, end, _ in _studio_shapes.find_tokens(text):
+        yield text[start:end]
+    for start, end, _ in _studio_shapes.find_logins(text):
+        user, _, password = text[start:end].partition(":")
+        yield password or user
+
+
+def _spans(text: str) -> Iterator[Span]:
+    yield from _studio_shapes.find_tokens(text)
+    yield from _studio_shapes.find_logins(text)
+
+
+def _assigned(text: str) -> Iterator[Span]:
+    if "=" in text or ":" in text:
+        for match in _compiled(_ASSIGNED).finditer(text):
+            value = match.group(match.lastgroup or "bare")
+            name = match.group("key") or match.group("name")
+            if value.lower() not in _NOTHING and value[0] != "$" and _strong(name, value):
+                yield *match.span(match.lastgroup or "bare"), "a secret by its name"
+    if "earer" in text or "uthorization" in text.lower():
+        for match in _compiled(_HEADER).finditer(text):
+            yield match.start("value"), match.end("value"), "a header"
+
+
+def _certain(name: str) -> bool:
+    """Whether what goes by this name is a secret even if it is a number."""
+    if _ALWAYS.search(name) and not _ABOUT.search(name):
+        return True
+    if not os.environ.get(NAMES):
+        return False
+    import fnmatch
+
+    plain = name.lower().replace("-", "_")
+    patterns = [p.strip().lower().replace("-", "_") for p in os.environ[NAMES].split(",")]
+    return any(fnmatch.fnmatchcase(plain, pattern) for pattern in patterns if pattern)
+
+
+def _strong(name: str, value: str) -> bool:
+    if _certain(name):
+        return True
+    return secret(name) and not _KEY.search(name) and not value.replace(".", "", 1).isdigit()
+
+
+def _known(text: str) -> Iterator[Span]:
+    for value in _environment():
+        at = text.find(value)
+        while at >= 0:
+            yield at, at + len(value), "the value of a secret variable"
+            at = text.find(value, at + len(value))
+
+
+def _environment() -> Iterable[str]:
+    """Values of this process's secret variables; those that are plain words would be found in any prose."""
+    global _values
+    if _values[0] != len(os.environ):
+        found = {v for v in values_of(os.environ) if len(v) >= LEAST_CHARS and not (v.isalpha() and v.islower())}
+        _values = len(os.environ), sorted(found, key=len, reverse=True)
+    return _values[1]
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def _made_up(value: str) -> bool:
+    """Whether it has digits and letters, as what is made by a machine has."""
+    return len(value) >= LEAST_CHARS and any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
+
+
+def _line(text: str, at: int) -> str:
+    end = text.find("\n", at)
+    return text[text.rfind("\n", 0, at) + 1 : end if end >= 0 else len(text)]
