@@ -1,7 +1,8 @@
 """The pipe: plain functions become stages with workers, queues and batches; answers are never mixed.
 
-`ModelPipe` is all there is to it. Inside: `modelpipe` knows collections, `call` one use of a pipe,
-`line` threads and queues, `stage` what one stage does to a batch.
+`ModelPipe` is all there is to it. Inside: `modelpipe` is how a pipe is used, `description` how it grows, `collection`
+what goes in and comes out, `call` one use, `line` and `crew` threads and queues, `lineage` who waits for whom, `stage`
+what one stage does to a batch.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from concurrent.futures import Future, InvalidStateError
 from itertools import islice
 
 from ..errors import ConfigError, FilteredOut
-from .crew import lineage
 from .line import Line
+from .lineage import lineage
 from .stage import Item, Verdict
 
 _CHUNK = 64

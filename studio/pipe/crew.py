@@ -9,26 +9,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from ..errors import Overloaded, Timeout
+from .lineage import together, work_for
 from .stage import Item, Judged, Spec, Verdict, evaluate
 
 if TYPE_CHECKING:
     from .line import Line
 
 IDLE_S = 30.0
-
-_NOBODY: frozenset[object] = frozenset()
-_here = threading.local()
-
-
-def lineage() -> frozenset[object]:
-    """The lines that wait for what this thread does now; empty outside workers."""
-    found: frozenset[object] = getattr(_here, "lines", _NOBODY)
-    return found
-
-
-def forget_lineage() -> None:
-    """For the one thread of a forked child."""
-    _here.__dict__.clear()
 
 
 class _Worker:
@@ -143,22 +130,22 @@ class Crew:
 
     def _work(self, worker: _Worker) -> None:
         own: frozenset[object] = frozenset({self.line})
-        _here.lines = own
+        work_for(own)
         timed = self.spec.timeout is not None
         while True:
             batch = self._take(worker)
             if batch is None:
                 self.line.dissolve()
                 return
-            waiting = _together(batch)
+            waiting = together(batch)
             if waiting:
-                _here.lines = own | waiting
+                work_for(own | waiting)
             judged = evaluate(self.spec, self.number, batch)
             if timed and not self._reclaim(worker):
                 return
             self._dispatch(judged)
             if waiting:
-                _here.lines = own  # a parked thread keeps no other pipe alive
+                work_for(own)  # a parked thread keeps no other pipe alive
             del batch, judged, waiting
 
     def _take(self, worker: _Worker) -> Sequence[Item] | None:
@@ -325,12 +312,3 @@ class Crew:
         """The threads that will end when the line does."""
         with self._lock:
             return list(self._threads)
-
-
-def _together(batch: Sequence[Item]) -> frozenset[object]:
-    """The lines that wait for any item of the batch."""
-    waiting = batch[0].sink.lineage
-    for item in batch:
-        if item.sink.lineage is not waiting:
-            waiting = waiting | item.sink.lineage
-    return waiting

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from ..errors import Overloaded
-from .crew import IDLE_S, Crew, forget_lineage, lineage
+from .crew import IDLE_S, Crew
+from .lineage import forget_lineage, lineage
 from .stage import Item, Spec
 
 _lines: weakref.WeakSet[Line] = weakref.WeakSet()

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import operator
 import os
 import threading
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Hashable, Iterator, Mapping, Set
 from concurrent.futures import Future
 from contextlib import aclosing, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, TypeVar, overload
 
 from ..errors import ConfigError, Overloaded
 from .call import AsyncCall, Call, Promise, refuse_own_worker
 from .collection import Given, Report, inline, read
+from .description import Keywords, refuse_fractions
 from .line import Line
 from .predict import Predicts, as_function
 from .stage import Function, Item, Spec
@@ -62,7 +61,7 @@ class ModelPipe:
     def __init__(self, *, on_error: OnError = "filter", max_inflight: int | None = None) -> None:
         Report(on_error, None, None, None)  # refuses an unknown mode now and not at the first call
         self._on_error: OnError = on_error
-        _refuse_fractions(max_inflight=max_inflight)
+        refuse_fractions(max_inflight=max_inflight)
         if max_inflight is not None and max_inflight < 1:
             raise ConfigError(f"max_inflight must be at least 1, not {max_inflight}")
         self._max_inflight = max_inflight
@@ -109,28 +108,14 @@ class ModelPipe:
             ConfigError: an argument that cannot be.
         """
         function = as_function(func)
-        keywords = (num_workers, batch_size, filterf, batcher, timeout, max_delay)
-        _refuse_fractions(num_workers=num_workers, batch_size=batch_size)
-        _refuse_negative(num_workers=num_workers, batch_size=batch_size, timeout=timeout, max_delay=max_delay)
+        keywords = Keywords(
+            num_workers=num_workers, batch_size=batch_size, filterf=filterf, batcher=batcher, timeout=timeout,
+            max_delay=max_delay,
+        )  # fmt: skip
         with _building:
             if self._closed:
                 raise ConfigError("the pipe is closed")
-            last = self._specs[-1]
-            if all(value is None for value in keywords):
-                self._specs = (*self._specs[:-1], replace(last, functions=(*last.functions, function)))
-            else:
-                spec = replace(
-                    last,
-                    functions=(function,),
-                    num_workers=num_workers or last.num_workers,
-                    batch_size=batch_size or last.batch_size,
-                    filterf=filterf or last.filterf,
-                    batcher=batcher or last.batcher,
-                    timeout=last.timeout if timeout is None else _limit(timeout),
-                    max_delay=last.max_delay if max_delay is None else max_delay,
-                    queued=True,
-                )
-                self._specs = (*self._specs, spec)
+            self._specs = keywords.extend(self._specs, function)
             if self._line is not None:  # what is inside goes the old way, what comes the new
                 self._retired.append(self._line)
                 self._line = None
@@ -315,30 +300,6 @@ class ModelPipe:
                 self._line = Line(specs, most)
                 weakref.finalize(self, self._line.shutdown).atexit = False
             return self._line
-
-
-def _refuse_negative(**arguments: float | None) -> None:
-    for name, value in arguments.items():
-        if value is None:
-            continue
-        try:
-            possible = bool(value >= 0)
-        except (TypeError, ValueError):
-            raise ConfigError(f"{name} must be a number, not {value!r}") from None
-        if not possible:
-            raise ConfigError(f"{name} must not be negative: {value!r}")
-
-
-def _refuse_fractions(**arguments: int | None) -> None:
-    for name, value in arguments.items():
-        try:
-            operator.index(0 if value is None else value)
-        except TypeError:
-            raise ConfigError(f"{name} must be a whole number, not {value!r}") from None
-
-
-def _limit(timeout: float) -> float | None:
-    return timeout if 0 < timeout < math.inf else None
 
 
 def _after_fork() -> None:
