@@ -1,6 +1,6 @@
 """TensorBoard's event files: hides records, checksums and protocol buffers, for scalars alone.
 
-Format: github.com/tensorflow/tensorboard, `compat/proto/event.proto`; records as in TFRecord, CRC-32C of RFC 3720.
+Format: github.com/tensorflow/tensorboard, `compat/proto/event.proto`; records as in TFRecord.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import socket
 import struct
 import time
 from pathlib import Path
+
+from ..tracking.tfrecord import masked_crc32c
 
 
 class EventFile:
@@ -51,23 +53,7 @@ def _record(event: bytes) -> bytes:
 
 
 def _checksum(data: bytes) -> bytes:
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
-    crc ^= 0xFFFFFFFF
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def _table() -> tuple[int, ...]:
-    found = []
-    for crc in range(256):
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-        found.append(crc)
-    return tuple(found)
-
-
-TABLE = _table()
+    return struct.pack("<I", masked_crc32c(data))
 
 
 def _varint(number: int) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from .metrics import encode
+from .tfrecord import masked_crc32c
 
 LARGEST_EVENT = 4 << 20  # a larger one holds a graph or images and is passed over
 POINTS_A_CALL = 200_000
@@ -261,24 +262,3 @@ def _signed(value: int | bytes) -> int:
         return 0
     value &= (1 << 64) - 1
     return value - (1 << 64) if value >> 63 else value
-
-
-def _table() -> tuple[int, ...]:
-    out = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
-        out.append(byte)
-    return tuple(out)
-
-
-_CRC = _table()
-
-
-def masked_crc32c(data: bytes) -> int:
-    """The checksum of TFRecord files: CRC-32C, rotated and offset."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ _CRC[(crc ^ byte) & 255]
-    crc ^= 0xFFFFFFFF
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
