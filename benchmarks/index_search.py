@@ -6,7 +6,9 @@ python benchmarks/index_search.py [--experiments 10000] [--repeat 30]
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -17,7 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import studio
 from studio.experiment import Command, Experiment, Summary, Times, to_json
+from studio.stores.layout import store_id
 from studio.stores.local import LocalStore
 from studio.tracking.index import Index, open_index
 
@@ -59,15 +63,23 @@ def records(count: int) -> list[dict[str, Any]]:
 
 def fill(root: Path, count: int) -> None:
     """Writes the records without the store's fsyncs: only reading is measured here."""
+    store_id(LocalStore(str(root)))
     folder = root / "records"
-    folder.mkdir(parents=True)
+    folder.mkdir()
     for one in records(count):
         (folder / f"{one['key']}.json").write_text(json.dumps(one))
 
 
-def timed(what: str, work: Callable[[], object], repeat: int, reference_s: float | None = None) -> float:
+def timed(
+    what: str,
+    work: Callable[[], object],
+    repeat: int,
+    reference_s: float | None = None,
+    before: Callable[[], object] = lambda: None,
+) -> float:
     taken = []
     for _ in range(repeat):
+        before()
         start = time.perf_counter()
         work()
         taken.append(time.perf_counter() - start)
@@ -88,6 +100,37 @@ def scan(root: Path) -> list[Any]:
     return sorted(found, reverse=True)[:50]
 
 
+def as_a_user(root: Path, home: Path, repeat: int, naive_s: float) -> None:
+    """`studio.experiments()` and `studio runs list` as they are typed, beside others who write to the store or not."""
+    os.environ["STUDIOML_STORE"], os.environ["STUDIOML_HOME"] = str(root), str(home)
+    (query, sort), store, number = QUERIES[0], LocalStore(str(root)), itertools.count()
+    text = (root / "records" / sorted(os.listdir(root / "records"))[0]).read_text()
+    one = json.loads(text)
+
+    def change() -> None:
+        one["notes"] = f"changed {next(number)}"
+        store.write(f"records/{one['key']}.json", json.dumps(one).encode())
+
+    def settle() -> None:
+        for _ in range(3):  # what was just written is listed until the clock has surely ticked
+            time.sleep(0.3)
+            studio.experiments("", limit=1)
+
+    settle()
+    for each, order in QUERIES:
+        what = f"studio.experiments({each!r}) by {order}"
+        timed(what, lambda q=each, s=order: studio.experiments(q, sort=s, limit=50), repeat, naive_s)
+    call = lambda: studio.experiments(query, sort=sort, limit=50)  # noqa: E731
+    timed("studio.experiments(…), one record changed before each call", call, repeat, naive_s, change)
+    settle()
+    words = [sys.executable, "-m", "studio", "runs", "list", query, "--sort", sort]
+    run = lambda: subprocess.run(words, check=True, capture_output=True)  # noqa: E731
+    bare = timed("a process: python -c pass", lambda: subprocess.run([sys.executable, "-c", "pass"], check=True), 10)
+    full = timed("a process: studio runs list QUERY --sort …", run, 10)
+    late = timed("a process: studio runs list QUERY --sort …, one record changed before", run, 10, None, change)
+    print(f"a process: {(full - bare) * 1e3:.0f} ms above a bare one, {(late - bare) * 1e3:.0f} ms after a change")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiments", type=int, default=10_000)
@@ -103,6 +146,8 @@ def main() -> None:
         timed("first sync: the index is made", index.sync, 1)
         timed("rebuild", index.rebuild, 1)
         timed("listing of the store alone", lambda: sum(1 for _ in store.list("records/")), 10)
+        time.sleep(0.3)
+        index.sync()  # from here on a listing is believed
         timed("sync, nothing changed", index.sync, 10, naive_s)
         for query, sort in QUERIES:
             timed(f"search {query!r} by {sort}", lambda q=query, s=sort: index.search(q, sort=s), asked.repeat, naive_s)
@@ -110,20 +155,7 @@ def main() -> None:
         timed("keys('20261120-00')", lambda: index.keys("20261120-00"), asked.repeat, naive_s)
         index.close()
         print(f"index file: {index.path.stat().st_size / 2**20:.0f} MiB")
-        code = (
-            "import sys; from pathlib import Path; from studio.stores import open_store;"
-            "from studio.tracking.index import open_index; i = open_index(open_store(sys.argv[1]), Path(sys.argv[2]));"
-            "i.sync(); i.search(sys.argv[3], sort=sys.argv[4])"
-        )
-        home = str(Path(folder, "home"))
-        bare = timed(
-            "a process: python -c pass", lambda: subprocess.run([sys.executable, "-c", "pass"], check=True), 10
-        )
-        full = timed(
-            "a process: open, sync, first query",
-            lambda: subprocess.run([sys.executable, "-c", code, str(root), home, *QUERIES[0]], check=True), 10,
-        )  # fmt: skip
-        print(f"a process: {(full - bare) * 1e3:.0f} ms above a bare one")
+        as_a_user(root, Path(folder, "home"), asked.repeat, naive_s)
 
 
 if __name__ == "__main__":

@@ -44,9 +44,9 @@ class Tracking:
     @cached_property
     def index(self) -> Index:
         """The searchable copy of all records."""
-        from .index import Index
+        from .index import shared_index
 
-        return Index(self.store, self.home / "index", lost_after_s=self.lost_after_s)
+        return shared_index(self.store, self.home, lost_after_s=self.lost_after_s)
 
     @cached_property
     def records(self) -> Records:

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 _MANY = 150
+_read = 0
 
 
 def reader(count: int) -> Callable[[bytes], dict[str, Any]]:
-    """What reads `count` objects quickest; takes all that `json.loads` takes, NaN too."""
-    if count < _MANY and "orjson" not in sys.modules:
+    """What reads `count` more objects quickest; takes all that `json.loads` takes, NaN too."""
+    global _read
+    _read += count
+    if _read < _MANY and "orjson" not in sys.modules:
         return json.loads
     from orjson import JSONDecodeError, loads
 

@@ -62,8 +62,8 @@ class Handle:
         """Runs `work` as one transaction: all of it is kept or nothing."""
 
         def transaction(db: sqlite3.Connection) -> None:
-            db.execute("BEGIN IMMEDIATE")
             try:
+                db.execute("BEGIN IMMEDIATE")
                 work(db)
             except BaseException:
                 if db.in_transaction:
@@ -100,9 +100,16 @@ class Handle:
                     f"the query takes more than {self._query_s:g} s", hint="ask for less at once"
                 ) from exc
 
+    def is_current(self) -> bool:
+        """Whether what is open is the file at the path now; one in memory, or a closed one, is not."""
+        if self._file is None or self._file != database.identity(self.path):
+            return False
+        return bool(self.run(lambda db: db.execute("PRAGMA database_list").fetchone()[2]))
+
     def close(self) -> None:
         """Closes the file; the handle cannot be used any more."""
         with self._lock:
+            self._file = None
             self._db.close()
 
     def __del__(self) -> None:

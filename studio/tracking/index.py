@@ -36,6 +36,21 @@ def open_index(store: Store, home: Path, *, lost_after_s: float = LOST_AFTER_S) 
     return Index(store, home / "index", lost_after_s=lost_after_s)
 
 
+_shared: list[Index] = []
+
+
+def shared_index(store: Store, home: Path, *, lost_after_s: float = LOST_AFTER_S) -> Index:
+    """The index of `store`, the same one for all who ask one after the other in this process.
+
+    To open one and to read its pages takes as long as a search. One whose file was replaced meanwhile is left.
+    """
+    for one in _shared:
+        if one.store.url == store.url and one.serves(home / "index", lost_after_s):
+            return one
+    _shared[:] = [open_index(store, home, lost_after_s=lost_after_s)]
+    return _shared[0]
+
+
 def shown_status(
     experiment: Experiment, live_modified: float | None, store_now: float, *, lost_after_s: float = LOST_AFTER_S
 ) -> str:
@@ -69,6 +84,11 @@ class Index:
         self._heartbeats = Heartbeats(store)
         self._warned: frozenset[str] = frozenset()
         self._handle = Handle(self.path)
+
+    def serves(self, folder: Path, lost_after_s: float) -> bool:
+        """Whether this is an index in that folder with that patience, open on the file that lies there now."""
+        asked = (folder / self.path.name, lost_after_s)
+        return asked == (self.path, self._lost_after_s) and self._handle.is_current()
 
     def put(self, experiment: Experiment, tag: str) -> None:
         """Takes up a record just written to the store, whose tag there is now `tag`."""

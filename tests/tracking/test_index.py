@@ -28,7 +28,7 @@ from studio.stores.mounts import NETWORK
 from studio.tracking import schema
 from studio.tracking.database import journal_mode
 from studio.tracking.handle import Busy
-from studio.tracking.index import Index, open_index, shown_status
+from studio.tracking.index import Index, open_index, shared_index, shown_status
 from studio.tracking.records import Records
 
 
@@ -101,6 +101,25 @@ def test_the_first_search_of_a_new_index_fills_it(store: LocalStore, tmp_path: P
     assert keys(second) == ["one", "two"]
     first.close()
     second.close()
+
+
+def test_who_asks_again_gets_the_index_that_is_open(store: LocalStore, tmp_path: Path) -> None:
+    put(store, experiment("one"))
+    first = shared_index(store, tmp_path / "home")
+    assert keys(first) == ["one"]
+    assert shared_index(LocalStore(str(store.root)), tmp_path / "home") is first
+    first.path.unlink()
+    second = shared_index(store, tmp_path / "home")  # not the file that only we still see
+    assert second is not first and keys(second) == ["one"]
+    assert shared_index(store, tmp_path / "home", lost_after_s=1.0) is not second
+    assert shared_index(store, tmp_path / "elsewhere") is not second
+    assert shared_index(LocalStore(str(tmp_path / "another")), tmp_path / "home") is not second
+    third = shared_index(store, tmp_path / "home")
+    third.close()
+    fourth = shared_index(store, tmp_path / "home")
+    assert keys(fourth) == ["one"]
+    second.close()
+    fourth.close()
 
 
 def test_stores_do_not_share_an_index(tmp_path: Path) -> None:
