@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.generic]
 
+Run = Callable[[Sequence["Array"]], Sequence["Array"]]
+"""A model as a function of arrays: one for each input in, one for each output out; for one thread at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -81,7 +84,7 @@ class TensorModel(LoadedModel):
         batch: The most rows that are worth one call.
     """
 
-    run: Callable[[Sequence[Array]], Sequence[Array]]
+    run: Run
     stacks: bool = True
     call_s: float | None = None
     batch: int = 64

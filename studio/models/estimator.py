@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelLoadError
 from ..extras import need
 from .base import LoadedModel, TensorModel, TensorSpec
-from .measure import warm_up
+from .measure import proven
 
 if TYPE_CHECKING:
     from .base import Array
@@ -42,19 +42,9 @@ def _wrap(estimator: Any, name: str) -> TensorModel:
         return [np.asarray(estimator.predict(arrays[0]))]
 
     try:
-        call_s = warm_up(run, inputs)
         answer = run([np.zeros((1, features if features > 0 else 32))])[0]
     except Exception as exc:
         raise ModelLoadError(f"{name} was loaded, but fails on zeros: {type(exc).__name__}") from exc
     outputs = (TensorSpec("y", str(answer.dtype), (-1, *answer.shape[1:])),)
-    about = {"name": type(estimator).__module__.partition(".")[0]}
-    return TensorModel(
-        style="checkpoint",
-        file=name,
-        runtime=about,
-        arrays=True,
-        inputs=inputs,
-        outputs=outputs,
-        run=run,
-        call_s=call_s,
-    )
+    runtime = type(estimator).__module__.partition(".")[0]
+    return proven(name, runtime, run, inputs, outputs)

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelLoadError
 from ..extras import need
-from .base import LoadedModel, TensorModel, TensorSpec
+from .base import LoadedModel, Run, TensorModel, TensorSpec
 from .h5_guard import check_file
-from .measure import refuse_text, warm_up
+from .measure import proven, refuse_text
 
 if TYPE_CHECKING:
     from .base import Array
-
-Run = Callable[[Sequence["Array"]], Sequence["Array"]]
 
 
 def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
@@ -68,7 +66,6 @@ def _import_keras() -> Any:
 
 def _wrap(keras: Any, model: Any, name: str) -> TensorModel:
     backend = keras.backend.backend()
-    about = {"name": f"keras-{backend}"}
     try:
         inputs, outputs, pack = _contract(keras, model)
     except Exception as exc:
@@ -78,14 +75,7 @@ def _wrap(keras: Any, model: Any, name: str) -> TensorModel:
         ) from exc
     refuse_text(name, inputs)
     run = _traced(keras, model, inputs, pack) if backend == "tensorflow" else _on_batch(keras, model, pack)
-    try:
-        call_s = warm_up(run, inputs)
-    except Exception as exc:
-        raise ModelLoadError(f"{name} was loaded, but fails on zeros: {_first_line(exc)}") from exc
-    return TensorModel(
-        style="checkpoint", file=name, runtime=about, arrays=True, inputs=inputs, outputs=outputs,
-        run=run, call_s=call_s, stacks=all(spec.shape[:1] == (-1,) for spec in inputs),
-    )  # fmt: skip
+    return proven(name, f"keras-{backend}", run, inputs, outputs, told=_first_line)
 
 
 def _contract(keras: Any, model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], Callable[[Any], Any]]:

@@ -1,4 +1,4 @@
-"""Runs a freshly loaded model on made-up rows: warms it up and tells how long one call takes."""
+"""Runs a freshly loaded model on made-up rows: warms it up, tells how long one call takes, refuses one that fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ModelLoadError
-from .base import TensorSpec
+from .base import Run, TensorModel, TensorSpec
 
 if TYPE_CHECKING:
     from .base import Array
@@ -39,7 +39,7 @@ def zeros(inputs: Sequence[TensorSpec], rows: int) -> list[Array]:
     return made
 
 
-def warm_up(run: Callable[[Sequence[Array]], Sequence[Array]], inputs: Sequence[TensorSpec]) -> float:
+def warm_up(run: Run, inputs: Sequence[TensorSpec]) -> float:
     """Calls `run` a few times with one row and once with many; returns the quickest call in seconds.
 
     Raises:
@@ -55,3 +55,39 @@ def warm_up(run: Callable[[Sequence[Array]], Sequence[Array]], inputs: Sequence[
         best_s, spent_s, calls = min(best_s, took_s), spent_s + took_s, calls + 1
     run(zeros(inputs, 8))
     return best_s
+
+
+def _class_name(exc: BaseException) -> str:
+    return type(exc).__name__
+
+
+def proven(
+    name: str,
+    runtime: str,
+    run: Run,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    *,
+    told: Callable[[BaseException], str] = _class_name,
+) -> TensorModel:
+    """A checkpoint's model that has answered rows of zeros.
+
+    Args:
+        name: The file.
+        runtime: What runs it.
+        run: See `TensorModel`; likewise the specs.
+        inputs: One for each array of `run`.
+        outputs: One for each answer.
+        told: What is said of the library's own error.
+
+    Raises:
+        ModelLoadError: it cannot answer its own contract.
+    """
+    try:
+        call_s = warm_up(run, inputs)
+    except Exception as exc:
+        raise ModelLoadError(f"{name} was loaded, but fails on zeros: {told(exc)}") from exc
+    return TensorModel(
+        style="checkpoint", file=name, runtime={"name": runtime}, arrays=True, inputs=inputs, outputs=outputs,
+        run=run, call_s=call_s, stacks=all(spec.shape[:1] == (-1,) for spec in inputs),
+    )  # fmt: skip

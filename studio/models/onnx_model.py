@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelLoadError
 from ..extras import need
-from .base import LoadedModel, TensorModel, TensorSpec
-from .measure import warm_up
+from .base import LoadedModel, TensorSpec
+from .measure import proven
 
 if TYPE_CHECKING:
     from .base import Array
@@ -44,14 +44,7 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         answers: Sequence[Array] = session.run(wanted, dict(zip(names, arrays, strict=True)))
         return answers
 
-    try:
-        call_s = warm_up(run, inputs)
-    except Exception as exc:
-        raise ModelLoadError(f"{path.name} was loaded, but fails on zeros: {type(exc).__name__}") from exc
-    return TensorModel(
-        style="checkpoint", file=path.name, runtime={"name": "onnxruntime"}, arrays=True, inputs=inputs,
-        outputs=outputs, run=run, call_s=call_s, stacks=all(s.shape[:1] == (-1,) for s in inputs),
-    )  # fmt: skip
+    return proven(path.name, "onnxruntime", run, inputs, outputs)
 
 
 def _spec(node: Any, name: str) -> TensorSpec:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelLoadError, nearest
 from ..extras import need
-from .base import LoadedModel, TensorModel, TensorSpec
-from .measure import refuse_text, warm_up
+from .base import LoadedModel, TensorSpec
+from .measure import proven, refuse_text
 
 if TYPE_CHECKING:
     from .base import Array
@@ -43,14 +43,7 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         answer = function(**{s.name: tf.constant(x) for s, x in zip(inputs, arrays, strict=True)})
         return [answer[s.name].numpy() for s in outputs]
 
-    try:
-        call_s = warm_up(run, inputs)
-    except Exception as exc:
-        raise ModelLoadError(f"{path.name} was loaded, but fails on zeros: {type(exc).__name__}") from exc
-    return TensorModel(
-        style="checkpoint", file=path.name, runtime={"name": "tensorflow"}, arrays=True, inputs=inputs,
-        outputs=outputs, run=run, call_s=call_s, stacks=all(s.shape[:1] == (-1,) for s in inputs),
-    )  # fmt: skip
+    return proven(path.name, "tensorflow", run, inputs, outputs)
 
 
 def _spec(name: str, tensor: Any) -> TensorSpec:

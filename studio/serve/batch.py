@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ServeError, StudioError
+from ..models.base import Run
 
 if TYPE_CHECKING:
     from ..models.base import Array
@@ -24,7 +25,7 @@ FLUSH_S = 0.01
 """A model on the event loop runs batches for so long before the loop gets its turn."""
 
 Signature = tuple[Any, ...]
-Outcome = "Sequence[Array] | StudioError"
+Answers = list[tuple["Item", Sequence["Array"] | StudioError]]
 
 
 class Item:
@@ -88,9 +89,7 @@ class Waiting:
         return []
 
 
-def run_batch(
-    run: Callable[[Sequence[Array]], Sequence[Array]], batch: list[Item]
-) -> list[tuple[Item, Sequence[Array] | StudioError]]:
+def run_batch(run: Run, batch: list[Item]) -> Answers:
     """Every item with its own answer or its own error; if the batch fails, each is tried alone."""
     now = time.perf_counter()
     for item in batch:
@@ -103,9 +102,7 @@ def run_batch(
     return [pair for item in batch for pair in run_batch(run, [item])]
 
 
-def _run_together(
-    run: Callable[[Sequence[Array]], Sequence[Array]], batch: list[Item]
-) -> list[tuple[Item, Sequence[Array] | StudioError]]:
+def _run_together(run: Run, batch: list[Item]) -> Answers:
     if len(batch) == 1:
         tensors: Sequence[Array] = batch[0].tensors
     else:
@@ -119,7 +116,7 @@ def _run_together(
     for output in outputs:
         if len(output) != rows:
             raise ServeError(f"the model answered {len(output)} rows for {rows}")
-    answers: list[tuple[Item, Sequence[Array] | StudioError]] = []
+    answers: Answers = []
     at = 0
     for item in batch:
         item.model_s = model_s
@@ -139,18 +136,19 @@ def model_failure(exc: BaseException) -> StudioError:
     return failure
 
 
-class LoopBatches:
-    """All that was parsed in one tick of the event loop is one batch; for models of microseconds."""
+class _Batches:
+    """What both ways of running batches have: the model, the most rows, where answers go, and what waits."""
 
-    def __init__(
-        self,
-        run: Callable[[Sequence[Array]], Sequence[Array]],
-        most: int,
-        done: Callable[[list[tuple[Item, Sequence[Array] | StudioError]]], None],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
+    def __init__(self, run: Run, most: int, done: Callable[[Answers], None], loop: asyncio.AbstractEventLoop) -> None:
         self._run, self._most, self._done, self._loop = run, most, done, loop
         self._waiting = Waiting()
+
+
+class LoopBatches(_Batches):
+    """All that was parsed in one tick of the event loop is one batch; for models of microseconds."""
+
+    def __init__(self, run: Run, most: int, done: Callable[[Answers], None], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(run, most, done, loop)
         self._called = False
 
     def put(self, item: Item) -> None:
@@ -179,21 +177,14 @@ class LoopBatches:
         """Nothing to end."""
 
 
-class ThreadBatches:
+class ThreadBatches(_Batches):
     """One thread runs the model and takes whatever waits; one wake-up of the event loop per batch.
 
     A thread whose call has not returned within the time limit is left behind and replaced.
     """
 
-    def __init__(
-        self,
-        run: Callable[[Sequence[Array]], Sequence[Array]],
-        most: int,
-        done: Callable[[list[tuple[Item, Sequence[Array] | StudioError]]], None],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        self._run, self._most, self._done, self._loop = run, most, done, loop
-        self._waiting = Waiting()
+    def __init__(self, run: Run, most: int, done: Callable[[Answers], None], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(run, most, done, loop)
         self._bell = threading.Condition()
         self._busy_since = 0.0
         self._generation = 0
