@@ -13,22 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BadInput, ConfigError, Forbidden, Unauthorized
+from .address import is_loopback
 from .message import Head
 
 OPEN = frozenset({"/healthz", "/readyz"})
 """Routes without content that need neither token nor a known Host."""
 
 _SAFE = frozenset({"GET", "HEAD"})
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server bound to `host` can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def choose_token(

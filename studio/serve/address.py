@@ -1,8 +1,9 @@
-"""Binds the port: the default or the next free one, an explicit one or an error."""
+"""Where a server is: binds the port (the default or the next free one, an explicit one or an error); its address."""
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 
 from ..errors import ConfigError, ServeError
@@ -47,6 +48,16 @@ def url_of(sock: socket.socket, host: str, *, tls: bool) -> str:
     """The address to type; a wildcard host becomes one that can be reached from this machine."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"{'https' if tls else 'http'}://{name}:{sock.getsockname()[1]}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _bind(host: str, port: int) -> socket.socket:

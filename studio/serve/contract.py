@@ -6,10 +6,21 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..errors import ContractViolation
+from ..errors import BadInput, ContractViolation
 
 if TYPE_CHECKING:
     from ..models.base import Array, TensorSpec
+
+
+def check_values(values: object) -> dict[str, object]:
+    """The decoded body, if it is a dictionary with text keys.
+
+    Raises:
+        BadInput: it is not.
+    """
+    if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):
+        raise BadInput("the body must be a dictionary with text keys", hint='for example {"x": [[1.0, 2.0]]}')
+    return values
 
 
 def fit(spec: TensorSpec, value: object, field: str) -> tuple[Array, bool]:

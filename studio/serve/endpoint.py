@@ -16,11 +16,13 @@ from typing import Protocol, cast
 
 from ..errors import BadInput, Overloaded, ServeError, StudioError, TooLarge, UnsupportedType
 from .access import Access
+from .call import Call
 from .codec import Form, decode, encode, quick, weight
 from .codec import Limits as CodecLimits
+from .contract import check_values
 from .idle import Idle
 from .message import Head, Headers, Reply, error_reply, errors_header
-from .predictor import Call, Predictor, check_values
+from .predictor import Predictor
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from typing import cast
 from .. import __version__
 from ..errors import ContractViolation, NotFound, StudioError, UnsupportedType
 from ..models.base import TensorModel, TensorSpec
+from .call import Call
 from .codec import SMALL_BYTES, Limits
 from .codec.oip import InferForm, datatype_of, decode_infer, encode_infer
 from .facts import Facts
 from .message import Head, Headers, Reply, error_reply
-from .predictor import Call
 
 _JSON = b"application/json"
 _KINDS = frozenset({"", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"})

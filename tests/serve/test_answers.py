@@ -11,7 +11,8 @@ import pytest
 
 from studio.errors import ContractViolation, ServeError
 from studio.models import DictModel, LoadedModel, TensorModel, TensorSpec
-from studio.serve.predictor import Call, Predictor
+from studio.serve.call import Call
+from studio.serve.predictor import Predictor
 
 
 def predict(model: LoadedModel, values: Mapping[str, object]) -> Call:

@@ -78,9 +78,10 @@ def test_a_small_pickle_cannot_expand_to_as_much_as_a_large_one() -> None:
 def test_what_unpacks_is_decoded_in_a_thread(body: bytes) -> None:
     import asyncio
 
+    from studio.serve.call import Call
     from studio.serve.idle import Idle
     from studio.serve.message import Head, Headers, Reply
-    from studio.serve.predictor import Call, Predictor
+    from studio.serve.predictor import Predictor
 
     where: list[threading.Thread] = []
 

@@ -13,7 +13,8 @@ import pytest
 
 from studio.errors import ContractViolation, Overloaded, ServeError, Timeout
 from studio.models.base import DictModel, TensorModel, TensorSpec
-from studio.serve.predictor import Call, Predictor
+from studio.serve.call import Call
+from studio.serve.predictor import Predictor
 
 X = (TensorSpec("x", "float32", (-1, 2)),)
 Y = (TensorSpec("y", "float32", (-1, 2)),)
