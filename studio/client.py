@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import http.client
-import ipaddress
 import math
 import socket
 import ssl
@@ -17,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigError, ServeError, StudioError, Timeout
 from .experiment import JSON
+from .serve.address import is_loopback
 from .serve.told import error_of, one_line, parse_errors, parse_metadata, read_body, wait_of
 
 __all__ = ["AsyncModelClient", "ModelClient", "PartialAnswer"]
@@ -65,7 +65,7 @@ class ModelClient:
             raise ConfigError("the token must be printable ASCII without spaces")
         if math.isnan(timeout_s) or timeout_s <= 0:
             raise ConfigError(f"the time for an answer must be more than 0 seconds, not {timeout_s:g}")
-        if token is not None and parts.scheme == "http" and not insecure and not _is_local(host):
+        if token is not None and parts.scheme == "http" and not insecure and not is_loopback(host):
             raise ConfigError(
                 f"the token would travel unencrypted to {host}", hint="use https, or insecure=True if meant"
             )
@@ -293,12 +293,3 @@ def _digest(fingerprint: str) -> str:
     if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
         raise ConfigError("a fingerprint is the SHA-256 of a certificate: 64 hexadecimal digits")
     return digits
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
