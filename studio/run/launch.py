@@ -16,6 +16,7 @@ from . import interpreter
 from .git import Worktree
 from .host import read_host
 from .inputs import FOLDERS, Inputs, bring
+from .interrupts import held_interrupts
 from .plan import Plan
 from .redact import redact_command
 from .spool import Spool
@@ -46,7 +47,8 @@ def launch(plan: Plan, *, tracking: Tracking, config: Config, notify: Notify) ->
         )
         return supervisor.run(lock)
     except BaseException as exc:
-        _give_up(plan, spool, tracking, exc)
+        with held_interrupts():
+            _give_up(plan, spool, tracking, exc)
         raise
 
 
@@ -116,13 +118,14 @@ def begin(
         command=command, packages=packages, git=git, host=read_host(), artifacts=inputs.refs,
         times=type(experiment.times)(added=experiment.times.added, started=round(time.time(), 6)),
     )  # fmt: skip
-    spool.keep_record(experiment)
-    spool.keep_context(tracking.url, inputs.mapping, stored=False)
-    try:
-        tracking.records.create(experiment)
-        spool.keep_context(tracking.url, inputs.mapping, stored=True)
-    except StoreError as exc:
-        notify(f"the store cannot be written, the run goes on and is delivered later: {exc}")
+    with held_interrupts():
+        spool.keep_record(experiment)
+        spool.keep_context(tracking.url, inputs.mapping, stored=False)
+        try:
+            tracking.records.create(experiment)
+            spool.keep_context(tracking.url, inputs.mapping, stored=True)
+        except StoreError as exc:
+            notify(f"the store cannot be written, the run goes on and is delivered later: {exc}")
     return experiment, inputs.mapping
 
 
@@ -175,7 +178,8 @@ def _resume(
             tracking.store.download(entry.name, path)
     spool.exit.unlink(missing_ok=True)
     tracking.records.withdraw_stop(key)
-    again = tracking.records.update(key, lambda e: e.with_changes(status="running", exit=None))
-    spool.keep_record(again)
-    spool.keep_context(tracking.url, mapping, stored=True)
+    with held_interrupts():
+        again = tracking.records.update(key, lambda e: e.with_changes(status="running", exit=None))
+        spool.keep_record(again)
+        spool.keep_context(tracking.url, mapping, stored=True)
     return again, mapping

@@ -29,8 +29,9 @@ def recover(tracking: Tracking, *, config: Config, notify: Notify) -> None:
             with contextlib.suppress(Conflict):
                 spool.lock()
                 try:
-                    if _close(spool, kept, mapping, stored, tracking=tracking, config=config, notify=notify):
-                        how = "is delivered" if kept.ended else "was lost; what it left is recovered"
+                    ended = _close(spool, kept, mapping, stored, tracking=tracking, config=config, notify=notify)
+                    if ended is not None:
+                        how = "was lost; what it left is recovered" if ended.status == "lost" else "is delivered"
                         notify(f"experiment {spool.key} {how}")
                 except OSError as exc:
                     notify(f"experiment {spool.key} waits to be delivered: {exc}")
@@ -47,7 +48,8 @@ def _close(
     tracking: Tracking,
     config: Config,
     notify: Notify,
-) -> bool:
+) -> Experiment | None:
+    """The record as it stands in the store at the end; None if it is gone or waits for the store."""
     mutable = mutable_artifacts(kept, mapping)
     delivery = Delivery(tracking, spool, config=config, notify=notify, mutable=mutable)
     try:
@@ -55,23 +57,32 @@ def _close(
     except NotFound:
         if stored:
             spool.release()  # deleted while it ran
-            return False
+            return None
         try:
             tracking.records.create(kept)
         except StudioError as exc:
             notify(f"experiment {kept.key} waits to be delivered: {exc}")
-            return False
+            return None
     except StoreError as exc:
         notify(f"experiment {kept.key} waits to be delivered: {exc}")
-        return False
+        return None
     complete = delivery.finish()
-    if delivery.update(lambda e: delivery.final(kept if kept.ended else _lost(e, spool))) and complete:
+    last: list[Experiment] = []
+
+    def end(experiment: Experiment) -> Experiment:
+        last.append(delivery.final(kept if kept.ended else _ended(experiment, spool)))
+        return last[-1]
+
+    if delivery.update(end) and complete:
         spool.release()
-        return True
-    return False
+        return last[-1]
+    return None
 
 
-def _lost(experiment: Experiment, spool: Spool) -> Experiment:
+def _ended(experiment: Experiment, spool: Spool) -> Experiment:
+    """As its supervisor ended it, if that came so far; as lost otherwise."""
+    if experiment.ended and experiment.status != "lost":
+        return experiment
     status = spool.exit_status() or {}
     code, number, at = status.get("code"), status.get("signal"), status.get("at")
     started = experiment.times.started or experiment.times.added
