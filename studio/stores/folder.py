@@ -42,8 +42,8 @@ class Tree:
         try:
             for part in parts:
                 below = self._enter(fd, part, make)
-                os.close(fd)
-                fd = below
+                above, fd = fd, below
+                os.close(above)
             yield fd
         finally:
             os.close(fd)
