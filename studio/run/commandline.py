@@ -15,7 +15,7 @@ from ..tracking.find import find_experiment
 from ..units import parse_duration, parse_size
 from .inputs import find_artifact
 from .plan import Plan, Reuse, make_command, parse_capture, parse_metric, parse_pairs, parse_reuse, parse_value
-from .redact import MASK, check_tag, redact_params, secrets_of, use_names
+from .redact import MASK, check_tag, learn, redact_params, secrets_of, use_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,9 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
 
 def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Config) -> Plan:
     pairs = {name: parse_value(value) for name, value in parse_pairs(options.param, "--param").items()}
+    env = parse_pairs(options.env, "--env")
+    secrets = tuple(secrets_of(plan.command.args, pairs, env))
+    learn(secrets)
     plan = replace(
         plan,
         captures=(
@@ -85,9 +88,9 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
             *(parse_capture(text, mutable=False, folder=plan.folder) for text in options.capture_once),
         ),
         reuses=tuple(_known(parse_reuse(text), tracking, config) for text in options.reuse),
-        env=parse_pairs(options.env, "--env"),
+        env=env,
         params=redact_params(pairs),
-        secrets=tuple(secrets_of((), pairs, {})),
+        secrets=secrets,
         tags=tuple(check_name(check_tag(t), "tag") for t in options.tag),
         notes=options.note or "",
         metric=parse_metric(options.metric) if options.metric else None,

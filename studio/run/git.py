@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import tempfile
 from pathlib import Path
 
 from ..experiment import Git
+from ..tracking.sensitive import secret_path
+from .patch import redact_patch
+from .redact import redact_url
 
 TIMEOUT_S = 20.0
 LARGEST_UNTRACKED = 5 << 20
-SECRET_FILES = (
-    ".env*", "*.pem", "*.key", "*.p12", "*.pfx", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pgpass",
-    ".aws/**", ".ssh/**", ".gnupg/**", ".kube/**", ".docker/**", "credentials*.json", "*service-account*.json",
-)  # fmt: skip
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class Worktree:
-    """A `git status` that runs in the background until its answer is wanted."""
+    """A `git status` that runs in the background until its answer is wanted.
+
+    Attributes:
+        left_out: A line for each file that the patch is without, or has without its secrets.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.left_out: list[str] = []
         self._status: subprocess.Popen[bytes] | None = None
         if any((p / ".git").exists() for p in (folder, *folder.parents)):
             self._status = _start(folder, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal")
@@ -46,22 +48,23 @@ class Worktree:
         url = _run(self.folder, "config", "--get", "remote.origin.url")
         commit = None if head.get("oid", "(initial)") == "(initial)" else head["oid"]
         branch = None if head.get("head") == "(detached)" else head.get("head")
-        git = Git(
-            url=strip_credentials(url.decode().strip()) if url else None, commit=commit, branch=branch, dirty=dirty
-        )
-        return git, make_patch(self.folder) if dirty else b""
+        address = redact_url(url.decode(errors="replace").strip()) if url else None
+        patch = b""
+        if dirty:
+            patch, self.left_out = make_patch(self.folder)
+        return Git(url=address, commit=commit, branch=branch, dirty=dirty), patch
 
 
-def make_patch(folder: Path) -> bytes:
+def make_patch(folder: Path) -> tuple[bytes, list[str]]:
     """Staged, unstaged and untracked changes of the whole work tree against HEAD, as `git apply` takes them.
 
     Works in an index and an object folder of its own, so that nothing in the work tree or in `.git` is touched.
-    Ignored files, files that look secret and untracked files over 5 MiB are left out.
+    Ignored files and untracked files over 5 MiB are left out; so are secrets, of which the lines tell.
     """
     top = _run(folder, "rev-parse", "--show-toplevel")
     objects = _run(folder, "rev-parse", "--git-path", "objects")
     if top is None or objects is None:
-        return b""
+        return b"", []
     root = Path(os.fsdecode(top.rstrip(b"\n")))
     real_objects = (folder / os.fsdecode(objects.rstrip(b"\n"))).resolve()
     with tempfile.TemporaryDirectory(prefix="studio-git-") as scratch:
@@ -83,28 +86,22 @@ def make_patch(folder: Path) -> bytes:
         keep = _wanted(root, _run(root, "ls-files", "--others", "--exclude-standard", "-z", env=reading) or b"")
         if keep:
             _run(root, "update-index", "--add", "-z", "--stdin", env=env, data=keep)
-        command = ("diff", "--cached", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv", base)
-        return _run(root, *command, "--", *(f":(exclude,glob)**/{p}" for p in SECRET_FILES), env=reading) or b""
-
-
-def strip_credentials(url: str) -> str:
-    """The URL without a user name and password."""
-    return _CREDENTIALS.sub("", url)
+        words = ("diff", "--cached", "--no-color", "--no-ext-diff", "--no-textconv", base)
+        patch = _run(root, *words, "--binary", "--full-index", env=reading) or b""
+        names = _run(root, *words, "--raw", "--no-abbrev", "-z", env=reading) or b""
+        return redact_patch(patch, names, root)
 
 
 def _wanted(root: Path, names: bytes) -> bytes:
-    from fnmatch import fnmatch
-
+    """Untracked files that are small enough; what is secret by its name is not even hashed."""
     out = []
     for raw in names.split(b"\0"):
         name = os.fsdecode(raw)
-        parts = name.split("/")
-        secret = any(fnmatch(part, p.removesuffix("/**")) for part in parts for p in SECRET_FILES)
         try:
             small = bool(name) and (root / name).lstat().st_size <= LARGEST_UNTRACKED
         except OSError:
             small = False
-        if small and not secret:
+        if small and not secret_path(name):
             out.append(raw)
     return b"\0".join(out) + b"\0" if out else b""
 

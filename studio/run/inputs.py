@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..config import Config
@@ -12,6 +13,7 @@ from ..stores import Progress
 from ..tracking import Notify, Tracking
 from ..units import show_size
 from .plan import Capture, Plan
+from .redact import redact_source
 from .spool import Spool
 
 FOLDERS = ("modeldir", "tb")
@@ -112,12 +114,18 @@ class Inputs:
         self, path: Path, name: str, *, mutable: bool, rules: str = "plain", limit: int | None = None
     ) -> ArtifactRef:
         progress = spoken_progress(f"capturing {name}", self.notify)
-        found = self.tracking.artifacts.capture(path, rules=rules, limit_bytes=limit, progress=progress)
-        for text in found.skipped[:MOST_LINES]:
-            self.notify(f"left out of {name}: {text}")
-        if len(found.skipped) > MOST_LINES:
-            self.notify(f"left out of {name}: {len(found.skipped) - MOST_LINES} more")
+        redact = redact_source if rules == "workspace" else None
+        found = self.tracking.artifacts.capture(path, rules=rules, limit_bytes=limit, progress=progress, redact=redact)
+        say_left_out(name, found.skipped, self.notify)
         return ArtifactRef(mutable, found.manifest, found.files, found.bytes)
+
+
+def say_left_out(name: str, lines: Sequence[str], notify: Notify) -> None:
+    """Says what is not in something that is kept, and why."""
+    for text in lines[:MOST_LINES]:
+        notify(f"left out of {name}: {text}")
+    if len(lines) > MOST_LINES:
+        notify(f"left out of {name}: {len(lines) - MOST_LINES} more")
 
 
 def bring(tracking: Tracking, manifest: str, target: Path, notify: Notify) -> Path:

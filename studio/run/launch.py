@@ -15,7 +15,7 @@ from ..tracking import Notify, Tracking
 from . import interpreter
 from .git import Worktree
 from .host import read_host
-from .inputs import FOLDERS, Inputs, bring
+from .inputs import FOLDERS, Inputs, bring, say_left_out
 from .interrupts import held_interrupts
 from .plan import Plan
 from .redact import redact_command
@@ -113,6 +113,7 @@ def begin(
     git = None
     if found is not None:
         git = replace(found[0], patch=_store_patch(found[1], tracking, notify))
+        say_left_out("the uncommitted changes", tree.left_out, notify)
     command = replace(redact_command(plan.command), python=version)
     experiment = experiment.with_changes(
         command=command, packages=packages, git=git, host=read_host(), artifacts=inputs.refs,

@@ -23,7 +23,11 @@ MASK = _studio_secrets.MASK
 clean = _studio_secrets.clean
 """A text without tokens, logins in URLs, `password=…` and values of this process's secret variables."""
 
-SOURCE_BYTES = 1 << 20
+learn = _studio_secrets.learn
+"""Makes values secret in whatever is recorded from here on; in memory only."""
+
+SETTINGS = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".json", ".properties", ".tfvars", ".sh", ".env", ".txt")
+"""Endings of files that hold values without quotes."""
 
 
 def use_names(config: Config) -> None:
@@ -75,15 +79,18 @@ def secrets_of(args: Iterable[str], params: Mapping[str, object], env: Mapping[s
     return [value for value in found if len(value) >= _studio_secrets.LEAST_CHARS]
 
 
-def redact_source(data: bytes) -> tuple[bytes, str]:
+def redact_source(path: str, data: bytes, *, known: bool = False) -> tuple[bytes, str]:
     """A file's content without tokens and passwords that are written in it, and which they were and where.
 
-    As many lines as before. The text is empty if the content is as it was; so are files that are no text, or too long.
+    It has as many lines as before. The text is empty if the content is as it was, as it is for binary files.
+
+    Args:
+        known: Values of this process's secret variables are taken out too.
     """
-    if len(data) > SOURCE_BYTES or b"\0" in data[:8192]:
+    if b"\0" in data[:8192]:
         return data, ""
     text = data.decode("latin-1")
-    spans = _studio_secrets.find_in_source(text)
+    spans = _studio_secrets.find_in_source(text, settings=path.lower().endswith(SETTINGS), known=known)
     if not spans:
         return data, ""
     where = [f"{what} in line {text.count(chr(10), 0, start) + 1}" for start, _, what in spans]

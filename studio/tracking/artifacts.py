@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import ArtifactNotFound, ConfigError, NotFound, StoreError
 from ..stores import Progress, Store
 from .blobs import Blobs, blob_name, damaged
-from .capturing import Capture, Capturing, too_large, unchanged
+from .capturing import Capture, Capturing, Redact, too_large, unchanged
 from .manifest import FileEntry, Manifest, decode_manifest
 from .reading import PART_BYTES
 from .scan import scan
@@ -45,6 +45,7 @@ class Artifacts:
         rules: str = "plain",
         limit_bytes: int | None = None,
         progress: Progress | None = None,
+        redact: Redact | None = None,
     ) -> Capture:
         """Stores a folder (or one file) as it is now.
 
@@ -53,6 +54,7 @@ class Artifacts:
             rules: "plain" (`.studioml_ignore` applies) or "workspace" (also `.gitignore`, and no secrets).
             limit_bytes: More than this is refused.
             progress: Called with the bytes done and in all.
+            redact: Takes secrets out of the content of small files; the same content has to give the same again.
 
         Raises:
             ArtifactNotFound: there is nothing at `path`.
@@ -64,12 +66,13 @@ class Artifacts:
         if limit_bytes is not None and found.size > limit_bytes:
             raise too_large(path, found, limit_bytes)
         blobs = Blobs(self.store, self._cache)
-        cache = load_stat_cache(self._cache / "stat", path, rules)
+        cache = load_stat_cache(self._cache / "stat", path, rules if redact is None else f"{rules}, redacted")
         again = unchanged(found, cache, blobs)
         if again is not None:
             return again
         work = Capturing(path, found, cache, blobs)
         work.workspace = rules == "workspace"
+        work.redact = redact
         work.part_bytes, work.clock = self._part_bytes, self._clock
         return work.run(progress)
 

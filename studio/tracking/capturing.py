@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +20,9 @@ from .reading import PART_BYTES, take_file
 from .scan import Scan, Seen
 from .sensitive import SCAN_BYTES, secret_by_content
 from .statcache import Content, Done, StatCache, racy
+
+Redact = Callable[[str, bytes], tuple[bytes, str]]
+"""From a file's path and content to what may be stored of it, and what was taken out ("" if nothing was)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Capturing:
     workspace = False
     part_bytes = PART_BYTES
     clock: Callable[[], int] = staticmethod(time.time_ns)
+    redact: Redact | None = None
 
     def __init__(self, path: Path, found: Scan, cache: StatCache, blobs: Blobs) -> None:
         self.path = path
@@ -99,12 +104,20 @@ class Capturing:
     def _read(self, path: str) -> None:
         """Reads one file and gives its bytes to the store."""
         secret = False
+        redacted: Content | None = None
 
         def keep(data: bytes, digest: str) -> None:
-            nonlocal secret
+            nonlocal secret, redacted
             secret = self.workspace and len(data) <= SCAN_BYTES and secret_by_content(data)
-            if not secret:
-                self.blobs.put(data, digest)
+            redacted = None
+            if secret:
+                return
+            if self.redact is not None and len(data) <= SCAN_BYTES:
+                kept, said = self.redact(path, data)
+                if said:
+                    data, digest = kept, hashlib.sha256(kept).hexdigest()
+                    redacted = Content(digest, said=said, size=len(kept))
+            self.blobs.put(data, digest)
 
         read_at = self.clock()
         try:
@@ -117,16 +130,15 @@ class Capturing:
             return
         if not taken.settled:
             self.skipped.append(f"{path}: was written to all the time; kept as it was read")
-        content = Content(taken.sha256, taken.parts, secret)
+        content = redacted or Content(taken.sha256, taken.parts, secret)
         self._take(path, content, taken.seen, taken.size)
         if not taken.changed and not racy(taken.seen, read_at):
             self.seen[path] = taken.seen
 
     def _take(self, path: str, content: Content, seen: Seen, size: int) -> None:
         self.contents[path] = content
-        self.taken[path] = (seen, size)
-        if content.secret:
-            self.skipped.append(_secret_line(path))
+        self.taken[path] = (seen, content.size if content.said else size)
+        self.skipped += _secret_lines(path, content)
 
     def _place(self, path: str) -> str:
         return os.path.realpath(self.path) if self.found.single else f"{self.path}/{path}"
@@ -142,7 +154,7 @@ class Capturing:
         for entry in manifest.files:
             for name, least in _objects(entry):
                 objects[name] = max(least, objects.get(name, 0))
-        secrets = tuple(_secret_line(p) for p, c in self.contents.items() if c.secret)  # what holds while all stays
+        secrets = tuple(line for p, c in self.contents.items() for line in _secret_lines(p, c))  # while all stays
         done = Done("sha256:" + digest, files, manifest.size, secrets, tuple(objects.items()))
         self.cache.seen, self.cache.contents = self.seen, self.contents
         self.cache.done = {self.blobs.identify(): done}
@@ -174,8 +186,11 @@ class Capturing:
         )
 
 
-def _secret_line(path: str) -> str:
-    return f"{path}: holds a private key"
+def _secret_lines(path: str, content: Content) -> list[str]:
+    """What is said of a file that is kept without its secrets, or not at all."""
+    if content.secret:
+        return [f"{path}: holds a private key"]
+    return [f"{path}: {content.said} (kept as ***)"] if content.said else []
 
 
 def _digests(content: Content) -> tuple[str, ...]:

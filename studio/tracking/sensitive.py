@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-SCAN_BYTES = 64 * 1024
+SCAN_BYTES = 1 << 20
 
 _FOLDERS = frozenset({".aws", ".azure", ".docker", ".gnupg", ".kube", ".ssh", ".password-store"})
 _NAMES = frozenset(
     {".netrc", "_netrc", ".pgpass", ".my.cnf", ".git-credentials", ".pypirc", ".npmrc", ".htpasswd", ".dockercfg",
-     ".boto", ".s3cfg", "credentials.json", "application_default_credentials.json", ".vault-token"}
+     ".boto", ".s3cfg", "credentials.json", "application_default_credentials.json", ".vault-token",
+     ".databrickscfg", "rclone.conf", "secrets.toml", "kaggle.json"}
 )  # fmt: skip
 _ENDINGS = (".pem", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk")
 _KEY_FILE = re.compile(r"id_[^.]*(?:\.(?:pub|key|old|bak))?")
@@ -36,4 +37,17 @@ def secret_by_name(path: str, folder: bool) -> bool:
 
 def secret_by_content(data: bytes) -> bool:
     """Whether the bytes of a file of at most `SCAN_BYTES` hold a private key (PEM, PGP, a service account's JSON)."""
-    return len(data) <= SCAN_BYTES and b"PRIVATE KEY" in data and _KEY.search(data) is not None
+    return len(data) <= SCAN_BYTES and holds_private_key(data)
+
+
+def holds_private_key(data: bytes) -> bool:
+    """Whether there is a private key in the bytes."""
+    return b"PRIVATE KEY" in data and _KEY.search(data) is not None
+
+
+def secret_path(path: str) -> bool:
+    """Whether a file is secret by its name or by that of a folder above it."""
+    parts = path.split("/")
+    return secret_by_name(path, False) or any(
+        secret_by_name("/".join(parts[:depth]), True) for depth in range(1, len(parts))
+    )

@@ -15,18 +15,23 @@ from pathlib import Path
 from .manifest import Part
 from .scan import Seen
 
-VERSION = 1
+VERSION = 2
 RACY_NS = 2_500_000_000
 KEEP_S = 90 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file's bytes are: digest and parts; `secret` if they must not be stored."""
+    """What a file's bytes are: digest and parts; `secret` if they must not be stored.
+
+    If secrets were taken out of them, `said` tells which, and digest and `size` are those of what is stored.
+    """
 
     sha256: str
     parts: tuple[Part, ...] = ()
     secret: bool = False
+    said: str = ""
+    size: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +109,9 @@ def racy(seen: Seen, read_at_ns: int) -> bool:
 
 
 def _row(content: Content) -> object:
-    if content.parts or content.secret:
-        return [content.sha256, [[p.sha256, p.size] for p in content.parts], content.secret]
+    if content.parts or content.secret or content.said:
+        parts = [[p.sha256, p.size] for p in content.parts]
+        return [content.sha256, parts, content.secret, content.said, content.size]
     return content.sha256
 
 
@@ -114,7 +120,7 @@ def _content(row: object) -> Content:
         return Content(row)
     if not isinstance(row, list):
         raise TypeError("content")
-    return Content(row[0], tuple(Part(sha, size) for sha, size in row[1]), bool(row[2]))
+    return Content(row[0], tuple(Part(sha, size) for sha, size in row[1]), bool(row[2]), str(row[3]), int(row[4]))
 
 
 def _done(manifest: str, files: int, size: int, skipped: list[str], objects: list[tuple[str, int]]) -> Done:

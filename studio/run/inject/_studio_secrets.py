@@ -44,14 +44,16 @@ _ASSIGNED = (
     r"""(?<![\w.-])(?:(?P<quote>["'])(?P<key>[A-Za-z_][\w.-]{0,80})(?P=quote)\s*[:=]|(?P<name>[A-Za-z_][\w.-]{0,80})\s*=)"""
     r"""\s*(?:"(?P<double>[^"]+)"|'(?P<single>[^']+)'|(?P<bare>[^\s;&|,"'(){}[\]]+))"""
 )
-_QUOTED = (
-    r"""(?i)\b(?=[\w.-]{0,60}(?:secret|passw|passphrase|credential|token|(?:api|access|private|auth|account)[_-]?key))"""
-    r"""[\w.-]{1,80}["']?\s*(?::|=)\s*["'](?P<value>[^"'\s{}<>$%]{12,})["']"""
-)
+# What follows a name in source, and what it stands behind; names are looked for by these words.
+_WORDS = ("secret", "passw", "passphrase", "credential", "token", "key")
+_QUOTED = r"""[\w.-]{0,80}["']?\s*(?::|=)\s*["'](?P<value>[^"'\s{}<>$%]{12,})["']"""
+_SETTING = r"""[\w.-]{0,80}["']?[ \t]*[:=][ \t]*["']?(?P<value>[^\s"',#]{8,})"""
+_BEFORE = r"""(?P<line>(?:^|\n)[ \t]*(?:- |export |set )?["']?)?(?P<name>[\w.-]*)\Z"""
 _HEADER = r"(?i)\b(?:authorization\s*[:=]\s*(?:[\w-]+\s+)?|bearer\s+)(?P<value>[\w.~+/=-]{8,})"
 _ALLOWED = ("pragma: allowlist secret", "gitleaks:allow")
 _NOTHING = frozenset({"", MASK, "none", "null", "true", "false", "yes", "no", "on", "off"})
 
+_learnt: list[str] = []
 _values: tuple[int, list[str]] = (-1, [])
 
 
@@ -93,22 +95,45 @@ def clean_text(text: str) -> str:
     return _studio_shapes.replace(text, _studio_shapes.merge(iter([*_spans(text), *_known(text)])), MASK)
 
 
-def find_in_source(text: str) -> list[Span]:
+def find_in_source(text: str, *, settings: bool = False, known: bool = False) -> list[Span]:
     """Where source code, or a file of settings, has a secret written down.
 
     Literals count where their name says so and they do not look like words. Lines that other scanners are told to
     allow (`pragma: allowlist secret`) are allowed here.
+
+    Args:
+        settings: It is a file of settings (YAML, INI, a shell's variables): values stand there without quotes.
+        known: Values of this process's secret variables count as well.
     """
     spans = list(_studio_shapes.find_tokens(text))
     spans += [s for s in _studio_shapes.find_logins(text) if _made_up(text[s[0] : s[1]].partition(":")[2])]
-    lowered = text.lower()
-    if any(word in lowered for word in ("secret", "passw", "passphrase", "credential", "token", "key")):
-        for match in _compiled(_QUOTED).finditer(text):
-            if _made_up(match.group("value")):
-                spans.append((match.start("value"), match.end("value"), "a secret by its name"))
+    spans += _written(text, settings)
+    if known:
+        spans += _known(text)
     if any(mark in text for mark in _ALLOWED):
         spans = [s for s in spans if not any(mark in _line(text, s[0]) for mark in _ALLOWED)]
     return _studio_shapes.merge(iter(spans))
+
+
+def _written(text: str, settings: bool) -> Iterator[Span]:
+    """Values in source whose names say that they are secret."""
+    lowered = text.lower()
+    if len(lowered) != len(text):  # letters whose capitals are two
+        lowered = text
+    quoted, setting, before = _compiled(_QUOTED), _compiled(_SETTING), _compiled(_BEFORE)
+    for word in _WORDS:
+        at = lowered.find(word)
+        while at >= 0:
+            match = quoted.match(text, at) or (setting.match(text, at) if settings else None)
+            if match is not None and _made_up(match.group("value")):
+                value, ahead = match.group("value"), before.search(text[max(0, at - 90) : at])
+                name = (ahead.group("name") if ahead else "") + re.split("[^\\w.-]", match.group(), maxsplit=1)[0]
+                whole = match.re is quoted and "/" not in value[:1] and "://" not in value
+                if not whole and ahead is not None and ahead.group("line") is not None:
+                    whole = value[0] not in "${<%!&*/" and "://" not in value
+                if whole and _strong(name, value):
+                    yield *match.span("value"), "a secret by its name"
+            at = lowered.find(word, at + len(word))
 
 
 def values_of(variables: Mapping[str, str]) -> Iterator[str]:
@@ -181,11 +206,19 @@ def _known(text: str) -> Iterator[Span]:
             at = text.find(value, at + len(value))
 
 
+def learn(values: Iterable[str]) -> None:
+    """From here on these values are secrets like those of variables. They are in memory only."""
+    global _values
+    _learnt[:] = values
+    _values = (-1, [])
+
+
 def _environment() -> Iterable[str]:
     """Values of this process's secret variables; those that are plain words would be found in any prose."""
     global _values
     if _values[0] != len(os.environ):
-        found = {v for v in values_of(os.environ) if len(v) >= LEAST_CHARS and not (v.isalpha() and v.islower())}
+        every = [*_learnt, *values_of(os.environ)]
+        found = {v for v in every if len(v) >= LEAST_CHARS and not (v.isalpha() and v.islower())}
         _values = len(os.environ), sorted(found, key=len, reverse=True)
     return _values[1]
 
