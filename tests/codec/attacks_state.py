@@ -107,52 +107,74 @@ def arguments() -> Iterator[Attack]:
         yield f"argument-{label}", p(body)
 
 
+MINUS = integer(-1)
+SECONDS = b"}(" + short("s") + b"K\x01K\x01K\x01t\x86"
+GOOD = (b"K\x03", short("<"), b"N", b"N", b"N", MINUS, MINUS, b"K\x00")
+
+
 def state() -> Iterator[Attack]:
     """States that numpy's `__setstate__` crashes on, or that build other things than they say."""
-    unit = b"}(" + short("s") + b"K\x01K\x01K\x01t\x86"
+    for group in (_units, _dtype_states, _sizes, _builds, _array_states, _dtypes):
+        for label, body in group().items():
+            yield f"state-{label}", p(body)
 
-    def dates(meta: bytes, typestr: str = "M8") -> bytes:
-        made = b"(K\x04" + short("<") + b"NNN" + integer(-1) * 2 + b"K\x00" + meta + b"t"
-        return array(EIGHT, shape(1), dtype(typestr, state=made))
 
-    def stated(*fields: bytes, typestr: str = "f8") -> bytes:
-        return array(EIGHT, shape(1), dtype(typestr, state=b"(" + b"".join(fields) + b"t"))
+def _dates(meta: bytes, typestr: str = "M8") -> bytes:
+    made = b"(K\x04" + short("<") + b"NNN" + MINUS * 2 + b"K\x00" + meta + b"t"
+    return array(EIGHT, shape(1), dtype(typestr, state=made))
 
-    minus = integer(-1)
-    good = (b"K\x03", short("<"), b"N", b"N", b"N", minus, minus, b"K\x00")
-    bodies = {
+
+def _stated(*fields: bytes, typestr: str = "f8") -> bytes:
+    return array(EIGHT, shape(1), dtype(typestr, state=b"(" + b"".join(fields) + b"t"))
+
+
+def _units() -> dict[str, bytes]:
+    """Units of dates that are missing, wrong or of something else."""
+    return {
         "no-unit": array(EIGHT, shape(1), dtype("M8")),
-        "unit-none": dates(b"N"),
-        "unit-empty": dates(b")"),
-        "unit-short": dates(b"}" + short("s") + b"\x85\x86"),
-        "unit-unknown": dates(b"}(" + short("zz") + b"K\x01K\x01K\x01t\x86"),
-        "unit-zero": dates(b"}(" + short("s") + b"K\x00K\x01K\x01t\x86"),
-        "unit-huge": dates(b"}(" + short("s") + integer(1 << 62) + b"K\x01K\x01t\x86"),
-        "unit-divisor-zero": dates(b"}(" + short("s") + b"K\x01K\x00K\x01t\x86"),
-        "unit-object": dates(b"}(" + array(EIGHT, shape(1)) + b"K\x01K\x01K\x01t\x86"),
-        "unit-metadata": dates(b"}" + short("a") + b"K\x01s(" + short("s") + b"K\x01K\x01K\x01t\x86"),
-        "unit-on-float": dates(unit, "f8"),
+        "unit-none": _dates(b"N"),
+        "unit-empty": _dates(b")"),
+        "unit-short": _dates(b"}" + short("s") + b"\x85\x86"),
+        "unit-unknown": _dates(b"}(" + short("zz") + b"K\x01K\x01K\x01t\x86"),
+        "unit-zero": _dates(b"}(" + short("s") + b"K\x00K\x01K\x01t\x86"),
+        "unit-huge": _dates(b"}(" + short("s") + integer(1 << 62) + b"K\x01K\x01t\x86"),
+        "unit-divisor-zero": _dates(b"}(" + short("s") + b"K\x01K\x00K\x01t\x86"),
+        "unit-object": _dates(b"}(" + array(EIGHT, shape(1)) + b"K\x01K\x01K\x01t\x86"),
+        "unit-metadata": _dates(b"}" + short("a") + b"K\x01s(" + short("s") + b"K\x01K\x01K\x01t\x86"),
+        "unit-on-float": _dates(SECONDS, "f8"),
         "unit-in-name": array(EIGHT, shape(1), dtype("M8[s]")),
-        "version": stated(b"K\x09", *good[1:]),
-        "version-text": stated(short("3"), *good[1:]),
-        "empty": stated(),
-        "five": stated(*good[:5]),
-        "ten": stated(*good, b"N", b"N"),
+    }  # fmt: skip
+
+
+def _dtype_states() -> dict[str, bytes]:
+    """States of a dtype with fields missing, too many, or lying."""
+    return {
+        "version": _stated(b"K\x09", *GOOD[1:]),
+        "version-text": _stated(short("3"), *GOOD[1:]),
+        "empty": _stated(),
+        "five": _stated(*GOOD[:5]),
+        "ten": _stated(*GOOD, b"N", b"N"),
         "not-a-tuple": array(EIGHT, shape(1), dtype("f8", state=b"]")),
         "none": array(EIGHT, shape(1), dtype("f8", state=b"N")),
-        "order-integer": stated(b"K\x03", b"K\x3c", *good[2:]),
-        "order-long": stated(b"K\x03", short("<>"), *good[2:]),
-        "order-unknown": stated(b"K\x03", short("!"), *good[2:]),
-        "subarray": stated(b"K\x03", short("<"), dtype("f8") + shape(1 << 20) + b"\x86", *good[3:]),
-        "names": stated(b"K\x03", short("<"), b"N", short("a") + b"\x85", b"}", *good[5:]),
-        "fields": stated(b"K\x03", short("<"), b"N", short("a") + b"\x85", b"}" + short("a") + dtype("f8") + integer(1 << 30) + b"\x86s", *good[5:]),
-        "fields-negative": stated(b"K\x03", short("|"), b"N", short("a") + b"\x85", b"}" + short("a") + dtype("O8") + integer(-8) + b"\x86s", integer(8), b"K\x01", b"K\x10", typestr="V8"),
-        "size-lie": stated(*good[:5], integer(1 << 20), minus, b"K\x00"),
-        "size-zero": stated(*good[:5], b"K\x00", minus, b"K\x00"),
-        "size-huge": stated(*good[:5], integer(1 << 60), minus, b"K\x00"),
-        "align-huge": stated(*good[:6], integer(1 << 60), b"K\x00"),
-        "flags-object": stated(*good[:7], b"K\x3f"),
-        "flags-huge": stated(*good[:7], integer(1 << 70)),
+        "order-integer": _stated(b"K\x03", b"K\x3c", *GOOD[2:]),
+        "order-long": _stated(b"K\x03", short("<>"), *GOOD[2:]),
+        "order-unknown": _stated(b"K\x03", short("!"), *GOOD[2:]),
+        "subarray": _stated(b"K\x03", short("<"), dtype("f8") + shape(1 << 20) + b"\x86", *GOOD[3:]),
+        "names": _stated(b"K\x03", short("<"), b"N", short("a") + b"\x85", b"}", *GOOD[5:]),
+        "fields": _stated(b"K\x03", short("<"), b"N", short("a") + b"\x85", b"}" + short("a") + dtype("f8") + integer(1 << 30) + b"\x86s", *GOOD[5:]),
+        "fields-negative": _stated(b"K\x03", short("|"), b"N", short("a") + b"\x85", b"}" + short("a") + dtype("O8") + integer(-8) + b"\x86s", integer(8), b"K\x01", b"K\x10", typestr="V8"),
+        "size-lie": _stated(*GOOD[:5], integer(1 << 20), MINUS, b"K\x00"),
+        "size-zero": _stated(*GOOD[:5], b"K\x00", MINUS, b"K\x00"),
+        "size-huge": _stated(*GOOD[:5], integer(1 << 60), MINUS, b"K\x00"),
+        "align-huge": _stated(*GOOD[:6], integer(1 << 60), b"K\x00"),
+        "flags-object": _stated(*GOOD[:7], b"K\x3f"),
+        "flags-huge": _stated(*GOOD[:7], integer(1 << 70)),
+    }  # fmt: skip
+
+
+def _sizes() -> dict[str, bytes]:
+    """Texts whose length is none or lies."""
+    return {
         "string-size-lie": array(EIGHT, shape(8), dtype("S1", order="|", size=1 << 20, align=1)),
         "string-zero": array(blob(b""), shape(1 << 40), dtype("S0", order="|", size=0, align=1)),
         "text-zero": array(blob(b""), shape(1 << 40), dtype("U0", size=0, align=4)),
@@ -160,8 +182,14 @@ def state() -> Iterator[Attack]:
         "text-big-endian-code-points": array(blob(b"\xff" * 8), shape(1), dtype("U2", order=">", size=8, align=4, flags=8)),
         "string-huge": array(EIGHT, shape(1), dtype("S99999999999", order="|")),
         "string-eight-million": array(EIGHT, shape(1), dtype("S8000000", order="|")),
+    }  # fmt: skip
+
+
+def _builds() -> dict[str, bytes]:
+    """BUILD upon what has no state, or has had one."""
+    return {
         "double-build": array(EIGHT, shape(1)) + b"(K\x01" + shape(2) + dtype() + b"\x89" + EIGHT + b"tb",
-        "double-build-dtype": array(EIGHT, shape(1), dtype() + b"(K\x03" + short(">") + b"NNN" + minus * 2 + b"K\x00tb"),
+        "double-build-dtype": array(EIGHT, shape(1), dtype() + b"(K\x03" + short(">") + b"NNN" + MINUS * 2 + b"K\x00tb"),
         "build-list": b"]" + short("x") + b"b",
         "build-dict": b"}}b",
         "build-text": short("x") + b"}b",
@@ -169,6 +197,12 @@ def state() -> Iterator[Attack]:
         "build-global": NDARRAY + b"}" + short("x") + b"K\x01sb",
         "build-scalar": call(SCALAR, dtype(), EIGHT) + b"}b",
         "build-frombuffer": call(FROMBUFFER, EIGHT, dtype("f8"), shape(1), short("C")) + b"(K\x01" + shape(1) + dtype() + b"\x89" + EIGHT + b"tb",
+    }  # fmt: skip
+
+
+def _array_states() -> dict[str, bytes]:
+    """States of an array with other types than a pickler writes."""
+    return {
         "array-state-dict": EMPTY_ARRAY + b"}b",
         "array-state-short": EMPTY_ARRAY + b"(K\x01" + shape(1) + b"tb",
         "array-state-version": array(EIGHT, shape(1), version=b"K\x63"),
@@ -186,6 +220,12 @@ def state() -> Iterator[Attack]:
         "array-fortran-text": array(EIGHT, shape(1), fortran=short("F")),
         "array-dtype-text": array(EIGHT, shape(1), short("f8")),
         "array-dtype-self": EMPTY_ARRAY + b"\x94" + b"(K\x01" + shape(1) + b"h\x00\x89" + EIGHT + b"tb",
+    }  # fmt: skip
+
+
+def _dtypes() -> dict[str, bytes]:
+    """Dtypes that are none of plain numbers."""
+    return {
         "dtype-copy-false": array(EIGHT, shape(1), dtype("f8", args=b"\x89\x89")),
         "dtype-long-double": array(blob(bytes(16)), shape(1), dtype("f16")),
         "dtype-void": array(EIGHT, shape(1), dtype("V8", order="|")),
@@ -197,8 +237,6 @@ def state() -> Iterator[Attack]:
         "dtype-plus": array(EIGHT, shape(1), dtype("f+8")),
         "dtype-string-dtype": array(blob(bytes(16)), shape(1), dtype("T16", order="|")),
     }  # fmt: skip
-    for label, body in bodies.items():
-        yield f"state-{label}", p(body)
 
 
 def allocation() -> Iterator[Attack]:
