@@ -10,7 +10,7 @@ from struct import pack
 from typing import Any
 
 from .gpus import Gpus
-from .inject._studio_metrics import encode_block
+from .inject._studio_points import encode_block
 from .processes import Tree
 
 PREFIX = "system/"

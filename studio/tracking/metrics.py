@@ -99,7 +99,7 @@ def read_blocks(data: bytes | memoryview) -> Iterator[Block]:
 
 
 def encode(name: str, steps: Sequence[int], times: Sequence[float], values: Sequence[float]) -> bytes:
-    """One block, as the script's own writer makes it (`studio/run/inject/_studio_metrics.py`)."""
+    """One block, as the script's own writer makes it (`studio/run/inject/_studio_points.py`)."""
     n, label = len(steps), name.encode()[:MAX_NAME]
     points = struct.pack(f"<{n}q{2 * n}d", *steps, *times, *values)
     body = struct.pack("<II", n, len(label)) + label + bytes(-len(label) % 8) + points

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 DATA = """
     import numpy as np, os
@@ -101,29 +103,40 @@ def test_pytorch(bench):
     assert [event["how"] for event in ran.of_type("model")] == ["torch.save"] * 3 + ["copy"] * 3
 
 
-def test_only_rank_0_of_torchrun_records_and_every_rank_logs(bench):
-    bench.needs("torch")
-    bench.script.write_text(
-        """
-import os, torch, _studio_track as t
+TORCHRUN = """
+import os, torch, torch.distributed as dist
+import _studio_track as t
 torch.manual_seed(3)
-rank = os.environ["RANK"]
-torch.optim.SGD([torch.nn.Parameter(torch.zeros(3))], lr=0.1)
-t.log({"rank" + rank: 1.0})
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+net = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 1))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for step in range(5):
+    loss = net(torch.ones(2, 4) * (rank + 1)).square().mean()
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+    t.log({"loss": 10.0 * rank + step}, step=step)
+torch.save(net.state_dict(), f"rank-{rank}.pt")
+dist.barrier()
+dist.destroy_process_group()
 """
-    )
-    import subprocess
-    import sys
 
+
+def test_ranks_of_torchrun_do_not_write_over_each_other(bench):
+    """Rank 0 is watched and has the plain names; the other logs under its own, and its hooks are silent."""
+    bench.needs("torch")
+    bench.script.write_text(TORCHRUN)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ran = subprocess.run(
         [*command, str(bench.script)], env=bench.env(), cwd=bench.folder, capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stderr
     shown = bench.ran()
-    assert shown.curves.names() == ["rank0", "rank1"] and len(shown.streams) == 2
+    assert shown.curves.names() == ["loss", "rank1/loss"] and len(shown.streams) == 2
+    assert shown.curves.curve("loss")[2].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert shown.curves.curve("rank1/loss")[2].tolist() == [10.0, 11.0, 12.0, 13.0, 14.0]
     named = [event for event in shown.of_type("params") if "torch.optimizer.name" in event["values"]]
-    assert len(named) == 1
+    assert len(named) == 1 and shown.of_type("warning") == []
+    assert os.listdir(bench.modeldir) == ["rank-0.pt"]
 
 
 def test_matplotlib(bench):

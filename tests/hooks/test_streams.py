@@ -17,7 +17,7 @@ from studio.run.inject import _studio_track  # makes the injected modules import
 from studio.stores.memory import MemoryStore
 from studio.tracking.metrics import Curves, Summariser, read_blocks, whole_blocks
 
-import _studio_metrics  # isort: skip
+import _studio_points  # isort: skip
 
 assert _studio_track
 
@@ -25,7 +25,7 @@ assert _studio_track
 def block(name: str, points: list[tuple[int, float, float]]) -> bytes:
     import struct
 
-    return _studio_metrics.encode_block(name, b"".join(struct.pack("<qdd", *point) for point in points))
+    return _studio_points.encode_block(name, b"".join(struct.pack("<qdd", *point) for point in points))
 
 
 BLOCKS = [

@@ -1,44 +1,34 @@
-"""Hides how metrics reach the disk: buffers in memory, one appending thread, blocks that survive a kill -9.
-
-The format of a block is in docs/explanation/metrics.md; the reader is `studio/tracking/metrics.py`.
-"""
+"""Hides how metrics reach the disk: buffers in memory, one appending thread, blocks that survive a kill -9."""
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import threading
 import time
 from array import array
-from operator import index
-from struct import Struct
 from struct import error as StructError
-from zlib import crc32
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from typing import Any
+
+    from . import _studio_points
+else:
+    import _studio_points
 
 FLUSH_S = 0.25
 FSYNC_S = 5.0
 FLUSH_POINTS = 1 << 16
 HELD_POINTS = 1 << 21  # in memory, not yet encoded: 50 MB
 HELD_BYTES = 32 << 20  # encoded, not yet written (the disk is full)
-BLOCK_POINTS = 1 << 20
-NAME_BYTES = 1024
 
-MAGIC = b"SMB1"
-_HEADER = Struct("<4sIII")  # magic, crc32 of all that follows it, points, bytes of the name
-_TAIL = Struct("<II")
-_POINT = Struct("<qdd")  # step, time, value: three of eight bytes
-_pack = _POINT.pack
+_pack = _studio_points.POINT.pack
 _time = time.time
 
 
 class Curve:
-    """The points of one name that are not yet written: 24 bytes each, as `_POINT` packs them.
+    """The points of one name that are not yet written: 24 bytes each, as `POINT` packs them.
 
     `extend` is one step of the interpreter, so threads and signal handlers append without a lock, and the flushing
     thread takes from the front while they do.
@@ -64,10 +54,11 @@ class Writer:
     Args:
         folder: Where stream files are; made if it is not there.
         warn: Called once with a line of text when points had to be dropped.
+        prefix: Comes before every name, in the file.
     """
 
-    def __init__(self, folder: str, warn: Callable[[str], None]) -> None:
-        self._folder, self._warn = folder, warn
+    def __init__(self, folder: str, warn: Callable[[str], None], prefix: str = "") -> None:
+        self._folder, self._warn, self._prefix = folder, warn, prefix
         self._curves: dict[str, Curve] = {}
         self._count = 0  # points in the curves; racing threads may miscount, the flush sets it right
         self._limit = 0  # points at which log() turns to _press(); 0 until the thread runs
@@ -97,16 +88,16 @@ class Writer:
                     try:
                         curve.extend(_pack(step, now, value))
                     except StructError:
-                        raise _too_large(name, step) from None
+                        raise _studio_points.too_large(name, step) from None
                     curve.next = step + 1
                     self._count = count = self._count + 1
                     if count >= self._limit:
                         self._press()
                     return
-        self._log_any(values, None if step is None else _step(step), now)
+        self._log_any(values, None if step is None else _studio_points.whole_step(step), now)
 
     def _log_any(self, values: Mapping[str, float], step: int | None, now: float) -> None:
-        numbers = _checked(values)
+        numbers = _studio_points.checked(values)
         with self._lock:
             for name, value in numbers.items():
                 curve = self._curves.get(name) or self._curves.setdefault(name, Curve())
@@ -114,7 +105,7 @@ class Writer:
                 try:
                     curve.extend(_pack(at, now, value))
                 except StructError:
-                    raise _too_large(name, at) from None
+                    raise _studio_points.too_large(name, at) from None
                 curve.next = at + 1
             self._count = count = self._count + len(numbers)
         if count >= self._limit:
@@ -124,16 +115,16 @@ class Writer:
         """Appends many points to one curve; `steps` None counts on from the last one."""
         if name.__class__ is not str:
             raise TypeError(f"the name of a metric is a str, not {type(name).__name__}")
-        points = _array("d", values, name)
+        points = _studio_points.numbers("d", values, name)
         n = len(points)
-        given = None if steps is None else _array("q", steps, name)
+        given = None if steps is None else _studio_points.numbers("q", steps, name)
         if given is not None and len(given) != n:
             raise TypeError(f"metric {name!r}: {len(given)} steps but {n} values")
         if not n:
             return
         mixed = array("q", bytes(24 * n))
-        mixed[1::3] = _bits(array("d", [_time()]) * n)
-        mixed[2::3] = _bits(points)
+        mixed[1::3] = _studio_points.bits(array("d", [_time()]) * n)
+        mixed[2::3] = _studio_points.bits(points)
         with self._lock:
             curve = self._curves.get(name) or self._curves.setdefault(name, Curve())
             mixed[0::3] = at = array("q", range(curve.next, curve.next + n)) if given is None else given
@@ -207,7 +198,9 @@ class Writer:
             self._count = 0
             taken = [(name, curve.take()) for name, curve in self._curves.items() if curve.points]
         if taken:
-            blocks = b"".join([block for name, points in taken for block in _blocks(name, points)])
+            blocks = b"".join(
+                [block for name, points in taken for block in _studio_points.blocks(self._prefix + name, points)]
+            )
             self._unwritten.append((memoryview(blocks), sum(len(points) for _, points in taken) // 24))
         self._write()
 
@@ -279,152 +272,9 @@ def _fsync(fd: int) -> None:
         pass  # a file system without fsync, or one that is full: the next flush says so
 
 
-def _blocks(name: str, points: bytes) -> list[bytes]:
-    size = 24 * BLOCK_POINTS
-    return [encode_block(name, points[start : start + size]) for start in range(0, len(points), size)]
-
-
-def encode_block(name: str, points: bytes) -> bytes:
-    """One block; `points` are step, time, value of eight bytes each, point after point."""
-    label = name.encode("utf-8", "replace")[:NAME_BYTES]
-    n = len(points) // 24
-    if n > 1:
-        mixed = array("q")
-        mixed.frombytes(points)
-        points = mixed[0::3].tobytes() + mixed[1::3].tobytes() + mixed[2::3].tobytes()
-    body = _TAIL.pack(n, len(label)) + label + bytes(-len(label) % 8) + points
-    return MAGIC + crc32(body).to_bytes(4, "little") + body
-
-
-def _checked(values: Mapping[str, Any]) -> dict[str, float]:
-    out: dict[str, float] = {}
-    for name, value in values.items():
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a metric is a str, not {type(name).__name__}")
-        out[name] = _number(name, value)
-    return out
-
-
-def _number(name: str, value: Any) -> float:
-    if value.__class__ is float:
-        return value
-    if isinstance(value, (int, float)):
-        try:
-            return float(value)
-        except OverflowError:
-            return float("inf") if value > 0 else float("-inf")
-    alone = getattr(value, "ndim", 0) == 0 or getattr(value, "size", None) == 1
-    if alone and not isinstance(value, (str, bytes, bytearray)) and hasattr(value, "__float__"):
-        if hasattr(value, "detach"):
-            value = value.detach()  # torch warns when a tensor with a gradient becomes a number
-        try:
-            return float(value.item() if getattr(value, "ndim", 0) and hasattr(value, "item") else value)
-        except (TypeError, ValueError):
-            pass
-    raise TypeError(f"the value of metric {name!r} must be one number, not {_described(value)}")
-
-
-def _too_large(name: str, step: object) -> TypeError:
-    return TypeError(f"step {step!r} of metric {name!r} does not fit 64 bits")
-
-
-def _described(value: Any) -> str:
-    shape = getattr(value, "shape", None)
-    return type(value).__name__ + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) else "")
-
-
-def _step(step: Any) -> int:
-    try:
-        return index(step)
-    except TypeError:
-        pass
-    try:
-        whole = int(step)
-        if whole == step:
-            return whole
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise TypeError(f"a step is a whole number, not {step!r}")
-
-
-def _array(code: str, values: Iterable[Any], name: str) -> array[Any]:
-    listed = values.tolist() if hasattr(values, "tolist") else values
-    try:
-        if code == "q":
-            return array("q", listed)
-        return array("d", listed)
-    except (TypeError, OverflowError):
-        pass
-    if code == "q":
-        try:
-            return array("q", [_step(step) for step in listed])
-        except OverflowError:
-            raise TypeError(f"a step of metric {name!r} does not fit 64 bits") from None
-    return array("d", [_number(name, value) for value in listed])
-
-
-def _bits(values: array[Any]) -> array[int]:
-    bits = array("q")
-    bits.frombytes(values.tobytes())
-    return bits
-
-
 def _finish_with_multiprocessing(close: Callable[[], None]) -> None:
     """Children of `multiprocessing` end without `atexit`; their own finalizers do run."""
     util = sys.modules.get("multiprocessing.util")
     process = sys.modules.get("multiprocessing.process")
     if util is not None and process is not None and process.parent_process() is not None:
         util.Finalize(None, close, exitpriority=100)
-
-
-_open: list[Writer] = []
-
-
-def open_writer(folder: str, warn: Callable[[str], None]) -> Writer:
-    """A writer that this process flushes at its end, also when the end is SIGTERM."""
-    writer = Writer(folder, warn)
-    _open.append(writer)
-    _flush_on_sigterm()
-    return writer
-
-
-def close_writers() -> None:
-    """Closes every writer of this process."""
-    for writer in list(_open):
-        writer.close()
-
-
-def _flush_on_sigterm() -> None:
-    """Only where nobody else cares about SIGTERM: flush, then die of it exactly as without studio."""
-    import signal
-
-    if not hasattr(signal, "SIGTERM") or threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return
-
-    def flush_and_die(number: int, frame: object) -> None:
-        for writer in _open:
-            writer.flush(2.0)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    try:
-        signal.signal(signal.SIGTERM, flush_and_die)
-    except ValueError:
-        pass  # not the main interpreter
-
-
-def _forked() -> None:
-    global OPENING
-    OPENING = threading.RLock()  # another thread of the parent may have held it
-    for writer in _open:
-        writer.forget()
-    _open.clear()
-
-
-atexit.register(close_writers)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
-OPENING = threading.RLock()  # the last name to be defined: who finds it finds all

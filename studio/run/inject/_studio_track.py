@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EVENT_BYTES = 1 << 20
 
 _spool: str | None = None  # set by attach(); otherwise STUDIOML_SPOOL
-_looked = False
+_looked = _attached = False
 _writer: _studio_metrics.Writer | None = None
 _warned: set[str] = set()
 
@@ -67,12 +67,12 @@ def params(mapping: Mapping[str, Any] | None = None, **values: Any) -> None:
 def tags(*names: str) -> None:
     """Adds tags to the experiment."""
     if names:
-        event("tags", values=[str(name) for name in names])
+        event("tags", values=[_clean(str(name)) for name in names])
 
 
 def note(text: str) -> None:
     """Adds a line to the experiment's notes."""
-    event("note", text=str(text))
+    event("note", text=_clean(str(text)))
 
 
 def flush() -> None:
@@ -83,19 +83,19 @@ def flush() -> None:
 
 def attach(spool: str) -> None:
     """Sends this process's points and events to the run whose spool folder this is (for `studio.start`)."""
-    global _spool, _looked
+    global _spool, _looked, _attached
     detach()
     _warned.clear()
-    _spool, _looked = os.fspath(spool), True
+    _spool, _looked, _attached = os.fspath(spool), True, True
 
 
 def detach() -> None:
     """Ends `attach`: all is written, later calls go where they went before it."""
-    global _spool, _looked, _writer
+    global _spool, _looked, _attached, _writer
     writer, _writer = _writer, None
     if writer is not None:
         writer.close()
-    _spool, _looked = None, False
+    _spool, _looked, _attached = None, False, False
 
 
 def spool() -> str | None:
@@ -133,7 +133,13 @@ def warning(topic: str, text: str) -> None:
     """Says something about the hooks, once for each topic."""
     if topic not in _warned:
         _warned.add(topic)
-        event("warning", text=text)
+        event("warning", text=_clean(text))
+
+
+def _clean(text: str) -> str:
+    from _studio_secrets import clean  # type: ignore[import-not-found]
+
+    return str(clean(text))
 
 
 def _complain(topic: str, text: str) -> None:
@@ -178,13 +184,13 @@ def _open() -> _studio_metrics.Writer | None:
     folder = spool()
     if folder is None:
         return None
-    import _studio_metrics  # type: ignore[import-not-found]
+    import _studio_writers  # type: ignore[import-not-found]
 
-    if not hasattr(_studio_metrics, "OPENING"):
+    if not hasattr(_studio_writers, "OPENING"):
         return None  # a signal handler logs while the line above is being executed
-    with _studio_metrics.OPENING:
+    with _studio_writers.OPENING:
         if _writer is None:
-            _writer = _studio_metrics.open_writer(os.path.join(folder, "metrics"), _drops)
+            _writer = _studio_writers.open_writer(os.path.join(folder, "metrics"), _drops, ranks=not _attached)
     return _writer
 
 

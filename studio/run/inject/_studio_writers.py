@@ -1,0 +1,102 @@
+"""The metric writers of this process, flushed in whichever way it ends; the end itself stays what it was."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from ._studio_metrics import Writer
+else:
+    from _studio_metrics import Writer
+
+RANKS = (("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"))
+
+_open: list[Writer] = []
+
+
+def open_writer(folder: str, warn: Callable[[str], None], *, ranks: bool) -> Writer:
+    """A writer that this process flushes at its end, also when the end is SIGTERM or `os._exit`.
+
+    Args:
+        folder: Where stream files are.
+        warn: Called once with a line of text when points had to be dropped.
+        ranks: Whether the run is shared with other ranks of a launcher: all but rank 0 then name their metrics
+            `rank<n>/…`, so that none writes over another's.
+    """
+    writer = Writer(folder, warn, _rank() if ranks else "")
+    _open.append(writer)
+    _flush_on_sigterm()
+    _flush_on_exit()
+    return writer
+
+
+def _rank() -> str:
+    for name, size in RANKS:
+        rank = os.environ.get(name, "0")
+        if rank != "0" and rank.isdigit() and os.environ.get(size, "1") != "1":
+            return f"rank{rank}/"
+    return ""
+
+
+def close_writers() -> None:
+    """Closes every writer of this process."""
+    for writer in list(_open):
+        writer.close()
+
+
+def _flush_on_sigterm() -> None:
+    """Only where nobody else cares about SIGTERM: flush, then die of it exactly as without studio."""
+    import signal
+
+    if not hasattr(signal, "SIGTERM") or threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+
+    def flush_and_die(number: int, frame: object) -> None:
+        for writer in _open:
+            writer.flush(2.0)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    try:
+        signal.signal(signal.SIGTERM, flush_and_die)
+    except ValueError:
+        pass  # not the main interpreter
+
+
+def _flush_on_exit() -> None:
+    """`os._exit`, by which forked children end, passes over `atexit`."""
+    original = os._exit
+    if getattr(original, "_studio", False):
+        return
+
+    def _exit(status: int) -> NoReturn:
+        for writer in list(_open):
+            writer.flush(2.0)
+        original(status)
+
+    _exit.__module__, _exit.__qualname__, _exit.__doc__ = "os", "_exit", original.__doc__
+    _exit._studio = True  # type: ignore[attr-defined]
+    os._exit = _exit
+
+
+def _forked() -> None:
+    global OPENING
+    OPENING = threading.RLock()  # another thread of the parent may have held it
+    for writer in _open:
+        writer.forget()
+    _open.clear()
+
+
+atexit.register(close_writers)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+OPENING = threading.RLock()  # the last name to be defined: who finds it finds all
