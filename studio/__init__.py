@@ -32,13 +32,14 @@ if TYPE_CHECKING:
         tags,
     )  # fmt: skip
     from .errors import StudioError
-    from .script import artifact, experiments, start
+    from .script import artifact, experiments, sql, start
 
 __all__ = [
     "Experiment", "Studio", "StudioError", "__version__", "artifact", "experiments", "log", "log_audio", "log_figure",
-    "log_histogram", "log_image", "log_many", "log_table", "log_text", "note", "open_studio", "params", "start", "tags",
+    "log_histogram", "log_image", "log_many", "log_table", "log_text", "note", "open_studio", "params", "sql", "start",
+    "tags",
 ]  # fmt: skip
-_ELSEWHERE = {"StudioError": "errors", **dict.fromkeys(("artifact", "experiments", "start"), "script")}
+_ELSEWHERE = {"StudioError": "errors", **dict.fromkeys(("artifact", "experiments", "sql", "start"), "script")}
 
 
 def __getattr__(name: str) -> object:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import config as _config
-from .config import Config
-from .experiment import Experiment, Summary, check_name
+from .experiment import Experiment, check_name
+from .reader import Reader
 from .run.inject._studio_media import log_audio, log_figure, log_histogram, log_image, log_table, log_text
 from .run.inject._studio_track import log, log_many, note, params, tags
-from .tracking import Notify, Tracking
+from .tracking import Notify
 
 if TYPE_CHECKING:
     from .doctor import Finding
     from .run.plan import Plan
-    from .tracking.compare import Difference
-    from .tracking.frames import Experiments
-    from .tracking.media import Media
 
 __all__ = [
     "Experiment", "Studio", "log", "log_audio", "log_figure", "log_histogram", "log_image",
@@ -47,16 +44,8 @@ def open_studio(
     return Studio(_config.load(flags, file=file), notify=notify or (lambda line: None))
 
 
-class Studio:
+class Studio(Reader):
     """One store as a user sees it. Each command of the command line is one method of this class."""
-
-    def __init__(self, config: Config, *, notify: Notify) -> None:
-        self.config = config
-        self.notify = notify
-        self.home = _config.home()
-        self.tracking = Tracking(config["store"], self.home, config["lost_after"])
-        self._recovered = False
-        self._named: set[str] = set()
 
     # ---- runs
 
@@ -86,109 +75,6 @@ class Studio:
         where = f" --store {setting.value}" if setting.origin == "--store" else ""
         self.notify(closing_line(experiment, self.home / "experiments" / experiment.key / "modeldir", where))
         return shell_code(experiment)
-
-    def recover(self) -> None:
-        """Closes what died on this machine since the last command; cheap when nothing did."""
-        if self._recovered or not (self.home / "open").is_dir():
-            return
-        self._recovered = True
-        from .run.recover import recover
-
-        recover(self.tracking, config=self.config, notify=self.notify)
-
-    # ---- reading
-
-    def experiment(self, word: str) -> Experiment:
-        """The experiment that a key, `last` or a unique prefix means.
-
-        Raises:
-            ExperimentNotFound: none does.
-            ConfigError: several keys begin so.
-        """
-        from .tracking.find import find_experiment
-
-        self._refresh()
-        return find_experiment(self.tracking, word, project=self._project(), owner=self.config["owner"])
-
-    def experiments(
-        self,
-        query: str = "",
-        *,
-        project: str | None = None,
-        owner: str | None = None,
-        sort: str = "-added",
-        limit: int | None = 50,
-        offset: int = 0,
-    ) -> Experiments:
-        """Experiments that fit a query, sorted.
-
-        Args:
-            query: As in `metrics.val_acc.max > 0.9 and params.opt = "adam"`; empty = all.
-            project: Only those of this project.
-            owner: Only those of this user.
-            sort: A field; `-` before it sorts downwards.
-            limit: At most so many; None = all.
-            offset: So many are left out first.
-        """
-        from .tracking.frames import Experiments
-
-        self._refresh()
-        found = self.tracking.index.search(query, project=project, owner=owner, sort=sort, limit=limit, offset=offset)
-        return Experiments(found, self.tracking)
-
-    @property
-    def asked_project(self) -> str | None:
-        """The project that a flag names, which alone narrows a listing; None if none does."""
-        setting = self.config.settings["project"]
-        return str(setting.value) if setting.origin == "--project" else None
-
-    def projects(self) -> list[tuple[str, int]]:
-        """(name, number of experiments) of every project."""
-        self._refresh()
-        return self.tracking.index.projects()
-
-    def owners(self) -> list[tuple[str, int]]:
-        """(name, number of experiments) of every owner."""
-        self._refresh()
-        return self.tracking.index.owners()
-
-    def summary(self, experiment: Experiment) -> Mapping[str, Summary]:
-        """Last, min, max of each metric."""
-        return experiment.summary
-
-    def output(self, key: str, *, follow: bool = False, start: int = 0) -> Iterator[bytes]:
-        """The output's bytes from offset `start`; with `follow` until the experiment ends."""
-        from .run.control import output
-
-        return output(self.tracking, key, follow=follow, start=start, look=self.recover_one)
-
-    def media(self, key: str) -> Media:
-        """What `studio.log_image` and the like kept of an experiment, while it runs too."""
-        from .tracking.media import Media
-
-        return Media.from_store(self.tracking.store, self.tracking.records.get(key).key)
-
-    def recover_one(self, key: str) -> None:
-        """Looks whether a run that is followed died meanwhile."""
-        if (self.home / "open" / key).exists():
-            self._recovered = False
-            self.recover()
-
-    def compare(self, keys: Sequence[str], *, tolerance: float = 1e-6) -> list[Difference]:
-        """Everything in which experiments differ; values of curves within the relative tolerance are equal."""
-        from .tracking.compare import compare
-
-        return compare([self.tracking.records.get(key) for key in keys], self.tracking, tolerance=tolerance)
-
-    def export(
-        self, target: Path, query: str = "", *, project: str | None = None, sort: str = "-added", curves: bool = False
-    ) -> int:
-        """Writes experiments (or their curves) to a .csv, .json or .parquet file; returns the number of rows."""
-        from .tracking.export import export, format_of
-
-        format_of(target)
-        found = self.experiments(query, project=project, sort=sort, limit=None)
-        return export(target, found, self.tracking, curves=curves)
 
     def restore_environment(self, key: str) -> str:
         """The interpreter of an environment with the packages that an experiment ran with."""
@@ -275,24 +161,3 @@ class Studio:
         from .doctor import examine
 
         return examine(self.tracking, self.config)
-
-    def _shown(self, key: str) -> Experiment:
-        """The experiment with the status that people see: `lost` if its heartbeat is too old."""
-        self.tracking.index.sync()
-        found = self.tracking.index.search(f'key = "{key}"', limit=1)
-        return found[0] if found else self.tracking.records.get(key)
-
-    def _refresh(self) -> None:
-        self.recover()
-        self.tracking.index.sync()
-        self._name_broken()
-
-    def _name_broken(self) -> None:
-        for name in self.tracking.index.broken():
-            if name not in self._named:
-                self.notify(f"records/{name.removeprefix('records/')} cannot be read as a record and is left out")
-                self._named.add(name)
-
-    def _project(self) -> str | None:
-        setting = self.config.settings["project"]
-        return None if setting.origin == "default" else str(setting.value)

@@ -19,6 +19,7 @@ from .units import show_size
 
 EXTRAS = {
     "keras": "keras", "tensorflow": "keras", "sklearn": "sklearn", "torch": "torch", "onnxruntime": "onnx",
+    "pandas": "pandas", "pyarrow": "parquet", "duckdb": "sql",
 }  # fmt: skip
 CORE = (
     "boto3",

@@ -14,6 +14,7 @@ from .errors import ArtifactNotFound
 if TYPE_CHECKING:
     from .run.inprocess import Run
     from .tracking.frames import Experiments
+    from .tracking.tables import Table
 
 _log = logging.getLogger("studio")
 
@@ -21,6 +22,22 @@ _log = logging.getLogger("studio")
 def experiments(query: str = "", *, sort: str = "-added", limit: int | None = None) -> Experiments:
     """Experiments of the configured store that fit a query; a sequence with `to_pandas()`."""
     return open_studio(notify=_log.warning).experiments(query, sort=sort, limit=limit)
+
+
+def sql(query: str, *, only: str = "", limit: int | None = None) -> Table:
+    """The rows of a SELECT over the configured store; a table with `to_pandas()` and `to_records()`.
+
+    Args:
+        query: In DuckDB's dialect, over the tables that `SHOW TABLES` names.
+        only: The experiments that the tables hold, in the query language of `experiments`; empty = all.
+        limit: At most so many rows.
+
+    Raises:
+        ConfigError: it cannot be answered; the message shows the place.
+        MissingExtra: duckdb is not installed.
+    """
+    with open_studio(notify=_log.warning).sql(query, only=only) as answer:
+        return answer.table(limit=limit)
 
 
 def artifact(name: str) -> Path:

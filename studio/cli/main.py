@@ -15,6 +15,7 @@ from ..errors import StudioError, nearest
 VERBS: dict[str, str] = {
     "run": "run a script and record it",
     "runs": "list, show, stop, tag, delete experiments",
+    "sql": "ask the store in SQL",
     "serve": "answer HTTP with a trained model",
     "predict": "send inputs to a served model",
     "store": "make or check a store",

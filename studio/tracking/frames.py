@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 _COUNTS = ("step", "count")
 _Read = Callable[[Experiment], object]
-_FIXED: dict[str, tuple[str, _Read]] = {
+FIXED: dict[str, tuple[str, _Read]] = {
     "key": (TEXT, lambda e: e.key),
     "status": (TEXT, lambda e: e.status),
     "added": (TIME, lambda e: moment(e.times.added)),
@@ -41,6 +41,7 @@ _FIXED: dict[str, tuple[str, _Read]] = {
     "tags": (TEXTS, lambda e: [clean(t) for t in e.tags]),
     "notes": (TEXT, lambda e: e.notes),
 }
+"""Column → its kind, and what reads it; times in UTC, `duration` in seconds."""
 
 
 class Experiments(Sequence[Experiment]):
@@ -107,7 +108,7 @@ def experiment_table(experiments: Sequence[Experiment], *, fixed_only: bool = Fa
     Args:
         fixed_only: Leave parameters and metrics out.
     """
-    columns = {name: _column(kind, [read(e) for e in experiments]) for name, (kind, read) in _FIXED.items()}
+    columns = {name: _column(kind, [read(e) for e in experiments]) for name, (kind, read) in FIXED.items()}
     if not fixed_only:
         for name in sorted({name for e in experiments for name in e.params}):
             columns[clean(f"params.{name}")] = any_column([e.params.get(name) for e in experiments])

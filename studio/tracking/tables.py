@@ -144,8 +144,10 @@ def clean(text: str) -> str:
 
 
 def spell(value: object) -> str:
-    """A value of a mixed column as text: itself if it is one, else its JSON form."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """A value of a mixed column as text: itself if it is one, else its JSON form if it has one."""
+    if not isinstance(value, dict | list | tuple | bool):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _real(value: object) -> float:
@@ -169,7 +171,7 @@ def _cell(value: object) -> str:
         return value.isoformat()
     if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
         return ",".join(value)
-    return str(value) if isinstance(value, int | float) else spell(value)
+    return spell(value)
 
 
 def _for_pandas(pd: object, column: Column) -> object:

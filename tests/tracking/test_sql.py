@@ -1,0 +1,194 @@
+"""SQL over a store: what its tables hold, what a query may not do, and what is said when it fails."""
+
+from __future__ import annotations
+
+import http.server
+import math
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from studio.errors import ConfigError
+from studio.experiment import ArtifactRef, Command, Exit, Experiment, Summary, Times
+from studio.tracking import Tracking
+from studio.tracking.frames import FIXED
+from studio.tracking.metrics import encode
+from studio.tracking.sql import ask
+from studio.tracking.tables import Table
+from studio.tracking.views import VIEWS
+
+pytest.importorskip("duckdb", reason="duckdb is not installed")
+Ask = Callable[..., Table]
+ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range + b.range = 3"
+
+
+@pytest.fixture
+def tracking(tmp_path: Path) -> Iterator[Tracking]:
+    found = Tracking(f"file://{tmp_path}/store", tmp_path / "home")
+    yield found
+    found.index.close()
+
+
+def two() -> list[Experiment]:
+    train = Command("script", "train.py", ("--lr", "0.1"), python="3.11.7")
+    a = Experiment(
+        "a", train, status="finished", tags=("x", "y"), times=Times(1e9, 1e9 + 1, 1e9 + 3.5), exit=Exit(0, None, "ok"),
+        params={"lr": 0.1, "opt": "adam", "on": True, "none": None, "odd": "\udc80"}, packages=("numpy==2.0", "odd"),
+        summary={"loss": Summary(0.5, 0.25, 1.0, 9, 10, 1.0), "ü": Summary(math.nan, math.nan, math.inf, 0, 1)},
+        artifacts={"data": ArtifactRef(False, "sha256:1", 2, 99), "modeldir": ArtifactRef(True)},
+    )  # fmt: skip
+    return [a, Experiment("b", train, status="failed", times=Times(2e9), params={"lr": "0.2"})]
+
+
+@pytest.fixture
+def sql(tracking: Tracking) -> Ask:
+    tracking.store.write("runs/a/metrics/1", encode("loss", [0, 1], [1e9, 1e9 + 0.25], [1.0, math.nan]))
+    tracking.store.write("runs/b/metrics/1", encode("loss", [0], [1e9], [3.0]))
+
+    def call(query: str, **options: object) -> Table:
+        options = {"notify": print, **options}
+        with ask(query, two, tracking, **options) as answer:  # type: ignore[arg-type]
+            return answer.table()
+
+    return call
+
+
+def test_every_table_has_its_columns_and_rows(sql: Ask) -> None:
+    for name, view in VIEWS.items():
+        assert sql(f"FROM {name} LIMIT 0").names == list(view.columns)
+    assert sql("SHOW TABLES").to_records() == [{"name": name} for name in sorted(VIEWS)]
+    first = sql("SELECT * FROM experiments ORDER BY key").to_records()[0]
+    assert list(first) == list(FIXED) and first["added"] == datetime(2001, 9, 9, 1, 46, 40, tzinfo=timezone.utc)
+    assert (first["duration"], first["tags"], first["exit_code"], first["dirty"]) == (2.5, ["x", "y"], 0, None)
+    assert list(sql("SELECT name, value, number FROM params WHERE key = 'a' ORDER BY name")) == [
+        ("lr", "0.1", 0.1), ("none", None, None), ("odd", "?", None), ("on", "true", 1.0), ("opt", "adam", None),
+    ]  # fmt: skip
+    assert list(sql("SELECT tag FROM tags")) == [("x",), ("y",)]
+    assert list(sql("SELECT name, version FROM packages")) == [("numpy", "2.0"), ("odd", "")]
+    assert list(sql("SELECT name, mutable, files, bytes, manifest FROM artifacts ORDER BY 1")) == [
+        ("data", False, 2, 99, "sha256:1"), ("modeldir", True, 0, 0, None)]  # fmt: skip
+
+
+def test_nan_is_null_so_that_aggregates_pass_over_it(sql: Ask) -> None:
+    assert list(sql("SELECT name, last, max, count FROM metrics ORDER BY name")) == [
+        ("loss", 0.5, 1.0, 10), ("ü", None, math.inf, 1)]  # fmt: skip
+    assert list(sql("SELECT key, count(*), max(value), avg(value) FROM curves GROUP BY key ORDER BY key")) == [
+        ("a", 2, 1.0, 1.0), ("b", 1, 3.0, 3.0)]  # fmt: skip
+
+
+def test_tables_join_and_answer_in_pythons_values(sql: Ask) -> None:
+    found = sql(
+        "SELECT e.key, p.key, p.number + 0.5 AS more, e.finished - e.started AS took, e.added::TIMESTAMP AS t,"
+        " e.added::DATE AS d, [1, 2] AS l, sum(1) OVER () AS n, 1.5 AS dec, 'x'::BLOB AS raw"
+        " FROM experiments e JOIN params p USING (key) WHERE p.name = 'lr' ORDER BY 1"
+    )
+    assert found.names == ["key", "key_1", "more", "took", "t", "d", "l", "n", "dec", "raw"]
+    a = found.to_records()[0]
+    assert (a["more"], a["took"], a["t"]) == (0.6, 2.5, datetime(2001, 9, 9, 1, 46, 40, tzinfo=timezone.utc))
+    assert (a["d"], a["l"], a["n"], a["dec"]) == ("2001-09-09", [1, 2], 2, 1.5)
+    assert len(list(found.texts())) == 2
+
+
+def test_a_table_is_read_only_if_the_query_names_it(tracking: Tracking, sql: Ask) -> None:
+    asked: list[int] = []
+
+    def find() -> list[Experiment]:
+        asked.append(1)
+        return two()
+
+    with ask("SELECT 1", find, tracking, notify=print) as answer:
+        assert list(answer.table()) == [(1,)] and not asked
+    with ask('SELECT count(*) FROM "Experiments"', find, tracking, notify=print) as answer:
+        assert list(answer.table()) == [(2,)] and len(asked) == 1
+    assert list(sql("SELECT count(*) FROM query_table('ta' || 'gs')")) == [(2,)], "a name that is put together"
+
+
+def test_a_long_answer_comes_in_pieces(tracking: Tracking) -> None:
+    with ask("SELECT range AS n FROM range(25000)", two, tracking, notify=print) as answer:
+        assert [len(table) for table in answer.tables()] == [10_000, 10_000, 5_000]
+    with ask("SELECT range AS n FROM range(25000)", two, tracking, notify=print) as answer:
+        assert [len(table) for table in answer.tables(limit=10_001)] == [10_000, 1]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM read_text('{file}')", "SELECT * FROM read_csv('{file}')", "SELECT * FROM read_blob('{file}')",
+        "SELECT * FROM '{file}'", "SELECT * FROM glob('{folder}/*')", "SELECT * FROM sniff_csv('{file}')",
+        "SELECT * FROM read_parquet('{file}')", "SELECT * FROM read_csv('{url}')", "SELECT * FROM '{url}'",
+        "COPY experiments TO '{new}'", "COPY (SELECT 1) TO '{new}'", "ATTACH '{new}'", "EXPORT DATABASE '{new}'",
+        "INSTALL httpfs", "LOAD httpfs", "SET enable_external_access = true", "SET memory_limit = '99GB'",
+        "CALL duckdb_settings()", "DROP TABLE experiments", "DELETE FROM experiments",
+        "INSERT INTO tags VALUES ('a', 'b')", "CREATE TABLE t (a INT)", "UPDATE tags SET tag = 'z'",
+        "CREATE MACRO f() AS 1", "WITH gone AS (DELETE FROM tags) SELECT 1", "FROM python_object",
+        "SELECT getenv('HOME')",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{new}'", "EXPLAIN ANALYZE DELETE FROM tags", "SELECT 1; DROP TABLE tags",
+    ],
+)  # fmt: skip
+def test_a_query_reads_the_store_and_nothing_else(sql: Ask, tmp_path: Path, query: str) -> None:
+    python_object = {"a": [1]}
+    (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
+    reached: list[str] = []
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            reached.append(self.path)
+
+        do_HEAD = do_GET
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        places = {
+            "file": tmp_path / "secret.csv", "folder": tmp_path, "new": tmp_path / "new",
+            "url": f"http://127.0.0.1:{server.server_port}/x.csv",
+        }  # fmt: skip
+        with pytest.raises(ConfigError) as caught:
+            sql(query.format(**places))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "\n" not in caught.value.message and not reached and not (tmp_path / "new").exists()
+    assert list(sql("SELECT count(*) FROM tags")) == [(2,)] and python_object
+
+
+@pytest.mark.parametrize(
+    ("query", "said", "hint"),
+    [
+        ("SELECT *\nFROM tags WHERE WHERE x", "SQL, line 2: syntax error", ""),
+        ("SELECT nokey FROM tags", "line 1: Referenced column \"nokey\" not found", '"key"'),
+        ("SELECT * FROM experiment", "line 1: Table with name experiment does not exist", '"experiments"'),
+        ("SELECT 'a'::INT FROM tags", "Could not convert string 'a' to INT32", ""),
+        ("SELECT '" + "x" * 300 + "' FROM WHERE", "syntax error", ""),
+        ("", "one query is expected, not none", "SELECT … FROM experiments"),
+        ("SELECT 1; SELECT 2", "one query is expected, not 2", "SELECT … FROM experiments"),
+        ("SELECT $1", "parameters", ""),
+    ],
+)  # fmt: skip
+def test_a_query_that_cannot_be_answered_is_explained_in_one_line(sql: Ask, query: str, said: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        sql(query)
+    assert said in caught.value.message and hint in caught.value.hint
+    assert "\n" not in caught.value.message + caught.value.hint and len(caught.value.message) < 400
+
+
+def test_the_place_of_an_error_is_marked(sql: Ask) -> None:
+    with pytest.raises(ConfigError, match="SELECT ▸nokey◂ FROM tags"):
+        sql("SELECT nokey FROM tags")
+
+
+def test_time_and_memory_are_limited_and_nothing_is_left(
+    sql: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"more than 0.3s") as caught:
+        sql(ENDLESS, timeout_s=0.3)
+    assert "--timeout" in caught.value.hint
+    with pytest.raises(ConfigError, match=r"more than 60.0 MiB of memory") as caught:
+        sql("SELECT list(range) FROM range(100000000)", memory_bytes=60 << 20)
+    assert "--memory" in caught.value.hint
+    assert list(sql("SELECT 1")) == [(1,)] and not list(tmp_path.glob("studio-sql-*"))
