@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -64,7 +63,7 @@ class Delivery:
         self.root = 0  # the process below which usage is measured; 0 = not at all
 
     def start(self) -> None:
-        """Begins; the first heartbeat is written at once."""
+        """Begins; until the first heartbeat, after a second, the new record says as much."""
         for thread in self._threads:
             thread.start()
 
@@ -123,7 +122,7 @@ class Delivery:
             self.spool.keep_context(url, mapping, stored=True)
 
     def _tick_until_over(self) -> None:
-        beat = 0.0
+        beat = time.monotonic() + TICK_S / 2
         while True:
             self._locally(self._gather)
             self._attempt(self._streams.ship)
@@ -170,7 +169,7 @@ class Delivery:
         self._summarise()
         live: dict[str, object] = {
             "pid": os.getpid(),
-            "host": socket.gethostname(),
+            "host": os.uname().nodename,
             "summary": {name: {"last": s.last, "step": s.step} for name, s in self._summary.items()},
             "usage": self._usage.latest if self._usage is not None else {},
             "output_end": self.spool.output.stat().st_size if self.spool.output.exists() else 0,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import socket
 from pathlib import Path
 
 from ..experiment import Host
@@ -12,10 +10,11 @@ from ..experiment import Host
 
 def read_host() -> Host:
     """Name, system, processor, cores, memory in bytes, GPUs by name."""
+    machine = os.uname()
     return Host(
-        name=socket.gethostname(),
-        os=f"{platform.system()} {platform.release()}",
-        cpu=_cpu(),
+        name=machine.nodename,
+        os=f"{machine.sysname} {machine.release}",
+        cpu=_cpu() or machine.machine,
         cores=_cores(),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpus=_gpus(),
@@ -36,7 +35,7 @@ def _cpu() -> str:
                     return value.strip()
     except OSError:
         pass
-    return platform.machine()
+    return ""
 
 
 def _gpus() -> tuple[str, ...]:

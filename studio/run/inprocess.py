@@ -75,21 +75,22 @@ class InProcessRun(Run):
         self, *, tracking: Tracking, config: Config, key: str | None, tags: Iterable[str], notes: str, notify: Notify
     ) -> None:
         use_names(config)
+        own = key or new_key()
         plan = Plan(
             command=_own_command(), program=sys.executable, argv=(sys.executable,), folder=Path.cwd(),
-            project=config["project"], owner=config["owner"], key=key or new_key(), notes=notes,
+            project=config["project"], owner=config["owner"], key=key, notes=notes,
             tags=tuple(check_tag(tag) for tag in tags),
         )  # fmt: skip
-        self._spool, _ = claim(plan, str(plan.key), tracking)
+        self._spool, _ = claim(plan, own, tracking)
         try:
             self._experiment, mapping = begin(
-                plan, str(plan.key), tracking=tracking, config=config, spool=self._spool, notify=notify
+                plan, own, tracking=tracking, config=config, spool=self._spool, notify=notify
             )
         except BaseException:
             self._spool.release()
             self._spool.remove()
             raise
-        super().__init__(str(plan.key), {name: str(path) for name, path in mapping.items() if name != "output"})
+        super().__init__(own, {name: str(path) for name, path in mapping.items() if name != "output"})
         self._mapping.pop("output", None)
         mutable = mutable_artifacts(self._experiment, mapping)
         self._delivery = Delivery(tracking, self._spool, config=config, notify=notify, mutable=mutable)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..experiment import Experiment
-from ..models.find import find_checkpoints
 from ..units import show_duration
 
 
@@ -26,6 +25,14 @@ def closing_line(experiment: Experiment, modeldir: Path, where: str = "") -> str
     following = f"runs show {experiment.key}"
     if experiment.kind == "serving":
         following = f"runs logs {experiment.key}"
-    elif experiment.status == "finished" and modeldir.is_dir() and find_checkpoints(modeldir):
+    elif experiment.status == "finished" and _can_be_served(modeldir):
         following = f"serve {experiment.key}"
     return f"studio run: {experiment.key} {experiment.status}{how} after {took}; next: studio {following}{where}"
+
+
+def _can_be_served(modeldir: Path) -> bool:
+    if not modeldir.is_dir() or not any(modeldir.iterdir()):
+        return False
+    from ..models.find import find_checkpoints
+
+    return bool(find_checkpoints(modeldir))

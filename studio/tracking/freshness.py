@@ -7,7 +7,7 @@ import os
 import secrets
 import sqlite3
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SETTLE_S = 0.25
 """How long a token was known when the listing began that it is believed for: longer than the tick of any clock that
@@ -18,8 +18,7 @@ FULL_S = 60.0
 _STATE, _LISTED = "state", "listed"
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """The last complete listing of the records that the index holds.
 
     Attributes:
@@ -77,8 +76,7 @@ class Freshness:
         """
         if self.state is not None and self.state == _value(db, _STATE):
             one = self.last.followed_by(token, self.at, newest, self.state)
-            spelled = json.dumps([one.token, one.machine, one.since, one.at, one.newest, one.state])
-            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_LISTED, spelled))
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_LISTED, json.dumps(one)))
 
 
 def touch(db: sqlite3.Connection) -> str:
