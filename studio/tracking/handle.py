@@ -39,6 +39,7 @@ class Handle:
         self._lock = threading.RLock()
         self._patterns: dict[str, Pattern] = {}
         self._until = 0.0
+        self._file: Identity = None
         self._use(database.connect(path))
 
     def run(self, work: Work[T]) -> T:
