@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +22,7 @@ def command(name: str | None, as_json: bool, *, studio: Studio) -> None:
     """Show every setting with its origin: flag, environment variable, file or default. With NAME: its value alone."""
     from ..errors import ConfigError, nearest
 
-    known = studio.config.settings
+    known = {name: replace(s, value=_shown(name, s.value)) for name, s in studio.config.settings.items()}
     if name is not None and name not in known:
         raise ConfigError(f"no setting {name!r}", hint=nearest(name, known) or "known: " + ", ".join(known))
     if as_json:
@@ -33,6 +34,15 @@ def command(name: str | None, as_json: bool, *, studio: Studio) -> None:
         print_table(["setting", "value", "origin"], ([s.name, _text(s.value), s.origin] for s in known.values()))
         for setting in studio.config.unused.values():
             say(f"{setting.origin}: {setting.name} is a setting of the original that has no effect here")
+
+
+def _shown(name: str, value: object) -> object:
+    """The value without passwords: of the variables for scripts, and of URLs."""
+    from ..run.redact import clean, redact_params
+
+    if name == "env" and isinstance(value, dict):
+        return redact_params(value)
+    return clean(value) if isinstance(value, str) else value
 
 
 def _text(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ MASK = _studio_secrets.MASK
 clean = _studio_secrets.clean
 """A text without tokens, logins in URLs, `password=…` and values of this process's secret variables."""
 
+_NAME = re.compile(r"[+-]{0,2}[A-Za-z_][\w./@-]*")
 learn = _studio_secrets.learn
 """Makes values secret in whatever is recorded from here on; in memory only."""
 
@@ -95,7 +97,7 @@ def redact_source(path: str, data: bytes, *, known: bool = False) -> tuple[bytes
         return data, ""
     where = [f"{what} in line {text.count(chr(10), 0, start) + 1}" for start, _, what in spans]
     more = f" and {len(where) - 3} more" if len(where) > 3 else ""
-    return _studio_shapes.replace(text, spans, MASK).encode("latin-1"), ", ".join(where[:3]) + more
+    return _studio_shapes.replace(text, spans, MASK, lines=True).encode("latin-1"), ", ".join(where[:3]) + more
 
 
 def _redacted(args: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
@@ -106,7 +108,7 @@ def _redacted(args: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
         is_option = arg.startswith("--") or (arg.startswith("-") and len(arg) < _studio_secrets.LEAST_CHARS)
         if option and not is_option and _hides(option, arg):
             yield MASK, [arg]
-        elif equals and _hides(name.lstrip("-"), value):
+        elif equals and _NAME.fullmatch(name) and _hides(name.lstrip("+-"), value):
             yield f"{name}={MASK}", [value]
         else:
             yield clean(arg), list(_studio_secrets.taken_from(arg))
@@ -115,4 +117,6 @@ def _redacted(args: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
 
 def _hides(name: str, value: str) -> bool:
     """Whether the value is a secret by its name; counts (`--max-tokens 512`) and switches are none."""
-    return value != "" and _studio_secrets.shown(name, parse_value(value)) == MASK != clean(value)
+    if value.lower() in _studio_secrets.NOTHING:
+        return False
+    return bool(_studio_secrets.shown(name, parse_value(value)) == MASK) and clean(value) != MASK

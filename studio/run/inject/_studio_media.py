@@ -171,15 +171,26 @@ def _keep(kind: str, name: str, step: int | None, caption: str, *given: object) 
         raise TypeError(f"the name of what is logged is a str that is not empty, not {name!r}")
     at = None if step is None else _whole(step)
     import _studio_media_forms  # type: ignore[import-not-found]
+    from _studio_secrets import clean_text  # type: ignore[import-not-found]
 
+    name = clean_text(name)
     try:
         parts, fields = _studio_media_forms.MAKE[kind](*given)
+        if kind in ("text", "table"):
+            parts = [(ending, _cleaned(data)) for ending, data in parts]
         _write(os.path.join(spool, "media"), kind, name, at, parts, {"caption": caption, **fields})
     except TypeError:
         raise
     except Exception as exc:  # noqa: BLE001  (a full disk, a file that went away: the script must not notice)
         reason = getattr(exc, "strerror", None) or exc
         _studio_track.warning(f"media.{name}", f"{kind} {name!r} could not be kept: {reason}")
+
+
+def _cleaned(data: bytes | str) -> bytes | str:
+    """What was made of a text, without tokens and the like; a path of a file as it is."""
+    from _studio_secrets import clean_text
+
+    return clean_text(data.decode("utf-8")).encode("utf-8") if isinstance(data, bytes) else data
 
 
 def _write(folder: str, kind: str, name: str, step: int | None, parts: list[Part], fields: dict[str, object]) -> None:
@@ -210,7 +221,7 @@ def _write(folder: str, kind: str, name: str, step: int | None, parts: list[Part
 def _entry(
     kind: str, name: str, step: int, files: list[str], size: int, fields: dict[str, object]
 ) -> dict[str, object]:
-    from _studio_secrets import clean  # type: ignore[import-not-found]
+    from _studio_secrets import clean
 
     caption = clean(str(fields.pop("caption")))[:CAPTION_CHARS]
     entry = {"name": name, "step": step, "time": round(time.time(), 6), "kind": kind, "file": files[0], "size": size}

@@ -51,7 +51,7 @@ _SETTING = r"""[\w.-]{0,80}["']?[ \t]*[:=][ \t]*["']?(?P<value>[^\s"',#]{8,})"""
 _BEFORE = r"""(?P<line>(?:^|\n)[ \t]*(?:- |export |set )?["']?)?(?P<name>[\w.-]*)\Z"""
 _HEADER = r"(?i)\b(?:authorization\s*[:=]\s*(?:[\w-]+\s+)?|bearer\s+)(?P<value>[\w.~+/=-]{8,})"
 _ALLOWED = ("pragma: allowlist secret", "gitleaks:allow")
-_NOTHING = frozenset({"", MASK, "none", "null", "true", "false", "yes", "no", "on", "off"})
+NOTHING = frozenset({"", MASK, "none", "null", "true", "false", "yes", "no", "on", "off"})
 
 _learnt: list[str] = []
 _values: tuple[int, list[str]] = (-1, [])
@@ -141,7 +141,7 @@ def values_of(variables: Mapping[str, str]) -> Iterator[str]:
     for name, value in variables.items():
         if len(value) < LEAST_CHARS:
             continue
-        if secret(name) and value.lower() not in _NOTHING and not os.path.exists(value):
+        if secret(name) and value.lower() not in NOTHING and not os.path.exists(value):
             yield value
         yield from values_in(value)
 
@@ -172,7 +172,7 @@ def _assigned(text: str) -> Iterator[Span]:
         for match in _compiled(_ASSIGNED).finditer(text):
             value = match.group(match.lastgroup or "bare")
             name = match.group("key") or match.group("name")
-            if value.lower() not in _NOTHING and value[0] != "$" and _strong(name, value):
+            if value.lower() not in NOTHING and value[0] != "$" and _strong(name, value):
                 yield *match.span(match.lastgroup or "bare"), "a secret by its name"
     if "earer" in text or "uthorization" in text.lower():
         for match in _compiled(_HEADER).finditer(text):

@@ -95,13 +95,13 @@ def merge(spans: Iterator[Span]) -> list[Span]:
     return out
 
 
-def replace(text: str, spans: list[Span], mask: str) -> str:
-    """The text with `mask` in the place of each span; lines stay as many as they were."""
+def replace(text: str, spans: list[Span], mask: str, *, lines: bool = False) -> str:
+    """The text with `mask` in the place of each span; with `lines` there are as many lines as before."""
     if not spans:
         return text
     out, at = [], 0
     for start, end, _ in spans:
-        out += [text[at:start], mask, "\n" * text.count("\n", start, end)]
+        out += [text[at:start], mask, "\n" * text.count("\n", start, end) if lines else ""]
         at = end
     return "".join([*out, text[at:]])
 

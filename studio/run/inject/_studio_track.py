@@ -72,7 +72,7 @@ def tags(*names: str) -> None:
 
 def note(text: str) -> None:
     """Adds a line to the experiment's notes."""
-    event("note", text=_clean(str(text)))
+    event("note", text=str(text))
 
 
 def flush() -> None:
@@ -117,6 +117,8 @@ def event(kind: str, **fields: Any) -> None:
     try:
         import json
 
+        if "text" in fields:
+            fields["text"] = _clean(str(fields["text"]))
         line = json.dumps({"type": kind, **fields}, ensure_ascii=True, default=str) + "\n"
         if len(line) > EVENT_BYTES:
             line = json.dumps({"type": "warning", "text": f"an event of type {kind} was too large to keep"}) + "\n"
@@ -133,7 +135,7 @@ def warning(topic: str, text: str) -> None:
     """Says something about the hooks, once for each topic."""
     if topic not in _warned:
         _warned.add(topic)
-        event("warning", text=_clean(text))
+        event("warning", text=text)
 
 
 def _clean(text: str) -> str:
@@ -152,7 +154,7 @@ def _complain(topic: str, text: str) -> None:
 
 
 def _flatten(prefix: str, value: Any, out: dict[str, Any]) -> None:
-    from _studio_secrets import shown  # type: ignore[import-not-found]
+    from _studio_secrets import shown
 
     for name, inner in value.items():
         path = f"{prefix}.{name}" if prefix else str(name)

@@ -1,0 +1,311 @@
+"""A secret planted in every place that a run reads or writes is nowhere in the store, the home or an answer."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import string
+import subprocess
+import sys
+import urllib.parse
+import zlib
+from pathlib import Path
+
+import pytest
+
+from studio.run.redact import MASK, clean, redact_args, redact_params, redact_source, redact_url, secrets_of
+from tests.run.test_snapshot import git
+from tests.studio_process import environment, record, studio
+
+LETTERS = string.ascii_letters + string.digits
+
+
+def made(prefix: str, chars: int, alphabet: str = LETTERS) -> str:
+    """A token of the form of a real one."""
+    luck = random.Random(f"{prefix}{chars}")
+    return prefix + "".join(luck.choice(alphabet) for _ in range(chars))
+
+
+TOKENS = {
+    "aws": made("AKIA", 16, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"),
+    "github": made("ghp_", 36),
+    "github-server": made("ghs_", 36),
+    "github-fine": made("github_pat_", 40),
+    "gitlab": made("glpat-", 20),
+    "slack": made("xoxb-", 30, "0123456789abcdef"),
+    "openai": made("sk-proj-", 40),
+    "openai-old": made("sk-", 48),
+    "anthropic": made("sk-ant-api03-", 60),
+    "router": made("sk-or-v1-", 64, "0123456789abcdef"),
+    "hugging-face": made("hf_", 34),
+    "google": made("AIza", 35),
+    "google-oauth": made("ya29.", 60),
+    "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0." + made("", 43),
+    "npm": made("npm_", 36),
+    "pypi": made("pypi-AgEIcHlwaS5vcmc", 60),
+    "stripe": made("sk_live_", 24),
+    "sendgrid": made("SG.", 22) + made(".", 43),
+    "databricks": made("dapi", 32, "0123456789abcdef"),
+    "vault": made("hvs.", 24),
+    "pem": "-----BEGIN PRIVATE KEY-----\n"
+    + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEA\n" * 3
+    + "-----END PRIVATE KEY-----",
+}
+TEXTS = {
+    "database": ("postgres://ada:hunter2-canary@db.example.org:5432/x", "hunter2-canary"),
+    "at-in-password": ("mysql://ada:hunter2@canary@db.example.org/x", "hunter2"),
+    "slash-in-password": ("redis://:hunter2/canary@db.example.org/0", "hunter2"),
+    "index": ("https://canary-token@pypi.example.org/simple", "canary-token"),
+    "git": ("git+https://canary-token@example.org/a/b.git@v1.2", "canary-token"),
+    "query": ("https://example.org/x?page=2&access_token=canary99&y=1", "canary99"),
+    "azure": (
+        f"DefaultEndpointsProtocol=https;AccountName=ada;AccountKey={made('', 86)}==;EndpointSuffix=x",
+        made("", 86),
+    ),
+    "server": ("Server=tcp:example.org;User Id=ada;Password=canary;Encrypt=true", "canary"),
+    "shell": ("export API_KEY=canary77 && python train.py", "canary77"),
+    "header": ("Authorization: Bearer canary.canary.canary", "canary.canary"),
+    "document": ("{'db': [{'user': 'ada', 'password': 'canary'}]}", "canary"),
+    "json": ('{"client_secret": "canary", "n": 1}', "canary"),
+}
+ORDINARY = [
+    "d41d8cd98f00b204e9800998ecf8427e", "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "123e4567-e89b-12d3-a456-426614174000",
+    "/home/ada/data/train@2026/images.npz", "s3://bucket/path/a@b/x.parquet", "gs://bucket/checkpoints/step-100",
+    "https://example.org:8080/a/b@v1.2.3?page=2&size=30", "ssh://git@example.org/a/b.git", "git@example.org:a/b.git",
+    "hdfs://ada@namenode:8020/data", "bert-base-uncased", "sk-learn-pipeline-with-many-words", "hf_internal_testing",
+    "2026-11-20T16:59:48Z", "Adam(lr=0.001, betas=(0.9, 0.999))", "sort(key=len)", "max_tokens=512",
+    "resnet50-0676ba61.pth", "AKIA", "eyJ", "tokenizer=bert-base-uncased", "http://[::1]:8080/x@y", "1e-3",
+    "C:\\data\\x",
+    "20261120-131502-k3x7qa", "user@example.org", "monkey=banana", "image_key=pixels", "password=", "token=None",
+    "$HOME/x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+def test_tokens_are_known_by_what_they_look_like(kind: str) -> None:
+    token = TOKENS[kind]
+    for text in (token, f"see {token} there", f"--x={token}", f"'{token}'", f"https://example.org/{token}/x"):
+        assert token not in clean(text) and MASK in clean(text), text
+    assert redact_params({"name": token, "note": f"a {token}"}) == {"name": MASK, "note": f"a {MASK}"}
+    assert redact_args(["--name", token]) == ("--name", MASK)
+    if kind != "pem":
+        assert token.encode() not in redact_source("a.py", f"x = load('{token}')\n".encode())[0]
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_passwords_in_texts_are_found(kind: str) -> None:
+    text, secret = TEXTS[kind]
+    assert secret not in clean(text) and MASK in clean(text)
+    assert secret not in " ".join(redact_args(["-c", text]))
+    assert any(secret in value or value in secret for value in secrets_of(["-c", text + secret], {}, {"X": text})) or (
+        len(secret) < 8
+    )
+
+
+def test_what_is_ordinary_stays_as_it_is() -> None:
+    for text in ORDINARY:
+        assert clean(text) == text
+        assert redact_params({"value": text}) == {"value": text}
+        assert redact_args(["--value", text, text]) == ("--value", text, text)
+    names = {
+        "pad_token": "[PAD]", "eos_token": "</s>", "image_key": "pixels", "label_key": "y", "max_tokens": 512,
+        "tokenizer": "bert", "key_dim": 64, "num_heads": 8, "password_file": "/run/secret", "monkey": "x",
+        "use_auth_token": True, "primary_key": "id", "early_stopping": None, "lr": 0.1,
+    }  # fmt: skip
+    assert redact_params(names) == names
+    assert redact_args(["--max-tokens", "512", "--pad_token=[PAD]", "--token-file", "x", "--use-auth-token"]) == (
+        "--max-tokens", "512", "--pad_token=[PAD]", "--token-file", "x", "--use-auth-token",
+    )  # fmt: skip
+
+
+def test_options_hide_their_values_whatever_these_look_like() -> None:
+    words = ["--token", "-canary-with-dash", "--api-key=x", "password=y", "--auth-token", "z", "--pin", "1"]
+    assert redact_args(words) == (
+        "--token",
+        MASK,
+        f"--api-key={MASK}",
+        f"password={MASK}",
+        "--auth-token",
+        MASK,
+        "--pin",
+        "1",
+    )
+    assert redact_args(["--token", "--lr", "0.1"]) == ("--token", "--lr", "0.1")
+    assert secrets_of(words, {"password": "canary-param"}, {"A_SECRET": "canary-in-env", "PLAIN": "canary-plain"}) == [
+        "-canary-with-dash", "canary-param", "canary-in-env",
+    ]  # fmt: skip
+
+
+def test_the_address_of_a_remote_has_no_login() -> None:
+    for given in ("https://ada:pw@example.org/a.git", "https://tok@example.org/a.git"):
+        assert redact_url(given) == "https://example.org/a.git"
+    for plain in ("ssh://git@example.org/a.git", "git@example.org:a/b.git", "https://example.org/a.git", "/srv/a.git"):
+        assert redact_url(plain) == plain
+
+
+# ---- a whole run
+
+SCRIPT = """
+import argparse, logging, os, sys, warnings
+import studio
+
+parser = argparse.ArgumentParser()
+for name in ("--api-key", "--url", "--lr", "--deep-secret"):
+    parser.add_argument(name)
+args, rest = parser.parse_known_args()
+env = os.environ
+studio.params(config={"db": {"password": env["C_NESTED_PASSWORD"]}, "n": 1})
+studio.params(listed=[{"secret": env["C_LISTED_SECRET"]}])
+studio.params(plain=env["C_VALUE_TOKEN"], sentence="it is " + env["C_VALUE_TOKEN"] + "!")
+studio.note("deployed with " + env["C_NOTE_TOKEN"])
+studio.tags(env["C_TAG_TOKEN"])
+studio.log({"loss": 1.0})
+studio.log_text("sample", "the model said " + env["C_TEXT_TOKEN"])
+studio.log_table("rows", [{"prompt": env["C_TABLE_TOKEN"], "n": 1}], caption="by " + env["C_CAPTION_TOKEN"])
+studio.log_text("name " + env["C_NAME_TOKEN"], "x")
+warnings.warn(env["C_WARNING_TOKEN"])
+logging.error("logged %s", env["C_LOGGED_TOKEN"])
+print("printed", env["C_PRINTED_TOKEN"], args.api_key)
+raise RuntimeError("failed with " + env["C_RAISED_TOKEN"])
+"""
+VARIABLES = (
+    "NESTED_PASSWORD", "LISTED_SECRET", "VALUE_TOKEN", "NOTE_TOKEN", "TAG_TOKEN", "TEXT_TOKEN", "TABLE_TOKEN",
+    "CAPTION_TOKEN", "NAME_TOKEN", "WARNING_TOKEN", "LOGGED_TOKEN", "PRINTED_TOKEN", "RAISED_TOKEN",
+)  # fmt: skip
+
+
+def canary(place: str) -> str:
+    """A secret of its own for each place, of no known shape."""
+    return f"Canary-{place.replace('_', '-')}-{zlib.crc32(place.encode()):08x}"
+
+
+def forms(secret: str) -> list[bytes]:
+    """What is looked for: as it is, quoted, reversed, in base64 at each of the three offsets."""
+    found = {secret, secret[::-1], urllib.parse.quote(secret, safe=""), secret.replace("-", "%2D"), secret.upper()}
+    for pad in range(3):
+        code = base64.b64encode(b"x" * pad + secret.encode()).decode()
+        found.add(code[4 if pad else 0 : -4])
+    return [text.encode() for text in found]
+
+
+def leaks(where: dict[str, bytes], secrets: list[str]) -> list[str]:
+    return [
+        f"{secret} in {name}"
+        for secret in secrets
+        for form in forms(secret)
+        for name, data in where.items()
+        if form in data
+    ]
+
+
+def unpacked(data: bytes) -> bytes:
+    """The bytes, and what is compressed in them."""
+    out = data
+    for start in (0, *(n for n in range(len(data)) if data[n : n + 2] in (b"\x78\x9c", b"\x1f\x8b"))):
+        try:
+            out += zlib.decompressobj(wbits=47).decompress(data[start:])
+        except zlib.error:
+            continue
+    return out
+
+
+def planted(folder: Path) -> dict[str, str]:
+    """A project with a secret in every kind of place; canary by place."""
+    git(folder, "init", "-q", "-b", "main")
+    (folder / "a.py").write_text(SCRIPT)
+    (folder / "settings.yaml").write_text("db: 1\n")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "one")
+    spots = {
+        place: canary(place)
+        for place in (
+            "remote", "remote_user", "dotenv", "netrc", "pem", "id_rsa", "aws",
+            "service", "changed_yaml", "untracked_py", "arg", "arg_equals",
+            "arg_url", "arg_sh", "param", "param_url", "note", "env_option", "config_env", "unset",
+        )
+    }  # fmt: skip
+    git(folder, "remote", "add", "origin", f"https://{spots['remote_user']}:{spots['remote']}@example.org/a.git")
+    key = base64.b64encode(spots["pem"].encode() * 8).decode()
+    block = f"-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n"
+    for name, text in {
+        ".env": f"TOKEN={spots['dotenv']}", ".netrc": f"password {spots['netrc']}", "server.pem": spots["pem"],
+        "key.txt": block,
+        "id_rsa": spots["id_rsa"], ".aws/credentials": spots["aws"],
+        "service.json": json.dumps({"type": "service_account", "private_key": block, "id": spots["service"]}),
+        "settings.yaml": f"db:\n  password: {spots['changed_yaml']}\n",
+        "helper.py": f'API_TOKEN = "{spots["untracked_py"]}"\n',
+    }.items():  # fmt: skip
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "studio.yaml").write_text(f"env:\n  CONFIG_TOKEN: {spots['config_env']}\n")
+    return spots
+
+
+def test_secrets_planted_everywhere_are_nowhere_afterwards(tmp_path: Path, home: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    spots = planted(folder)
+    (folder / "a.py").write_text(f"# {TOKENS['github']}\n" + SCRIPT)
+    env = {f"C_{name}": canary(name) for name in VARIABLES} | {"AWS_SECRET_ACCESS_KEY": canary("unread")}
+    done = studio(
+        "run", "-e", "one", "--param", f"password={spots['param']}", "--param",
+        f"dsn=postgres://a:{spots['param_url']}@h/d",
+        "--note", f"token={spots['note']}", "--env", f"OPTION_TOKEN={spots['env_option']}", "a.py",
+        "--api-key", spots["arg"],
+        f"--deep-secret={spots['arg_equals']}", "--url", f"https://x:{spots['arg_url']}@example.org",
+        f"sh -c 'PASSWORD={spots['arg_sh']} x'",
+        cwd=folder, env=env,
+    )  # fmt: skip
+    assert done.returncode == 1 and b"failed with Canary-RAISED-TOKEN" in done.stderr
+    assert f"printed {env['C_PRINTED_TOKEN']} {spots['arg']}".encode() in done.stdout, "the user's own terminal has all"
+    said = done.stderr.partition(b"submitted experiment")[0]
+    expired = studio("run", "-e", "late", "--lifetime", "0", "a.py", "--token", spots["unset"], cwd=folder, env=env)
+    assert expired.returncode == 1
+    studio("runs", "rerun", "one", cwd=folder, env=env)
+
+    found = record("one")
+    assert found.params["config.n"] == 1 and found.params["config.db.password"] == MASK
+    assert found.params["sentence"] == "it is ***!" and found.notes == "token=***\ndeployed with ***"
+    assert found.git is not None and found.git.url == "https://example.org/a.git"
+    answers = {"what was said before it began": said}
+    for words in (
+        ["runs", "show", "one"], ["runs", "show", "one", "--json"], ["runs", "list"], ["runs", "list", "--json"],
+        ["runs", "compare", "one", "late"], ["runs", "compare", "one", "late", "--json"], ["runs", "logs", "one"],
+        ["runs", "export", "out.json"], ["runs", "export", "out.csv"], ["runs", "media", "one"], ["config"],
+        ["config", "--json"],
+        ["config", "env"], ["doctor"], ["runs", "list", "params.lr = 1"], ["run", "one"],
+    ):  # fmt: skip
+        done = studio(*words, cwd=folder)
+        answers[" ".join(words)] = done.stdout + done.stderr
+    for path in (*(home / ".studioml").rglob("*"), folder / "out.json", folder / "out.csv"):
+        if path.is_file() and not path.is_symlink():
+            answers[str(path)] = unpacked(path.read_bytes())
+    secrets = [*spots.values(), *env.values(), TOKENS["github"]]
+    assert len(answers) > 20 and leaks(answers, secrets) == []
+
+
+def test_a_tag_with_a_token_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    done = studio("run", "--tag", TOKENS["github"], "a.py", cwd=tmp_path)
+    assert done.returncode == 3 and b"a tag holds" in done.stderr and TOKENS["github"].encode() not in done.stderr
+
+
+def test_a_process_that_tracks_itself_keeps_no_secret_either(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "notebook.py").write_text(
+        "import os, sys, studio\n"
+        "run = studio.start(notes='with ' + os.environ['C_TOKEN'])\n"
+        "studio.params(dsn='mysql://a:' + os.environ['C_TOKEN'] + '@h/d', key_count=2)\n"
+        "studio.log_text('t', os.environ['C_TOKEN'])\n"
+        "studio.note('and ' + os.environ['C_TOKEN'])\n"
+        "run.finish()\n"
+    )
+    words = [sys.executable, "notebook.py", "--password", canary("own-arg")]
+    subprocess.run(words, cwd=tmp_path, env=environment(C_TOKEN=canary("own-env")), check=True, capture_output=True)
+    assert record().command.args == ("--password", MASK)
+    assert record().notes == "with ***\nand ***"
+    where = {str(p): p.read_bytes() for p in (home / ".studioml").rglob("*") if p.is_file()}
+    assert leaks(where, [canary("own-arg"), canary("own-env")]) == []
+    assert os.environ.get("C_TOKEN") is None
