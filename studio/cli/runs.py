@@ -126,7 +126,7 @@ def show(key: str, as_json: bool, *, studio: Studio) -> None:
         return
     from .sheet import sheet
 
-    for line in sheet(experiment):
+    for line in sheet(experiment, studio.media(experiment.key).names()):
         click.echo(line)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..experiment import Experiment
 from ..units import show_duration, show_size
@@ -13,8 +13,8 @@ USAGE = "system/"
 """Prefix of the metrics that the supervisor measures."""
 
 
-def sheet(experiment: Experiment) -> Iterator[str]:
-    """The lines of `studio runs show`."""
+def sheet(experiment: Experiment, media: Sequence[str] = ()) -> Iterator[str]:
+    """The lines of `studio runs show`; `media` are the names of its pictures, texts and the like."""
     yield from _pairs(_head(experiment))
     curves = sorted(experiment.summary.items())
     kept = [(name, ref) for name, ref in sorted(experiment.artifacts.items()) if ref.manifest]
@@ -23,11 +23,16 @@ def sheet(experiment: Experiment) -> Iterator[str]:
         ("metrics", [(n, _curve(s.last, s.min, s.max, s.step)) for n, s in curves if not n.startswith(USAGE)]),
         ("resources", [(n.removeprefix(USAGE), _used(n, s.max)) for n, s in curves if n.startswith(USAGE)]),
         ("artifacts", [(name, f"{ref.files} files, {show_size(ref.bytes)}") for name, ref in kept]),
+        ("saved by the script", _saved(experiment)),
     ):
         if rows:
             yield ""
             yield f"{title}:"
             yield from ("  " + line for line in _pairs(rows))
+    if media:
+        names = ", ".join(media[:8]) + (f" and {len(media) - 8} more" if len(media) > 8 else "")
+        yield ""
+        yield f"media: {names} (studio runs media {experiment.key} lists them)"
     if experiment.packages:
         yield ""
         yield f"packages: {len(experiment.packages)} (studio runs show {experiment.key} --json lists them)"
@@ -65,6 +70,12 @@ def _head(experiment: Experiment) -> list[tuple[str, str]]:
     rows += [("note", experiment.notes)] if experiment.notes else []
     rows += [("parent", experiment.parent)] if experiment.parent else []
     return rows
+
+
+def _saved(experiment: Experiment) -> list[tuple[str, str]]:
+    known = experiment.extra.get("saved")
+    entries = [entry for entry in known if isinstance(entry, dict)] if isinstance(known, list) else []
+    return [(str(entry.get("path")), str(entry.get("how"))) for entry in entries]
 
 
 def _end(experiment: Experiment) -> str:

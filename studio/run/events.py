@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..experiment import Experiment
+from .inject._studio_secrets import clean
 from .spool import Spool
+
+SCRIPTS_OWN = ("model.save", "torch.save", "joblib.dump", "savefig")
+"""Functions by which a script saves what studio then notes."""
 
 
 @dataclass(slots=True)
@@ -14,6 +19,7 @@ class Heard:
     """The events of one pass.
 
     Attributes:
+        saved: What the script saved by itself, and where: path → the function that did, such as `torch.save`.
         tensorboard: Folders that the script writes event files to: (folder, prefix of the names, since when).
         memory_error: Whether the exception that ended the script was a MemoryError; None if none was told.
     """
@@ -23,6 +29,7 @@ class Heard:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     tensorboard: list[tuple[Path, str, float]] = field(default_factory=list)
+    saved: dict[str, str] = field(default_factory=dict)
     memory_error: bool | None = None
 
     def add(self, event: dict[str, object]) -> None:
@@ -40,12 +47,14 @@ class Heard:
                 since = event.get("since")
                 since_s = float(since) if isinstance(since, float | int) else 0.0
                 self.tensorboard.append((Path(str(event.get("folder"))), str(event.get("prefix", "")), since_s))
+            case "model" | "figure", _, _ if event.get("how") in SCRIPTS_OWN and isinstance(event.get("path"), str):
+                self.saved[clean(str(event["path"]))] = str(event["how"])
             case "exception", _, _:
                 self.memory_error = event.get("name") == "MemoryError"
 
     def changes_record(self) -> bool:
         """Whether the record has to know."""
-        return bool(self.params or self.tags or self.notes)
+        return bool(self.params or self.tags or self.notes or self.saved)
 
     def merge(self, experiment: Experiment) -> Experiment:
         """The record with these parameters, tags and notes; the same again changes nothing."""
@@ -54,7 +63,18 @@ class Heard:
             params={**experiment.params, **self.params},
             tags=tuple(dict.fromkeys([*experiment.tags, *self.tags])),
             notes="\n".join([note for note in (experiment.notes, *new) if note]),
+            extra=_with_saved(experiment.extra, self.saved),
         )
+
+
+def _with_saved(extra: Mapping[str, object], saved: Mapping[str, str]) -> Mapping[str, object]:
+    """The record's further fields with `saved`: [{"path": …, "how": …}, …], each path once."""
+    if not saved:
+        return extra
+    known = extra.get("saved")
+    entries = [entry for entry in known if isinstance(entry, dict)] if isinstance(known, list) else []
+    there = {entry.get("path") for entry in entries}
+    return {**extra, "saved": entries + [{"path": p, "how": h} for p, h in saved.items() if p not in there]}
 
 
 def hear(spool: Spool, offset: int) -> tuple[Heard, int]:

@@ -67,6 +67,12 @@ def test_a_command_line_that_nothing_parses(bench):
     assert ran.params == {"epochs": 3, "opt.lr": 0.5, "fast": True, "name": "x", "password": "***"}
 
 
+def test_the_command_line_of_a_notebooks_kernel_is_none_of_the_scripts(bench):
+    bench.needs("ipykernel")
+    ran = bench.run("import ipykernel", ["-f", "kernel.json", "--HistoryManager.hist_file=:memory:"])
+    assert (ran.code, ran.params) == (0, {})
+
+
 def test_seeds(bench):
     ran = bench.run(
         """

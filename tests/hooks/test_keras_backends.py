@@ -18,9 +18,8 @@ SCRIPT = """
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     history = model.fit(x, y, epochs=3, verbose=0, validation_split=0.25)
     weights = hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in model.get_weights())).hexdigest()
-    assert "tensorflow" not in sys.modules
     drawn = float(keras.ops.convert_to_numpy(keras.random.uniform(())))
-    print(json.dumps([history.history, weights, drawn]))
+    print(json.dumps([history.history, weights, drawn, "tensorflow" in sys.modules]))  # Keras imports what it finds
 """
 
 

@@ -137,6 +137,36 @@ def _check_files(ran, files) -> None:
     assert [name for name in ran.spool.iterdir() if "saving" in name.name] == []
 
 
+KILLED = """
+    import os, signal
+    import keras, numpy as np
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__(name="late")
+            self.out = keras.layers.Dense(1)
+        def call(self, inputs):
+            return self.out(inputs)
+    first = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="wide"), keras.layers.Dense(1)])
+    second = Net()
+    x = np.ones((16, 3), "float32")
+    for model in (first, first, second):
+        model.compile("sgd", "mse")
+        model.fit(x, x[:, :1], epochs=1, verbose=0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.timeout(240)
+def test_what_a_fit_has_measured_survives_a_kill_at_once_and_each_models_summary_is_kept(bench):
+    bench.needs("keras", "tensorflow")
+    ran = bench.run(KILLED)
+    assert ran.code == -9 and ran.of_type("warning") == []
+    assert ran.curves.summary()["loss"].count == 3
+    assert ran.params["keras.model.parameters"] == 4  # known after the first batch only
+    texts = [path.read_text() for path in sorted(ran.spool.glob("media/keras-summary*/*.txt"))]
+    assert len(texts) == 2 and "wide (Dense)" in texts[0] and 'Model: "late"' in texts[1]
+
+
 CUSTOM = """
     import keras, numpy as np
     class Twice(keras.layers.Layer):

@@ -143,11 +143,33 @@ def test_matplotlib(bench):
     bench.needs("matplotlib")
     ran = bench.run(
         """
-        import io, matplotlib
+        import io, pathlib, matplotlib
         matplotlib.use("agg")
         import matplotlib.pyplot as plt
         plt.plot([1, 2]); plt.savefig("a.png"); plt.gcf().savefig(io.BytesIO())
+        plt.plot([2, 1]); plt.savefig(pathlib.Path("a.png")); plt.savefig("b.pdf")
         """
     )
     assert (ran.code, ran.err) == (0, "")
-    assert [event["path"] for event in ran.of_type("figure")] == [str(bench.folder / "a.png")]
+    assert [event["path"] for event in ran.of_type("figure")] == [
+        str(bench.folder / name) for name in ("a.png", "b.pdf")
+    ]
+    kept = sorted(ran.spool.glob("media/a/*.png"))
+    assert [path.name for path in kept] == ["0.png", "1.png"] and kept[0].read_bytes() != kept[1].read_bytes()
+    assert kept[1].read_bytes() == (bench.folder / "a.png").read_bytes()
+
+
+def test_a_script_that_saves_each_step_is_not_told_of_a_thousand_times(bench):
+    bench.needs("joblib")
+    ran = bench.run(
+        """
+        import joblib, os
+        os.makedirs("out")
+        for step in range(60):
+            joblib.dump(step, f"out/{step}.joblib"); joblib.dump(step, f"out/{step}.joblib")
+        """
+    )
+    assert (ran.code, ran.err) == (0, "")
+    told = [event["path"] for event in ran.of_type("model") if event["how"] == "joblib.dump"]
+    assert told == [str(bench.folder / "out" / f"{step}.joblib") for step in range(50)]
+    assert len(os.listdir(ran.modeldir)) == 60

@@ -79,8 +79,8 @@ def _keep(values: dict[str, Any]) -> None:
 
 def unparsed() -> None:
     """At the end, if nothing parsed the command line: `--name value`, `--name=value`, `name=value` are parameters."""
-    if _parsed:
-        return
+    if _parsed or "ipykernel" in sys.modules:
+        return  # the words of a kernel's command line are Jupyter's
     found: dict[str, Any] = {}
     words = list(getattr(sys, "argv", ()))[1:]
     for i, word in enumerate(words):

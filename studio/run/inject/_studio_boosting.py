@@ -104,6 +104,7 @@ def _log_iteration(env: Any) -> None:
 
 
 def _trained(library: str, booster: Any, took_s: float) -> None:
+    _studio_track.flush()
     sklearn: Any = sys.modules.get("_studio_sklearn")
     if sklearn is not None and sklearn.fitting():
         return  # the estimator around it is kept whole

@@ -1,4 +1,4 @@
-"""What hooks leave for the end of the process: called once, last in first out, by the logging process only."""
+"""What hooks leave for the end of the process: called once, in the order it was left, by the logging process only."""
 
 from __future__ import annotations
 

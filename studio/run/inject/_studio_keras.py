@@ -8,6 +8,7 @@ import struct
 import sys
 import threading
 import time
+import weakref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,15 +22,18 @@ else:
     import _studio_track
 
 BATCH_S = 0.25
+SUMMARIES = 8  # models whose summary is kept; a search over thousands is no documentation
 _local = threading.local()
 _next_epoch = 0
 _next_batch = 0
+_described: list[weakref.ref[Any]] = []  # models whose summary is kept
 
 
 def forget() -> None:
     """Another run begins."""
     global _next_epoch, _next_batch
     _next_epoch = _next_batch = 0
+    _described.clear()
     _studio_checkpoints.forget()
 
 
@@ -148,6 +152,7 @@ class Fit:
         self._last_batch = 0.0
         self._checkpoints: _studio_checkpoints.Checkpoints | None = None
         self._arguments: dict[str, Any] = {}
+        self._model: weakref.ref[Any] | None = None
 
     def prepare(self, model: Any, arguments: dict[str, Any]) -> None:
         """Before Keras sees the call."""
@@ -158,9 +163,12 @@ class Fit:
         self._checkpoints = _studio_checkpoints.of_run(model)
 
     def begin(self, model: Any) -> None:
-        """The model is built and compiled now."""
+        """The model is compiled now, and mostly built."""
         _studio_track.params(_parameters(model, self._arguments))
         self._arguments = {}
+        self._model = weakref.ref(model)
+        if model.built:
+            _studio_hooks.guarded("keras summary", _describe, model)
 
     def batch(self, logs: Any) -> None:
         """Keeps the loss of a batch, four times a second at most."""
@@ -189,13 +197,31 @@ class Fit:
         _next_epoch = step + 1
         numbers = {name: value for name, value in (logs or {}).items() if _is_number(value)}
         _studio_track.log(numbers, step=step)
+        model = self._model() if self._model is not None else None
+        if model is not None and model.built:  # by its first batch, if not before
+            _studio_hooks.guarded("keras summary", _describe, model)
+        self._model = None
         if self._checkpoints is not None:
             self._checkpoints.epoch_ended(step, numbers)
 
     def finish(self, model: Any) -> None:
         """At the end of `fit`, its own or an exception's."""
+        _studio_track.flush()
         if self._checkpoints is not None:
             self._checkpoints.save(model, last=True)
+
+
+def _describe(model: Any) -> None:
+    """Keeps the text of the model's summary, once for each model, and how many parameters it has."""
+    if len(_described) >= SUMMARIES or any(known() is model for known in _described):
+        return
+    _described.append(weakref.ref(model))
+    lines: list[str] = []
+    model.summary(line_length=100, print_fn=lambda line, line_break=False: lines.append(line))
+    import _studio_media  # type: ignore[import-not-found]
+
+    _studio_media.log_text("keras/summary", "\n".join(lines), caption=f"{model.name} ({type(model).__name__})")
+    _studio_track.params({"keras": {"model": {"parameters": int(model.count_params())}}})
 
 
 def _is_number(value: Any) -> bool:
@@ -233,7 +259,7 @@ def _of_model(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
             "name": model.name,
             "class": type(model).__name__,
             "layers": len(model.layers),
-            "parameters": int(model.count_params()) if model.built else None,
+            **({"parameters": int(model.count_params())} if model.built else {}),
         }
     }
 

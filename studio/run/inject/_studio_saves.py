@@ -1,4 +1,4 @@
-"""What a script saves by `model.save`, `torch.save`, `joblib.dump`, `savefig`: noted, and models copied at the end."""
+"""What a script saves by `model.save`, `torch.save`, `joblib.dump`, `savefig`: noted; models and figures are copied."""
 
 from __future__ import annotations
 
@@ -21,8 +21,13 @@ else:
     import _studio_track
 
 COPY_BYTES = 1 << 30  # all copies together; the newest count
+NOTED = 50  # paths that are told of; a script that saves each step to a name of its own has thousands
+FIGURES = 1000  # that are copied
+FIGURE_TYPES = ("png", "jpg", "jpeg", "svg", "webp")  # no PDF: browsers' pages show these
 _local = threading.local()
 _saved: dict[str, str] = {}  # path -> by what, the newest last
+_noted: set[str] = set()
+_figures = 0
 
 
 def hook(module: ModuleType) -> None:
@@ -39,7 +44,10 @@ def hook(module: ModuleType) -> None:
 
 def forget() -> None:
     """Another run begins."""
+    global _figures
     _saved.clear()
+    _noted.clear()
+    _figures = 0
     _studio_modeldir.forget()
 
 
@@ -76,16 +84,28 @@ def _wrap(owner: Any, name: str, how: str, position: int, keyword: str) -> None:
 def _note(how: str, target: Any) -> None:
     if not isinstance(target, (str, os.PathLike)):
         return  # an open file: there is no name to copy it by
-    path = os.path.abspath(os.fspath(target))
+    path = os.path.abspath(os.fsdecode(os.fspath(target)))
+    if path not in _noted and len(_noted) < NOTED:
+        _noted.add(path)
+        _studio_track.event("figure" if how == "savefig" else "model", path=path, how=how)
     if how == "savefig":
-        _studio_track.event("figure", path=path)
+        _keep_figure(path)
         return
-    first = path not in _saved
     _saved.pop(path, None)
     _saved[path] = how
-    if first:
-        _studio_track.event("model", path=path, how=how)
     _studio_end.at_end("saves", _copy_all)
+
+
+def _keep_figure(path: str) -> None:
+    """A picture of the run under the file's name; each time it is saved is a step."""
+    global _figures
+    name, ending = os.path.splitext(os.path.basename(path))
+    if ending[1:].lower() not in FIGURE_TYPES or _figures >= FIGURES:
+        return
+    _figures += 1
+    import _studio_media  # type: ignore[import-not-found]
+
+    _studio_media.log_image(name, path)
 
 
 def _copy_all() -> None:
