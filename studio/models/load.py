@@ -80,6 +80,7 @@ def _checkpoint(modeldir: Path, *, runtime: str, best: bool, trust: bool, own: b
     if best:
         candidates = best_first(candidates, folder)
     failures: list[str] = []
+    last: StudioError | None = None
     hint = "a model with classes of its own needs a wrapper: studio serve … --wrapper FILE"
     for candidate in candidates:
         try:
@@ -87,7 +88,7 @@ def _checkpoint(modeldir: Path, *, runtime: str, best: bool, trust: bool, own: b
             model = _load_one(candidate, runtime, trusted)
         except StudioError as exc:
             failures.append(f"{candidate.label(folder)}: {exc.message}")
-            hint = exc.hint or hint
+            hint, last = exc.hint or hint, exc
             continue
         notes = tuple(f"skipped {text}" for text in failures)
         if failures and not best:
@@ -96,7 +97,7 @@ def _checkpoint(modeldir: Path, *, runtime: str, best: bool, trust: bool, own: b
     raise ModelLoadError(
         f"none of {len(candidates)} checkpoints in {modeldir} can be loaded: " + "; ".join(failures),
         hint=hint,
-    )
+    ) from last
 
 
 def _candidates(modeldir: Path) -> tuple[Path, list[Candidate]]:

@@ -102,6 +102,8 @@ def test_checkpoints_of_which_none_loads_are_an_error_with_each_reason(tmp_path:
         load_model(tmp_path)
     for name in ("a.joblib", "b.keras", "c.h5"):
         assert name in caught.value.message
+    last = caught.value.__cause__  # --debug shows the library's own traceback
+    assert isinstance(last, ModelLoadError) and "a.joblib" in last.message and last.__cause__ is not None
 
 
 def test_weights_alone_are_named(tmp_path: Path) -> None:
