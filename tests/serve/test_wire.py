@@ -13,18 +13,7 @@ import pytest
 
 from .conftest import Served
 
-INCREMENT = """\
-import six
-
-def create_model(modeldir):
-    def model(data):
-        retval = {}
-        for k, v in six.iteritems(data):
-            retval[k] = v + 1
-        return retval
-
-    return model
-"""
+INCREMENT = Path(__file__).parents[2] / "examples" / "serving" / "model_increment.py"
 
 
 def test_identity_returns_its_input_and_says_loudly_that_it_is_one(identity: Served) -> None:
@@ -34,10 +23,8 @@ def test_identity_returns_its_input_and_says_loudly_that_it_is_one(identity: Ser
     assert b"the identity is served" in identity.ask("GET", "/").body
 
 
-def test_the_originals_increment_wrapper_serves_unmodified(
-    serve: Callable[..., Served], wrapper: Callable[..., Path]
-) -> None:
-    server = serve("--wrapper", wrapper(INCREMENT, "model_increment.py"))
+def test_the_originals_increment_wrapper_serves_unmodified(serve: Callable[..., Served]) -> None:
+    server = serve("--wrapper", INCREMENT)
     assert server.post({"a": 1}).json == {"a": 2}
     assert server.ask("GET", "/metadata").json["style"] == "create_model"
 
