@@ -96,12 +96,12 @@ class Line:
             room = threading.Lock()
             room.acquire()
             waiter = room.release
-            granted = self.admit(count, waiter)
-            if granted:
-                return granted
             try:
+                granted = self.admit(count, waiter)
+                if granted:
+                    return granted
                 room.acquire()
-            except BaseException:
+            except BaseException:  # an interrupt, wherever it came
                 self.forget(waiter)
                 raise
 

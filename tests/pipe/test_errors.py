@@ -191,7 +191,7 @@ def test_a_timeout_frees_the_caller_and_keeps_the_others() -> None:
             gate.wait(60)
         return x
 
-    pipe = ModelPipe(on_error="none").add(func, num_workers=2, timeout=0.1)
+    pipe = ModelPipe(on_error="none").add(func, num_workers=2, timeout=1)
     outcome = pipe.call(range(10), ordered=True)
     gate.set()
     assert outcome.values == [0, 1, 2, None, 4, 5, 6, 7, 8, 9]
@@ -206,8 +206,8 @@ def test_hanging_functions_do_not_stop_the_rest() -> None:
             gate.wait(60)
         return x
 
-    pipe = ModelPipe(on_error="drop").add(func, num_workers=2, timeout=0.05)
-    assert pipe.apply_ordered(range(40)) == list(range(0, 40, 2))
+    pipe = ModelPipe(on_error="drop").add(func, num_workers=2, timeout=1)
+    assert pipe.apply_ordered(range(8)) == list(range(0, 8, 2))
     gate.set()
     assert pipe.apply_ordered(range(4)) == [0, 1, 2, 3]
 
@@ -233,8 +233,8 @@ def test_a_hanging_batch_times_out_and_an_earlier_stage_goes_on() -> None:
 
 
 def test_zero_is_no_time_limit() -> None:
-    pipe = ModelPipe().add(lambda x: x, timeout=0.05).add(lambda x: threading.Event().wait(0.3) or x, timeout=0)
-    assert pipe.apply_ordered([1, 2]) == [1, 2]
+    pipe = ModelPipe().add(lambda x: x, timeout=1).add(lambda x: threading.Event().wait(1.5) or x, timeout=0)
+    assert pipe.apply_ordered([1]) == [1]
 
 
 def test_an_answer_that_comes_too_late_is_not_taken_for_another() -> None:
@@ -245,7 +245,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_another() -> None:
             gate.wait(60)
         return x
 
-    pipe = ModelPipe(on_error="none").add(func, num_workers=4, timeout=0.05)
+    pipe = ModelPipe(on_error="none").add(func, num_workers=4, timeout=1)
     assert pipe.apply_ordered(range(4)) == [None] * 4
     gate.set()
     assert pipe.apply_ordered(range(4, 200)) == list(range(4, 200))
