@@ -53,7 +53,7 @@ class Studio(Reader):
         """What `studio run` with these words and options would run; see `run/commandline.py`."""
         from .run.commandline import Options, make_plan
 
-        if kind == "script or key" or options.get("resume") or options.get("reuse"):
+        if kind in ("script or key", "key") or options.get("resume") or options.get("reuse"):
             self._refresh()
         return make_plan(kind, words, Options(**options), tracking=self.tracking, config=self.config)
 
@@ -65,22 +65,25 @@ class Studio(Reader):
 
     def run(self, plan: Plan) -> int:
         """Runs a plan in place and returns the exit code for the shell."""
+        from .run.commandline import not_kept
         from .run.ending import shell_code
         from .run.launch import launch
         from .run.report import closing_line
 
         self.recover()
+        if plan.restore is not None and (lacking := not_kept(plan.restore)):
+            self.notify(lacking)
         experiment = launch(plan, tracking=self.tracking, config=self.config, notify=self.notify)
         setting = self.config.settings["store"]
         where = f" --store {setting.value}" if setting.origin == "--store" else ""
         self.notify(closing_line(experiment, self.home / "experiments" / experiment.key / "modeldir", where))
         return shell_code(experiment)
 
-    def restore_environment(self, key: str) -> str:
-        """The interpreter of an environment with the packages that an experiment ran with."""
+    def restore_environment(self, key: str, *, without: Sequence[str] = ()) -> str:
+        """The interpreter of an environment with the packages that an experiment ran with, but for those named."""
         from .run.environment import restore
 
-        return restore(self.tracking.records.get(key), self.home, self.notify)
+        return restore(self.tracking.records.get(key), self.home, self.notify, without=without)
 
     # ---- changing
 
@@ -108,7 +111,9 @@ class Studio(Reader):
 
     def tag(self, key: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Experiment:
         """Adds and removes tags."""
-        new = [check_name(t, "tag") for t in add]
+        from .run.redact import check_tag
+
+        new = [check_name(check_tag(t), "tag") for t in add]
         gone = set(remove)
         return self.tracking.records.update(
             key, lambda e: e.with_changes(tags=tuple(t for t in dict.fromkeys([*e.tags, *new]) if t not in gone))
@@ -116,7 +121,9 @@ class Studio(Reader):
 
     def note(self, key: str, text: str) -> Experiment:
         """Replaces the note."""
-        return self.tracking.records.update(key, lambda e: e.with_changes(notes=text))
+        from .run.redact import clean
+
+        return self.tracking.records.update(key, lambda e: e.with_changes(notes=clean(text)))
 
     def artifact(self, key: str, name: str, target: Path) -> Path:
         """Brings an artifact of an experiment to `target` and returns where it is.

@@ -6,7 +6,7 @@ Standard library alone and no import of studio: the guard loads this file by its
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 MASK = b"***"
 SHORT_BYTES = 4
@@ -17,7 +17,9 @@ LINE_CHARS = 16
 
 
 def forms(secrets: Iterable[str]) -> list[bytes]:
-    """The values as they may stand in output: as they are, escaped as in JSON, quoted as in a URL, line by line."""
+    """The values as they may stand in output: as they are, escaped as in JSON, quoted as in a URL, in base64 (a header
+    `Authorization: Basic …` has them behind a name, so at any of three offsets), and line by line.
+    """
     import json
     from urllib.parse import quote
 
@@ -27,6 +29,7 @@ def forms(secrets: Iterable[str]) -> list[bytes]:
         if "\n" in secret:
             texts += [line for line in secret.splitlines() if len(line) >= LINE_CHARS]
         found.update(dict.fromkeys(text.encode("utf-8", "surrogateescape") for text in texts if text))
+        found.update(dict.fromkeys(_in_base64(secret.encode("utf-8", "surrogateescape"))))
     return list(found)
 
 
@@ -46,6 +49,7 @@ class Mask:
         self._begin: dict[int, list[bytes]] = {}
         for secret in self._secrets:
             self._begin.setdefault(secret[0], []).append(secret)
+        self._inside = frozenset(b"".join(secret[:-1] for secret in self._secrets))
         self._longest = len(self._secrets[0]) if self._secrets else 0
         firsts = b"".join(re.escape(bytes([first])) for first in self._begin)
         self._firsts = re.compile(b"[" + firsts + b"]") if firsts else None
@@ -94,6 +98,8 @@ class Mask:
 
     def _held_from(self, data: bytes) -> int:
         """Where the longest end of `data` begins that is a beginning, but not all, of a secret."""
+        if data and data[-1] not in self._inside:  # a line end, mostly
+            return len(data)
         start = max(0, len(data) - self._longest + 1)
         for match in self._firsts.finditer(data, start) if self._firsts else ():
             end = data[match.start() :]
@@ -122,6 +128,16 @@ class Mask:
                 if data.startswith(secret[start:]):
                     return MASK + data[len(secret) - start :]
         return data
+
+
+def _in_base64(secret: bytes) -> Iterator[bytes]:
+    """The characters that are the same whatever stands before and behind."""
+    from base64 import b64encode, urlsafe_b64encode
+
+    for before in range(3):
+        whole = (before + len(secret)) // 3 * 3
+        for encode in (b64encode, urlsafe_b64encode):
+            yield encode(bytes(before) + secret)[(0, 2, 3)[before] : whole // 3 * 4]
 
 
 def _places(data: bytes, secrets: list[bytes]) -> list[tuple[int, int]]:

@@ -162,7 +162,7 @@ studio.params(listed=[{"secret": env["C_LISTED_SECRET"]}])
 studio.params(plain=env["C_VALUE_TOKEN"], sentence="it is " + env["C_VALUE_TOKEN"] + "!")
 studio.note("deployed with " + env["C_NOTE_TOKEN"])
 studio.tags(env["C_TAG_TOKEN"])
-studio.log({"loss": 1.0})
+studio.log({"loss": 1.0, "metric/" + env["C_METRIC_TOKEN"]: 2.0})
 studio.log_text("sample", "the model said " + env["C_TEXT_TOKEN"])
 studio.log_table("rows", [{"prompt": env["C_TABLE_TOKEN"], "n": 1}], caption="by " + env["C_CAPTION_TOKEN"])
 studio.log_text("name " + env["C_NAME_TOKEN"], "x")
@@ -172,7 +172,8 @@ print("printed", env["C_PRINTED_TOKEN"], args.api_key)
 raise RuntimeError("failed with " + env["C_RAISED_TOKEN"])
 """
 VARIABLES = (
-    "NESTED_PASSWORD", "LISTED_SECRET", "VALUE_TOKEN", "NOTE_TOKEN", "TAG_TOKEN", "TEXT_TOKEN", "TABLE_TOKEN",
+    "METRIC_TOKEN", "NESTED_PASSWORD", "LISTED_SECRET", "VALUE_TOKEN", "NOTE_TOKEN", "TAG_TOKEN", "TEXT_TOKEN",
+    "TABLE_TOKEN",
     "CAPTION_TOKEN", "NAME_TOKEN", "WARNING_TOKEN", "LOGGED_TOKEN", "PRINTED_TOKEN", "RAISED_TOKEN",
 )  # fmt: skip
 
@@ -262,13 +263,15 @@ def test_secrets_planted_everywhere_are_nowhere_afterwards(tmp_path: Path, home:
     assert done.returncode == 1 and b"failed with Canary-RAISED-TOKEN" in done.stderr
     assert f"printed {env['C_PRINTED_TOKEN']} {spots['arg']}".encode() in done.stdout, "the user's own terminal has all"
     said = done.stderr.partition(b"submitted experiment")[0]
+    studio("runs", "note", "one", f"again {TOKENS['gitlab']}", cwd=folder)
+    assert studio("runs", "tag", "one", TOKENS["github"], cwd=folder).returncode == 3
     expired = studio("run", "-e", "late", "--lifetime", "0", "a.py", "--token", spots["unset"], cwd=folder, env=env)
     assert expired.returncode == 1
     studio("runs", "rerun", "one", cwd=folder, env=env)
 
     found = record("one")
     assert found.params["config.n"] == 1 and found.params["config.db.password"] == MASK
-    assert found.params["sentence"] == "it is ***!" and found.notes == "token=***\ndeployed with ***"
+    assert found.params["sentence"] == "it is ***!" and found.notes == "again ***"
     assert found.git is not None and found.git.url == "https://example.org/a.git"
     answers = {"what was said before it began": said}
     for words in (
@@ -283,7 +286,7 @@ def test_secrets_planted_everywhere_are_nowhere_afterwards(tmp_path: Path, home:
     for path in (*(home / ".studioml").rglob("*"), folder / "out.json", folder / "out.csv"):
         if path.is_file() and not path.is_symlink():
             answers[str(path)] = unpacked(path.read_bytes())
-    secrets = [*spots.values(), *env.values(), TOKENS["github"]]
+    secrets = [*spots.values(), *env.values(), TOKENS["github"], TOKENS["gitlab"]]
     assert len(answers) > 20 and leaks(answers, secrets) == []
 
 
