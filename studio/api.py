@@ -53,7 +53,8 @@ class Studio(Reader):
         """What `studio run` with these words and options would run; see `run/commandline.py`."""
         from .run.commandline import Options, make_plan
 
-        if kind in ("script or key", "key") or options.get("resume") or options.get("reuse"):
+        script = kind == "script or key" and (len(words) > 1 or Path(words[0]).exists())  # nothing is looked up then
+        if (kind in ("script or key", "key") and not script) or options.get("resume") or options.get("reuse"):
             self._refresh()
         return make_plan(kind, words, Options(**options), tracking=self.tracking, config=self.config)
 

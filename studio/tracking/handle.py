@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ConfigError, StoreError
 from . import database
 from .database import Identity
-from .pattern import Pattern
+
+if TYPE_CHECKING:
+    from .pattern import Pattern
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -140,6 +142,8 @@ class Handle:
             return False
         known = self._patterns.get(pattern)
         if known is None:
+            from .pattern import Pattern
+
             if len(self._patterns) >= _PATTERNS:
                 self._patterns.clear()
             known = self._patterns[pattern] = Pattern(pattern)

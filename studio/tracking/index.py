@@ -8,16 +8,17 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..experiment import Experiment, from_json, to_json
 from ..stores.base import Store
 from . import documents, rows, schema
 from .freshness import Freshness, touch
 from .handle import Busy, Handle
-from .order import Sql, compile_sort
-from .query import compile_query
 from .sync import RECORDS, Changes, Heartbeats, Live, sync
+
+if TYPE_CHECKING:
+    from .order import Sql
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +172,8 @@ class Index:
         Raises:
             ConfigError: the query or the sort order cannot be read, or takes more than five seconds.
         """
+        from .order import compile_sort
+
         alive = self._alive_after()
         where, values = _where(query, alive, project=project, owner=owner)
         order = compile_sort(sort, alive_after=alive)
@@ -278,6 +281,8 @@ def _as_seen(data: dict[str, Any], live: str | None, heartbeat: float | None, al
 
 def _where(query: str, alive_after: float, **columns: str | None) -> Sql:
     """The condition of a query and of columns that must have these values; None = any."""
+    from .query import compile_query  # a run that asks nothing needs no query language
+
     sql, values = compile_query(query, alive_after=alive_after)
     for column, wanted in columns.items():
         if wanted is not None:
