@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..experiment import Git
 from ..tracking.sensitive import secret_path
-from .patch import redact_patch
 from .redact import redact_url
+
+if TYPE_CHECKING:
+    import subprocess
 
 TIMEOUT_S = 20.0
 LARGEST_UNTRACKED = 5 << 20
@@ -127,6 +126,10 @@ def make_patch(repository: Repository, state: State) -> tuple[bytes, list[str]]:
     Works in an index and an object folder of its own, so that nothing in the work tree or in `.git` is touched.
     Ignored files and untracked files over 5 MiB are left out; so are secrets, of which the lines tell.
     """
+    import tempfile
+
+    from .patch import redact_patch
+
     root = repository.root
     with tempfile.TemporaryDirectory(prefix="studio-git-") as scratch:
         env = {"GIT_INDEX_FILE": scratch + "/index", "GIT_OBJECT_DIRECTORY": scratch}
@@ -147,6 +150,8 @@ def make_patch(repository: Repository, state: State) -> tuple[bytes, list[str]]:
 
 def _copy_index(repository: Repository, state: State, path: str) -> bool:
     """Copies the index, in which git has noted what it need not read again; whether it can be used for a patch."""
+    import shutil
+
     if state.commit is None or state.unmerged:
         return False
     try:
@@ -188,20 +193,25 @@ def _wanted(root: Path, names: Iterable[bytes]) -> bytes:
 
 
 def _start(
-    folder: Path, *args: str, env: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL
+    folder: Path, *args: str, env: dict[str, str] | None = None, data: bytes | None = None
 ) -> subprocess.Popen[bytes] | None:
+    import subprocess
+
     quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
         return subprocess.Popen(
             ["git", *SETTINGS, *args],
             cwd=folder, env={**os.environ, **quiet, **(env or {})},
-            stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     except OSError:
         return None
 
 
 def _finish(process: subprocess.Popen[bytes], data: bytes | None = None) -> bytes | None:
+    import subprocess
+
     try:
         out, _ = process.communicate(data, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -212,8 +222,7 @@ def _finish(process: subprocess.Popen[bytes], data: bytes | None = None) -> byte
 
 
 def _run(folder: Path, *args: str, env: dict[str, str] | None = None, data: bytes | None = None) -> bytes | None:
-    stdin = subprocess.DEVNULL if data is None else subprocess.PIPE
-    process = _start(folder, *args, env=env, stdin=stdin)
+    process = _start(folder, *args, env=env, data=data)
     return None if process is None else _finish(process, data)
 
 

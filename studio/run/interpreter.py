@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +19,8 @@ def choose(wanted: str | None) -> str:
         ConfigError: `wanted` does not exist.
     """
     if wanted:
+        import shutil
+
         found = shutil.which(os.path.expanduser(wanted))
         if found is None:
             raise ConfigError(f"no Python interpreter {wanted!r}", hint="give --python a path or a name on PATH")
@@ -68,6 +67,8 @@ def _installed(folders: list[str]) -> tuple[str, ...]:
 
 
 def _probe(interpreter: str, cache: Path) -> tuple[str, list[str]]:
+    import hashlib
+
     path = Path(interpreter)
     try:
         real = path.resolve().stat()
@@ -91,6 +92,8 @@ def _probe(interpreter: str, cache: Path) -> tuple[str, list[str]]:
 
 
 def _ask(interpreter: str) -> tuple[str, list[str]]:
+    import subprocess
+
     try:
         done = subprocess.run(
             [interpreter, "-c", PROBE], capture_output=True, timeout=30, check=True, stdin=subprocess.DEVNULL
