@@ -31,7 +31,7 @@ def _run(mode: str, folder: Path) -> list[dict[str, object]]:
     folder.mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "tests.codec.attack_child", mode, str(folder / "canary")],
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=110,
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"id"')]
     assert done.returncode == 0, f"died after {lines[-1:]}: {done.stderr[-2000:]}"

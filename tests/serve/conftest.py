@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 START_S = 60.0
-END_S = 30.0
+END_S = 90.0
 
 
 class Answer:
@@ -104,7 +104,7 @@ def read_all(sock: socket.socket) -> bytes:
     return got
 
 
-def wait_until(check: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def wait_until(check: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Polls until `check` holds."""
     deadline = time.monotonic() + seconds
     while not check():

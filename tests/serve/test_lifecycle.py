@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from studio.errors import ConfigError, ServeError
 from studio.serve.address import DEFAULT_PORT, listen, url_of
 from studio.serve.idle import Idle
 
-from .conftest import Served, environment, read_all, wait_until
+from .conftest import END_S, Served, environment, read_all, wait_until
 
 SLOW = """\
 import time
@@ -103,8 +102,12 @@ def test_idle_counts_from_the_last_answer_and_never_while_busy() -> None:
     idle = Idle(0.05)
     wait_until(lambda: idle.remaining_s(0) == 0.0, "the time is over")
     assert idle.remaining_s(1) == 0.05
-    idle.touch()
-    assert 0 < (idle.remaining_s(0) or 0) <= 0.05
+
+    def left_after_a_touch() -> float:
+        idle.touch()
+        return idle.remaining_s(0) or 0.0
+
+    wait_until(lambda: 0 < left_after_a_touch() <= 0.05, "an answer starts the time anew")
 
 
 def test_killafter_ends_the_server_whatever_health_checks_and_refusals_say(serve: Callable[..., Served]) -> None:
@@ -124,7 +127,7 @@ def test_killafter_ends_the_server_whatever_health_checks_and_refusals_say(serve
     thread = threading.Thread(target=poke)
     thread.start()
     try:
-        assert server.process.wait(20) == 0
+        assert server.process.wait(END_S) == 0
     finally:
         stop.set()
         thread.join()
@@ -132,9 +135,9 @@ def test_killafter_ends_the_server_whatever_health_checks_and_refusals_say(serve
 
 
 def test_killafter_waits_for_what_is_in_flight(serve: Callable[..., Served], wrapper: Callable[..., Path]) -> None:
-    server = serve("--wrapper", wrapper(SLOW), "--killafter", "1")
-    assert server.post({"s": 2.5}).json == {"s": 2.5}
-    assert server.process.wait(20) == 0
+    server = serve("--wrapper", wrapper(SLOW), "--killafter", "3")
+    assert server.post({"s": 4}).json == {"s": 4}
+    assert server.process.wait(END_S) == 0
 
 
 def test_sigterm_answers_what_is_in_flight_and_is_not_ready_meanwhile(
@@ -151,7 +154,7 @@ def test_sigterm_answers_what_is_in_flight_and_is_not_ready_meanwhile(
     with socket.create_connection(("127.0.0.1", server.port)) as sock:
         sock.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         statuses.append(sock.recv(15))
-    assert server.process.wait(15) == 0
+    assert server.process.wait(END_S) == 0
     thread.join()
     idle.close()
     assert got == [{"s": 3}]
@@ -171,7 +174,7 @@ def test_a_request_that_has_begun_to_arrive_is_answered_after_sigterm(serve: Cal
         sock.sendall(request[20:])
         got = sock.recv(4096)
         assert got.endswith(b'{"a":1}') and b"connection: close" in got
-    assert server.process.wait(15) == 0
+    assert server.process.wait(END_S) == 0
 
 
 def test_ctrl_c_ends_with_130(serve: Callable[..., Served]) -> None:
@@ -185,9 +188,7 @@ def test_a_hanging_wrapper_cannot_keep_the_server_alive(
     server = serve("--wrapper", wrapper(text))
     with server.connect() as sock:
         sock.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
-        began = time.monotonic()
         assert server.stop() == 0
-    assert time.monotonic() - began < 25
 
 
 def ask_on(sock: socket.socket, body: bytes) -> bytes:
@@ -242,7 +243,7 @@ def test_requests_that_reach_idle_connections_during_the_drain_are_answered(serv
         wait_until(lambda: refuses(server), "nothing new is accepted")
         assert new.recv(100) == b""  # ended, not reset, and only after a while
         assert kept.recv(100) == b""
-    assert server.process.wait(15) == 0
+    assert server.process.wait(END_S) == 0
 
 
 def test_a_half_closed_connection_still_reads(serve: Callable[..., Served]) -> None:
@@ -252,7 +253,7 @@ def test_a_half_closed_connection_still_reads(serve: Callable[..., Served]) -> N
         assert sock.recv(100) == b""
         sock.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n")  # too late, but no reset answers it
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
-    assert server.process.wait(15) == 0
+    assert server.process.wait(END_S) == 0
 
 
 @pytest.mark.parametrize(("path", "body"), [("/", b'{"a": 1}'), ("/v2/models/identity/infer", INFER)])

@@ -37,15 +37,16 @@ def drive(model: Any, work: Callable[[Predictor], Awaitable[Any]], **options: An
 
 
 class Recorder:
-    """A model that adds one and keeps the sizes of its batches."""
+    """A model that adds one and keeps the sizes of its batches; it waits for its gate."""
 
-    def __init__(self, wait_s: float = 0.0) -> None:
+    def __init__(self) -> None:
         self.sizes: list[int] = []
-        self.wait_s = wait_s
+        self.gate = threading.Event()
+        self.gate.set()
 
     def __call__(self, arrays: Sequence[Any]) -> Sequence[Any]:
         self.sizes.append(len(arrays[0]))
-        time.sleep(self.wait_s)
+        self.gate.wait(60)
         return [arrays[0] + 1]
 
 
@@ -79,13 +80,18 @@ def test_ten_thousand_answers_meet_their_questions(mode: str) -> None:
 
 
 def test_what_waits_while_the_model_is_busy_is_one_batch() -> None:
-    model = Recorder(wait_s=0.05)
+    model = Recorder()
+    model.gate.clear()
 
     async def work(p: Predictor) -> None:
-        first = asyncio.ensure_future(p.predict({"a": np.zeros(2)}))
+        calls = [asyncio.ensure_future(p.predict({"a": np.zeros(2)}))]
         while not model.sizes:
             await asyncio.sleep(0.001)
-        await asyncio.gather(first, *(p.predict({"a": np.zeros(2)}) for _ in range(30)))
+        calls += [asyncio.ensure_future(p.predict({"a": np.zeros(2)})) for _ in range(30)]
+        while p.inflight < 31:
+            await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.gather(*calls)
 
     drive(tensor_model(model), work, batch_mode="thread")
     assert model.sizes == [1, 30]
@@ -224,24 +230,26 @@ def test_a_deadline_is_kept_and_a_hung_model_is_replaced() -> None:
         second = await p.predict({"a": np.ones(2)})
         return [first, second]
 
-    first, second = drive(tensor_model(run), work, batch_mode="thread", timeout_s=0.5)
+    first, second = drive(tensor_model(run), work, batch_mode="thread", timeout_s=2)
     hang.set()
     assert isinstance(first.failure, Timeout)
     assert second.failure is None and (second.outputs["a"] == 1).all()
 
 
 def test_what_was_cancelled_before_it_began_never_runs() -> None:
-    gate = threading.Event()
+    began, gate = threading.Event(), threading.Event()
     seen: list[float] = []
 
     def run(arrays: Sequence[Any]) -> Sequence[Any]:
-        gate.wait(10)
+        began.set()
+        gate.wait(60)
         seen.extend(arrays[0][:, 0].tolist())
         return [arrays[0]]
 
     async def work(p: Predictor) -> None:
         first = asyncio.ensure_future(p.predict({"a": np.full(2, 1)}))
-        await asyncio.sleep(0.05)
+        while not began.is_set():
+            await asyncio.sleep(0.001)
         calls = [p.start({"a": np.full(2, k)}, lambda call: None) for k in (2, 3, 4)]
         p.cancel(calls[1])
         assert p.inflight == 3
@@ -301,7 +309,7 @@ def test_dictionary_models_run_side_by_side() -> None:
     together = threading.Barrier(4)
 
     def call(data: dict[str, object]) -> dict[str, object]:
-        together.wait(10)
+        together.wait(60)
         return data
 
     async def work(p: Predictor) -> list[Call]:
@@ -319,7 +327,7 @@ def test_no_thread_is_left_when_it_is_closed() -> None:
     for _ in range(20):
         drive(tensor_model(Recorder()), work, batch_mode="thread")
         drive(DictModel(style="test", call=lambda d: d, threads=4), work)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -10,10 +11,17 @@ from studio.serve.threads import Threads
 
 def test_jobs_that_come_together_run_side_by_side() -> None:
     for _ in range(200):
-        threads, together = Threads(4, "test"), threading.Barrier(5)
+        threads, met, together = Threads(4, "test"), [], threading.Barrier(5)
+
+        def job(met: list[int] = met, together: threading.Barrier = together) -> None:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                met.append(together.wait(30))
+
         for _ in range(4):
-            threads.submit(lambda meet=together: meet.wait(30))  # type: ignore[misc]
-        together.wait(30)  # breaks, and the jobs with it, where one waits behind another
+            threads.submit(job)
+        with contextlib.suppress(threading.BrokenBarrierError):  # it breaks where one waits behind another
+            together.wait(30)
+        assert not together.broken
         threads.close()
 
 
