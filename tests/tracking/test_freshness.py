@@ -220,6 +220,7 @@ def test_each_acknowledged_write_is_seen_by_the_next_search(tmp_path: Path, roun
             writer.kill()
             writer.communicate()
         assert writer.returncode == 0
-        assert sum(store.listings for store in stores) < syncs  # else nothing was tried
+        if all(store.change_token("records/") for store in stores):
+            assert sum(store.listings for store in stores) < syncs  # else nothing was tried
         for index in indexes:
             index.close()
