@@ -119,10 +119,16 @@ class Reader:
         return Media.from_store(self.tracking.store, self.tracking.records.get(key).key)
 
     def compare(self, keys: Sequence[str], *, tolerance: float = 1e-6) -> list[Difference]:
-        """Everything in which experiments differ; values of curves within the relative tolerance are equal."""
+        """Everything in which experiments differ; values within the relative tolerance are equal."""
         from .tracking.compare import compare
 
-        return compare([self.tracking.records.get(key) for key in keys], self.tracking, tolerance=tolerance)
+        return compare([self._shown(key) for key in keys], self.tracking, tolerance=tolerance)
+
+    def code_diff(self, one: str, other: str) -> Iterator[str]:
+        """The lines of a unified diff between the captured files of two experiments."""
+        from .tracking.compare import code_diff
+
+        return code_diff(self.tracking.records.get(one), self.tracking.records.get(other), self.tracking)
 
     def export(
         self, target: Path, query: str = "", *, project: str | None = None, sort: str = "-added", curves: bool = False

@@ -2,38 +2,62 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from .cells import one_line
 from .groups import complete_keys
 from .options import print_json, print_table, say, settings
 
 if TYPE_CHECKING:
     from ..api import Studio
 
+CELL = 40
+"""Characters of a value in a comparison."""
+
 
 @click.command()
 @click.argument("keys", nargs=-1, required=True, shell_complete=complete_keys, metavar="KEY KEY…")
 @click.option("--tolerance", default=1e-6, show_default=True, help="Relative difference up to which values are equal.")
+@click.option("--diff", is_flag=True, help="Show the lines of the code in which the others differ from the first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @settings
-def compare(keys: tuple[str, ...], tolerance: float, as_json: bool, *, studio: Studio) -> None:
-    """Say why experiments differ: code, environment, parameters, data, machine, and where their curves part."""
+def compare(keys: tuple[str, ...], tolerance: float, diff: bool, as_json: bool, *, studio: Studio) -> None:
+    """Say why experiments differ: outcome, code, environment, parameters, data, machine, metrics, curves.
+
+    With --diff, the captured files of the first and each other as a unified diff.
+    """
     if len(keys) < 2:
         raise click.UsageError("compare wants two experiments or more")
-    found = [studio.experiment(key) for key in keys]
-    differences = studio.compare([e.key for e in found], tolerance=tolerance)
+    if diff and as_json:
+        raise click.UsageError("only one of --diff, --json")
+    found = [studio.experiment(key).key for key in keys]
+    if diff:
+        for other in found[1:]:
+            for line in studio.code_diff(found[0], other):
+                click.echo(line)
+        return
+    differences = studio.compare(found, tolerance=tolerance)
     if as_json:
         rows = [{"section": d.section, "name": d.name, "values": list(d.values)} for d in differences]
-        print_json({"experiments": [e.key for e in found], "differences": rows})
+        print_json({"experiments": found, "differences": rows})
     elif not differences:
         say("they do not differ")
     else:
-        print_table(
-            ["", "", *(e.key for e in found)], ([d.section, d.name, *(v[:40] for v in d.values)] for d in differences)
-        )
+        print_table(["", "", *found], ([d.section, one_line(d.name), *_cells(d.values)] for d in differences))
+
+
+def _cells(values: tuple[str, ...]) -> list[str]:
+    """Texts cut to a cell's width such that the place where they begin to differ is seen."""
+    start = 0
+    if max(map(len, values)) > CELL:
+        letters = zip(*(v for v in values if v != "-"), strict=False)
+        common = sum(1 for _ in takewhile(lambda some: len(set(some)) == 1, letters))
+        start = common - 10 if common > CELL // 2 else 0
+    return [one_line("…" + v[start:] if start and v != "-" else v, most=CELL) for v in values]
 
 
 @click.command()
@@ -45,24 +69,44 @@ def compare(keys: tuple[str, ...], tolerance: float, as_json: bool, *, studio: S
     type=click.Choice(["restore"]),
     help="Install the packages it ran with into an environment of its own.",
 )
+@click.option("--without", metavar="PACKAGE", multiple=True, help="Leave it out of that environment; repeatable.")
 @click.option("--tolerance", default=1e-6, show_default=True, help="Relative difference up to which metrics agree.")
 @settings
-def rerun(key: str, experiment: str | None, environment: str | None, tolerance: float, *, studio: Studio) -> int:
+def rerun(
+    key: str,
+    experiment: str | None,
+    environment: str | None,
+    without: tuple[str, ...],
+    tolerance: float,
+    *,
+    studio: Studio,
+) -> int:
     """Run an experiment again, its code and inputs as they were, and say whether its metrics agree."""
+    if without and not environment:
+        raise click.UsageError("--without goes with --env restore")
+    from ..tracking.compare import check_tolerance, own_metrics
+
+    check_tolerance(tolerance)
     before = studio.experiment(key)
-    python = studio.restore_environment(before.key) if environment else None
-    plan = studio.plan("script or key", [before.key], experiment=experiment, python=python)
+    plan = studio.plan("key", [before.key], experiment=experiment)
+    if environment:
+        python = studio.restore_environment(before.key, without=without)
+        plan = studio.plan("key", [before.key], experiment=plan.key, python=python)
     code = studio.run(plan)
     differences = [
-        d for d in studio.compare([before.key, str(plan.key)], tolerance=tolerance) if d.section == "metrics"
+        d
+        for d in studio.compare([before.key, str(plan.key)], tolerance=tolerance)
+        if d.section in ("metrics", "curves part at")
     ]
-    if not before.summary:
+    count = len(own_metrics(before))
+    if differences:
+        print_table(["", "", before.key, str(plan.key)], ([d.section, d.name, *d.values] for d in differences))
+        say(f"metrics differ; studio runs compare {before.key} {plan.key} tells more")
+    elif not count:
         say("it logged no metrics to compare")
-    elif differences:
-        print_table(["metric", before.key, str(plan.key)], ([d.name, *d.values] for d in differences))
-        say(f"{len(differences)} metrics differ; studio runs compare {before.key} {plan.key} tells more")
     else:
-        say(f"all metrics agree with those of {before.key}")
+        which = "its only metric agrees" if count == 1 else f"all {count} metrics agree"
+        say(f"{which} with {'that' if count == 1 else 'those'} of {before.key}")
     return code
 
 

@@ -43,7 +43,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
     """The plan that `studio run` was asked for.
 
     Args:
-        kind: How the first word was written: `script`, `module`, `exec`, or `script or key`.
+        kind: How the first word was written: `script`, `module`, `exec`, `key`, or `script or key`.
         words: The script, module, program or key, then its arguments.
 
     Raises:
@@ -59,10 +59,13 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
         if not words:
             kind, words = before.command.kind, [before.command.target, *_arguments(before)]
         before = None
-    elif kind == "script or key":
-        kind, words, before, key = _rerun(words, key, tracking=tracking, config=config, folder=folder)
+    elif kind == "script or key" and ((folder / words[0]).exists() or len(words) > 1):
+        kind = "script"
+    elif kind in ("script or key", "key"):
+        kind, words, before = _again(words[0], tracking, config)
+        key = key or new_key()
     python = options.python or config["python"] or None
-    restored = before is not None
+    restored = before is not None and _has_workspace(before)
     command, program, argv = make_command(kind, words[0], words[1:], folder=folder, python=python, restored=restored)
     plan = Plan(
         command=command, program=program, argv=argv, folder=folder, key=key, owner=config["owner"],
@@ -122,14 +125,39 @@ def _current_folder() -> Path:
         raise ConfigError("the current folder is not there any more", hint="cd to the project's folder") from exc
 
 
-def _rerun(
-    words: Sequence[str], key: str | None, *, tracking: Tracking, config: Config, folder: Path
-) -> tuple[str, Sequence[str], Experiment | None, str | None]:
-    """A single word that is no file is an experiment's key; anything else is a script without `.py`."""
-    if (folder / words[0]).exists() or len(words) > 1:
-        return "script", words, None, key
-    again = find_experiment(tracking, words[0], project=config["project"], owner=config["owner"])
-    return again.command.kind, [again.command.target, *_arguments(again)], again, key or new_key()
+def not_kept(experiment: Experiment) -> str:
+    """What to say of an experiment that runs again with code that was not kept; "" if it was."""
+    target = experiment.command.target
+    if experiment.command.kind == "exec":
+        return ""
+    if not _has_workspace(experiment):
+        return f"the code of {experiment.key} was not captured: it runs as it is now in this folder"
+    if experiment.command.kind == "script" and os.path.isabs(target):
+        return f"{target} lay outside of the folder that was captured: it runs as it is now"
+    return ""
+
+
+def _again(word: str, tracking: Tracking, config: Config) -> tuple[str, Sequence[str], Experiment]:
+    """Kind, words and record of an experiment that is to run again.
+
+    Raises:
+        ConfigError: it is a server, or its script was not kept.
+    """
+    found = find_experiment(tracking, word, project=config["project"], owner=config["owner"])
+    command = found.command
+    if found.kind == "serving":
+        raise ConfigError(f"{found.key} was a server, no script", hint="studio serve makes a new one")
+    if command.kind == "script" and _has_workspace(found) and command.target.startswith("../"):
+        raise ConfigError(
+            f"{command.target} lay outside of the folder that was captured, so that it was not kept",
+            hint="run it anew: studio run " + " ".join([command.target, *command.args]),
+        )
+    return command.kind, [command.target, *_arguments(found)], found
+
+
+def _has_workspace(experiment: Experiment) -> bool:
+    ref = experiment.artifacts.get("workspace")
+    return ref is not None and ref.manifest is not None
 
 
 def _arguments(experiment: Experiment) -> tuple[str, ...]:

@@ -100,7 +100,8 @@ def make_command(
     own = kind == "module" and target.partition(".")[0] == "studio" and not python
     chosen = sys.executable if own else interpreter.choose(python)
     start = ("-m", target) if kind == "module" else (target,)
-    return Command(kind, target, args, interpreter=chosen), chosen, (chosen, *start, *args)
+    kept = target if kind == "module" or restored else _in_folder(target, folder)
+    return Command(kind, kept, args, interpreter=chosen), chosen, (chosen, *start, *args)
 
 
 def parse_capture(text: str, *, mutable: bool, folder: Path) -> Capture:
@@ -175,6 +176,15 @@ def parse_value(text: str) -> object:
     except ValueError:
         return text
     return value if isinstance(value, bool | int | float) or value is None else text
+
+
+def _in_folder(target: str, folder: Path) -> str:
+    """A script's path from the folder that is captured, so that it is found in a restored one; else as it was typed."""
+    path = os.path.normpath(folder / Path(target).expanduser())
+    for place, root in ((path, str(folder)), (os.path.realpath(path), os.path.realpath(folder))):
+        if place.startswith(os.path.join(root, "")):
+            return os.path.relpath(place, root)
+    return target
 
 
 def _check_script(target: str, folder: Path) -> None:

@@ -1,17 +1,22 @@
-"""Why do two experiments differ: code, environment, parameters, data, machine, and the step where their curves part."""
+"""Why do experiments differ: outcome, code, environment, parameters, data, machine, metrics, and where curves part."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import NotFound
+from ..errors import ArtifactNotFound, ConfigError, NotFound, StoreError
 from ..experiment import Experiment, Summary
 from . import Tracking
 from .metrics import Curves
 
 TOLERANCE = 1e-6
 MISSING = "-"
+UNREADABLE = "unreadable"
+DIFF_BYTES = 1 << 20
+"""Larger files are not shown line by line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +32,65 @@ def compare(experiments: Sequence[Experiment], tracking: Tracking, *, tolerance:
     """Everything that is not the same in all experiments, by section.
 
     Args:
-        tolerance: Relative difference up to which two values of a curve count as equal.
+        tolerance: Relative difference up to which two values of a metric count as equal.
+
+    Raises:
+        ConfigError: the tolerance is negative or no number.
     """
+    check_tolerance(tolerance)
     return [
+        *_rows("outcome", [_outcome(e) for e in experiments]),
         *_rows("command", [_command(e) for e in experiments]),
         *_rows("code", [_code(e) for e in experiments]),
         *_rows("files", _files(experiments, tracking)),
-        *_rows("environment", [_environment(e) for e in experiments]),
+        *_rows("environment", _environments(experiments)),
         *_rows("parameters", [{n: _text(v) for n, v in e.params.items()} for e in experiments]),
         *_rows("data", [_data(e) for e in experiments]),
         *_rows("machine", [_machine(e) for e in experiments]),
-        *_rows("metrics", [{n: f"{s.last:.6g}" for n, s in _own(e).items()} for e in experiments]),
+        *_metrics(experiments, tolerance),
         *_parting(experiments, tracking, tolerance),
     ]
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Raises ConfigError for a tolerance that is negative or no number."""
+    if not tolerance >= 0:
+        raise ConfigError(f"a tolerance of {tolerance} is not possible", hint="0 or more, such as 1e-6")
+
+
+def own_metrics(experiment: Experiment) -> Mapping[str, Summary]:
+    """What the script logged: all metrics but those of the machine."""
+    return {name: s for name, s in experiment.summary.items() if not name.startswith("system/")}
+
+
+def code_diff(one: Experiment, other: Experiment, tracking: Tracking) -> Iterator[str]:
+    """The captured files that differ, as a unified diff; other files than texts up to 1 MiB in one line each.
+
+    Raises:
+        ArtifactNotFound: the workspace of one was not captured, or is not in the store any more.
+    """
+    manifests = []
+    for experiment in (one, other):
+        ref = experiment.artifacts.get("workspace")
+        if ref is None or ref.manifest is None:
+            raise ArtifactNotFound(f"the code of {experiment.key} was not captured", hint="compare them without --diff")
+        manifests.append(ref.manifest)
+    entries = [{f.path: f for f in tracking.artifacts.manifest(m).files if f.regular} for m in manifests]
+    for path in sorted({*entries[0], *entries[1]}):
+        pair = [sheet.get(path) for sheet in entries]
+        if pair[0] and pair[1] and pair[0].sha256 == pair[1].sha256:
+            continue
+        names = [f"{e.key}/{path}" if f else "/dev/null" for e, f in zip((one, other), pair, strict=True)]
+        if max(f.size for f in pair if f) > DIFF_BYTES:
+            yield f"{' and '.join(names)} differ"
+            continue
+        data = [tracking.artifacts.read(m, path) if f else b"" for m, f in zip(manifests, pair, strict=True)]
+        try:
+            texts = [d.decode().splitlines() for d in data]
+        except UnicodeDecodeError:
+            yield f"{' and '.join(names)} differ"
+            continue
+        yield from difflib.unified_diff(texts[0], texts[1], names[0], names[1], lineterm="")
 
 
 def _rows(section: str, sheets: Sequence[Mapping[str, str]]) -> Iterable[Difference]:
@@ -47,6 +98,13 @@ def _rows(section: str, sheets: Sequence[Mapping[str, str]]) -> Iterable[Differe
         values = tuple(sheet.get(name, MISSING) for sheet in sheets)
         if len(set(values)) > 1:
             yield Difference(section, name, values)
+
+
+def _outcome(experiment: Experiment) -> dict[str, str]:
+    end = experiment.exit
+    why = "" if end is None or end.reason == experiment.status else end.reason
+    code = "" if end is None or not end.code else f"code {end.code}"
+    return {"status": ", ".join(filter(None, [experiment.status, why, code]))}
 
 
 def _command(experiment: Experiment) -> dict[str, str]:
@@ -63,25 +121,36 @@ def _code(experiment: Experiment) -> dict[str, str]:
 
 
 def _files(experiments: Sequence[Experiment], tracking: Tracking) -> list[dict[str, str]]:
-    """Digest of each file of the workspaces; empty where they are the same as a whole."""
+    """Digest of each file of the workspaces; one row for all where one was not captured or cannot be read."""
     manifests = [ref.manifest if (ref := e.artifacts.get("workspace")) else None for e in experiments]
     if len(set(manifests)) == 1:
         return [{} for _ in experiments]
-    sheets: list[dict[str, str]] = []
+    sheets: list[dict[str, str] | str] = []
     for manifest in manifests:
-        sheet: dict[str, str] = {}
-        if manifest is not None:
-            for entry in tracking.artifacts.manifest(manifest).files:
-                if entry.regular:
-                    sheet[entry.path] = entry.sha256[:12]
-        sheets.append(sheet)
+        if manifest is None:
+            sheets.append("not captured")
+            continue
+        try:
+            files = tracking.artifacts.manifest(manifest).files
+            sheets.append({entry.path: entry.sha256[:12] for entry in files if entry.regular})
+        except (NotFound, StoreError):
+            sheets.append(UNREADABLE)
+    if any(isinstance(sheet, str) for sheet in sheets):
+        return [{"all": s if isinstance(s, str) else f"captured: {len(s)}"} for s in sheets]
+    return [sheet for sheet in sheets if isinstance(sheet, dict)]
+
+
+def _environments(experiments: Sequence[Experiment]) -> list[dict[str, str]]:
+    """Each package; their number alone where those of one are not known."""
+    known = all(e.packages for e in experiments)
+    sheets = []
+    for experiment in experiments:
+        packages = dict(p.split("==", 1) for p in experiment.packages if "==" in p)
+        if not known:
+            packages = {"packages": str(len(packages)) if packages else MISSING}
+        command = experiment.command
+        sheets.append({**packages, "python": command.python or MISSING, "interpreter": command.interpreter or MISSING})
     return sheets
-
-
-def _environment(experiment: Experiment) -> dict[str, str]:
-    packages = dict(package.split("==", 1) for package in experiment.packages if "==" in package)
-    command = experiment.command
-    return {**packages, "python": command.python or MISSING, "interpreter": command.interpreter or MISSING}
 
 
 def _data(experiment: Experiment) -> dict[str, str]:
@@ -102,32 +171,70 @@ def _machine(experiment: Experiment) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _own(experiment: Experiment) -> Mapping[str, Summary]:
-    return {name: s for name, s in experiment.summary.items() if not name.startswith("system/")}
-
-
 def _text(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+def _metrics(experiments: Sequence[Experiment], tolerance: float) -> Iterator[Difference]:
+    """Last values that are further apart than the tolerance."""
+    sheets = [own_metrics(e) for e in experiments]
+    for name in sorted({name for sheet in sheets for name in sheet}):
+        found = [sheet[name].last if name in sheet else None for sheet in sheets]
+        if any(not _same(found[0], value, tolerance) for value in found[1:]):
+            yield Difference("metrics", name, _numbers(found))
+
+
+def _same(one: float | None, other: float | None, tolerance: float) -> bool:
+    if one is None or other is None:
+        return one is other
+    if math.isfinite(one) and math.isfinite(other):
+        return abs(one - other) <= tolerance * max(abs(one), abs(other))
+    return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def _numbers(values: Sequence[float | None]) -> tuple[str, ...]:
+    """In six digits, or in as many as it takes to tell them apart."""
+    distinct = len({v for v in values if v is not None and v == v})
+    for digits in (6, 9, 12, 17):
+        texts = [MISSING if v is None else f"{v:.{digits}g}" for v in values]
+        if len({t for t, v in zip(texts, values, strict=True) if v is not None and v == v}) == distinct:
+            break
+    return tuple(texts)
+
+
 def _parting(experiments: Sequence[Experiment], tracking: Tracking, tolerance: float) -> Iterable[Difference]:
-    """The first step at which each curve of the others leaves that of the first experiment."""
+    """The step at which each curve leaves that of the first experiment that has one."""
+    curves = [_curves(e, tracking) for e in experiments]
+    for name in sorted({name for e in experiments for name in own_metrics(e)}):
+        having = [i for i, one in enumerate(curves) if len(one.curve(name)[0])]
+        if len(having) < 2:
+            continue
+        found = {i: _leaves(curves[having[0]], curves[i], name, tolerance) for i in having[1:]}
+        if any(step != "never" for step in found.values()):
+            yield Difference("curves part at", name, tuple(found.get(i, MISSING) for i in range(len(experiments))))
+
+
+def _curves(experiment: Experiment, tracking: Tracking) -> Curves:
+    try:
+        return Curves.from_store(tracking.store, experiment.key)
+    except NotFound:
+        return Curves({})
+
+
+def _leaves(one: Curves, other: Curves, name: str, tolerance: float) -> str:
+    """The first step both have whose values differ; else where the shorter curve ends."""
     import numpy as np
 
-    curves = []
-    for experiment in experiments:
-        try:
-            curves.append(Curves.from_store(tracking.store, experiment.key))
-        except NotFound:
-            curves.append(Curves({}))
-    for name in sorted(set(_own(experiments[0])).intersection(*(_own(e) for e in experiments[1:]))):
-        steps, _, values = curves[0].curve(name)
-        found = []
-        for other in curves[1:]:
-            other_steps, _, other_values = other.curve(name)
-            common, mine, its = np.intersect1d(steps, other_steps, return_indices=True)
-            same = np.isclose(values[mine], other_values[its], rtol=tolerance, atol=0, equal_nan=True)
-            apart = common[~same]
-            found.append(f"step {apart[0]}" if len(apart) else "never")
-        if any(step != "never" for step in found):
-            yield Difference("curves part at", name, (MISSING, *found))
+    steps, _, values = one.curve(name)
+    other_steps, _, other_values = other.curve(name)
+    common, mine, its = np.intersect1d(steps, other_steps, return_indices=True)
+    if not len(common):
+        return "no common step"
+    a, b = values[mine], other_values[its]
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = np.isfinite(a - b) & (np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b)))
+    apart = common[~(near | (a == b) | (np.isnan(a) & np.isnan(b)))]
+    if len(apart):
+        return f"step {apart[0]}"
+    only = np.setxor1d(steps, other_steps)
+    return f"step {only[0]}, which one lacks" if len(only) else "never"
