@@ -75,7 +75,7 @@ def secrets_of(args: Iterable[str], params: Mapping[str, object], env: Mapping[s
     """What is secret in arguments, parameters and variables, each once: what a script's output is searched for."""
     found: dict[str, None] = {}
     for _, taken in _redacted(args):
-        found.update(dict.fromkeys(taken))
+        found.update(dict.fromkeys(value for value in taken if not os.path.exists(value)))  # as of --tls-key FILE
     texts = {name: str(value) for name, value in params.items()}
     found.update(dict.fromkeys(_studio_secrets.values_of({**texts, **env})))
     return [value for value in found if len(value) >= _studio_secrets.LEAST_CHARS]
