@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import ModelLoadError
 from ..extras import need
-from .base import LoadedModel, TensorModel, TensorSpec
-from .measure import proven
-
-if TYPE_CHECKING:
-    from .base import Array
+from .base import LoadedModel
+from .measure import proven_rows
 
 
 def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
@@ -29,22 +25,5 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         raise ModelLoadError(f"joblib cannot load {path.name}: {type(exc).__name__}: {str(exc)[:200]}") from exc
     if not callable(getattr(estimator, "predict", None)):
         raise ModelLoadError(f"{path.name} holds a {type(estimator).__name__}, which has no predict()")
-    return _wrap(estimator, path.name)
-
-
-def _wrap(estimator: Any, name: str) -> TensorModel:
-    import numpy as np
-
     features = int(getattr(estimator, "n_features_in_", -1))
-    inputs = (TensorSpec("x", "float64", (-1, features)),)
-
-    def run(arrays: Sequence[Array]) -> Sequence[Array]:
-        return [np.asarray(estimator.predict(arrays[0]))]
-
-    try:
-        answer = run([np.zeros((1, features if features > 0 else 32))])[0]
-    except Exception as exc:
-        raise ModelLoadError(f"{name} was loaded, but fails on zeros: {type(exc).__name__}") from exc
-    outputs = (TensorSpec("y", str(answer.dtype), (-1, *answer.shape[1:])),)
-    runtime = type(estimator).__module__.partition(".")[0]
-    return proven(name, runtime, run, inputs, outputs)
+    return proven_rows(path.name, type(estimator).__module__.partition(".")[0], estimator.predict, features)

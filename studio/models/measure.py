@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import ModelLoadError
@@ -83,11 +84,35 @@ def proven(
     Raises:
         ModelLoadError: it cannot answer its own contract.
     """
-    try:
+    with _on_zeros(name, told):
         call_s = warm_up(run, inputs)
-    except Exception as exc:
-        raise ModelLoadError(f"{name} was loaded, but fails on zeros: {told(exc)}") from exc
     return TensorModel(
         style="checkpoint", file=name, runtime={"name": runtime}, arrays=True, inputs=inputs, outputs=outputs,
         run=run, call_s=call_s, stacks=all(spec.shape[:1] == (-1,) for spec in inputs),
     )  # fmt: skip
+
+
+def proven_rows(name: str, runtime: str, predict: Callable[[Array], object], features: int) -> TensorModel:
+    """The same for a function of rows of float64 features (-1 = any number): its answer to zeros tells its output.
+
+    Raises:
+        ModelLoadError: it cannot answer rows of zeros.
+    """
+    import numpy as np
+
+    inputs = (TensorSpec("x", "float64", (-1, features)),)
+
+    def run(arrays: Sequence[Array]) -> Sequence[Array]:
+        return [np.asarray(predict(arrays[0]))]
+
+    with _on_zeros(name, _class_name):
+        answer = run(zeros(inputs, 1))[0]
+    return proven(name, runtime, run, inputs, (TensorSpec("y", str(answer.dtype), (-1, *answer.shape[1:])),))
+
+
+@contextmanager
+def _on_zeros(name: str, told: Callable[[BaseException], str]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:
+        raise ModelLoadError(f"{name} was loaded, but fails on zeros: {told(exc)}") from exc
