@@ -17,7 +17,7 @@ import pytest
 
 from studio.run.redact import MASK, clean, redact_args, redact_params, redact_source, redact_url, secrets_of
 from tests.run.test_snapshot import git
-from tests.studio_process import environment, record, studio
+from tests.studio_process import environment, opened, record, start, studio, until
 
 LETTERS = string.ascii_letters + string.digits
 
@@ -205,9 +205,9 @@ def leaks(where: dict[str, bytes], secrets: list[str]) -> list[str]:
 def unpacked(data: bytes) -> bytes:
     """The bytes, and what is compressed in them."""
     out = data
-    for start in (0, *(n for n in range(len(data)) if data[n : n + 2] in (b"\x78\x9c", b"\x1f\x8b"))):
+    for at in (0, *(n for n in range(len(data)) if data[n : n + 2] in (b"\x78\x9c", b"\x1f\x8b"))):
         try:
-            out += zlib.decompressobj(wbits=47).decompress(data[start:])
+            out += zlib.decompressobj(wbits=47).decompress(data[at:])
         except zlib.error:
             continue
     return out
@@ -312,3 +312,38 @@ def test_a_process_that_tracks_itself_keeps_no_secret_either(tmp_path: Path, hom
     where = {str(p): p.read_bytes() for p in (home / ".studioml").rglob("*") if p.is_file()}
     assert leaks(where, [canary("own-arg"), canary("own-env")]) == []
     assert os.environ.get("C_TOKEN") is None
+
+
+def test_a_server_s_token_is_nowhere_once_it_ended(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "w.py").write_text("def create_model(modeldir):\n    return lambda x: x\n")
+    process = start("serve", "--wrapper", "w.py", "--token", canary("serve"), cwd=tmp_path)
+    until(lambda: [e for e in opened().experiments() if e.kind == "serving"], "the server's record")
+    key = opened().experiments()[0].key
+    output = home / ".studioml" / "experiments" / key / ".studio" / "output"
+    until(lambda: output.exists() and b"Serving" in output.read_bytes(), "the server's start")
+    assert studio("runs", "stop", key, cwd=tmp_path).returncode == 0
+    assert process.wait(60) == 0
+    assert canary("serve") not in " ".join(record(key).command.args)
+    where = {str(p): p.read_bytes() for p in (home / ".studioml").rglob("*") if p.is_file()}
+    where["answer"] = studio("runs", "show", key, "--json", cwd=tmp_path).stdout
+    assert leaks(where, [canary("serve")]) == []
+
+
+def test_a_notebook_s_cell_and_values_leave_no_secret(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "notebook.py").write_text(
+        "import os\n"
+        "from studio.magics import studio_run\n"
+        "class Shell:\n"
+        "    user_ns = {'password': os.environ['C_TOKEN']}\n"
+        "    user_ns_hidden = {}\n"
+        "    def push(self, values): self.user_ns.update(values)\n"
+        f"studio_run('', 'api_token = \"{canary('cell')}\"\\nimport studio\\n"
+        "studio.params(given=password)\\nprint(len(password), password)', Shell())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "notebook.py"], cwd=tmp_path, env=environment(C_TOKEN=canary("value")), capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert canary("value").encode() in done.stdout and record().params["given"] == MASK
+    where = {str(p): unpacked(p.read_bytes()) for p in (home / ".studioml").rglob("*") if p.is_file()}
+    assert leaks(where, [canary("cell"), canary("value")]) == []
