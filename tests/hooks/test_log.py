@@ -266,6 +266,7 @@ def test_a_disk_that_hangs_neither_stops_the_script_nor_fills_its_memory(tmp_pat
     said: list[str] = []
     writer = _studio_metrics.Writer(str(tmp_path / "metrics"), said.append)
     read_end, writer._fd = os.pipe()  # nobody reads: a write blocks for ever
+    writer._identity = _studio_metrics._identity(writer._fd)
     logged = 0
     while not writer.dropped:
         writer.log_many("x", None, [0.5] * 10_000)

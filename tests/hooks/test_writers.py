@@ -30,6 +30,27 @@ def test_what_is_logged_before_os_exit_is_there(bench):
     assert (found["parent"].count, found["parent"].last, found["child2"].step) == (2, 2.0, 7)
 
 
+def test_sigterm_in_the_midst_of_a_flush_lets_it_write_what_it_holds(bench):
+    """So end the workers of a multiprocessing pool: by themselves and by SIGTERM at the same time."""
+    ran = bench.run(
+        """
+        import os, signal, sys, time
+        import _studio_track as t
+        sent = []
+        def send(event, args):
+            if event == "open" and "/metrics/" in str(args[0]) and not sent:
+                sent.append(1)
+                os.kill(os.getpid(), signal.SIGTERM)
+        sys.addaudithook(send)
+        t.log({"a": 1.0})
+        t.flush()
+        time.sleep(60)
+        """
+    )
+    assert (ran.code, ran.out, ran.err) == (-15, "", "")
+    assert ran.curves.summary()["a"].last == 1.0
+
+
 def test_os_exit_is_left_alone_until_something_is_logged(bench):
     ran = bench.run("import os, posix; print(os._exit is posix._exit)")
     assert ran.out == "True\n"

@@ -67,8 +67,11 @@ class Writer:
         self._wake = threading.Lock()  # held, but for a moment after _rouse(); an Event is not for signal handlers
         self._wake.acquire()
         self._flushing = self._again = False
+        self._flusher = 0  # the thread that flushes
+        self.afterwards: Callable[[], None] | None = None  # called once when a flush is through
         self._unwritten: list[tuple[memoryview, int]] = []
         self._fd = -1
+        self._identity = (0, 0)
         self._synced = time.monotonic()
         self._dirty = False
         self._fsync: threading.Thread | None = None
@@ -185,13 +188,20 @@ class Writer:
         self._again = True
         try:
             while self._again and not self._flushing:  # a signal handler that logs may come here a second time
-                self._again, self._flushing = False, True
+                self._again, self._flusher, self._flushing = False, threading.get_ident(), True
                 try:
                     self._flush()
                 finally:
                     self._flushing = False
         finally:
             self._io.release()
+        afterwards, self.afterwards = self.afterwards, None
+        if afterwards is not None:
+            afterwards()
+
+    def is_interrupted(self) -> bool:
+        """Whether this is a signal handler that runs in the midst of a flush of its own thread."""
+        return self._flushing and self._flusher == threading.get_ident()
 
     def _flush(self) -> None:
         with self._lock:
@@ -206,8 +216,9 @@ class Writer:
 
     def _write(self) -> None:
         try:
-            if self._unwritten and self._fd < 0:
+            if self._unwritten and not self._is_open():
                 self._fd = _open_stream(self._folder)
+                self._identity = _identity(self._fd)
             while self._unwritten:
                 data, count = self._unwritten[0]
                 written = os.write(self._fd, data)
@@ -220,6 +231,13 @@ class Writer:
             while len(self._unwritten) > 1 and sum(len(data) for data, _ in self._unwritten) > HELD_BYTES:
                 self.dropped += self._unwritten.pop(0)[1]
             self._say(f"metrics cannot be written now, the newest are kept in memory: {exc.strerror or exc}")
+
+    def _is_open(self) -> bool:
+        """Whether the descriptor still is the stream: a script may have closed it, its number now be another file's."""
+        try:
+            return self._fd >= 0 and _identity(self._fd) == self._identity
+        except OSError:
+            return False
 
     def _sync_now_and_then(self) -> None:
         """In a thread of its own: an fsync that takes long must not delay the next write."""
@@ -251,18 +269,23 @@ class Writer:
 
     def forget(self) -> None:
         """In a forked child: the parent's points and its file are the parent's."""
-        if self._fd >= 0:
+        if self._is_open():
             try:
                 os.close(self._fd)
             except OSError:
                 pass
-            self._fd = -1
+        self._fd = -1
 
 
 def _open_stream(folder: str) -> int:
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(folder, f"{os.getpid()}-{time.time_ns():x}")
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o600)
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    about = os.fstat(fd)
+    return about.st_dev, about.st_ino
 
 
 def _fsync(fd: int) -> None:

@@ -17,6 +17,8 @@ else:
 
 RANKS = (("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"))
 
+WAIT_S = 2.0  # for a disk that hangs; an end is not put off for longer
+
 _open: list[Writer] = []
 
 
@@ -61,7 +63,10 @@ def _flush_on_sigterm() -> None:
 
     def flush_and_die(number: int, frame: object) -> None:
         for writer in _open:
-            writer.flush(2.0)
+            if writer.is_interrupted():  # it has points in its hands: die when it has written them
+                writer.afterwards = lambda: flush_and_die(number, None)
+                return
+            writer.flush(WAIT_S)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
@@ -79,7 +84,7 @@ def _flush_on_exit() -> None:
 
     def _exit(status: int) -> NoReturn:
         for writer in list(_open):
-            writer.flush(2.0)
+            writer.flush(WAIT_S)
         original(status)
 
     _exit.__module__, _exit.__qualname__, _exit.__doc__ = "os", "_exit", original.__doc__
