@@ -73,7 +73,7 @@ class Delivery:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
-        self._locally(self._take_events)
+        self._locally(self._take_all_events)
         self._locally(self._gather)
         if self._usage is not None:
             self._locally(self._usage.flush)
@@ -102,6 +102,7 @@ class Delivery:
                 self._locally(lambda: self.spool.keep_record(change(kept)))
             self._pending.append(change)
             if not self._attempt(self._write_pending, proves=True):
+                self._locally(self.spool.sync)
                 return False
             self._pending.clear()
             return True
@@ -192,6 +193,12 @@ class Delivery:
         if not isinstance(self._summariser, Summariser):
             self._summariser = Summariser(self.spool.metrics)
         self._summary = self._summariser.read()
+
+    def _take_all_events(self) -> None:
+        before = -1
+        while before != self._events_at:  # a pass reads some megabytes at most
+            before = self._events_at
+            self._take_events()
 
     def _take_events(self) -> None:
         heard, offset = hear(self.spool, self._events_at)

@@ -43,7 +43,8 @@ class Guard:
         self.status: int = spec["status"]
         self.child = 0
         self.kill_at: float | None = None
-        self.drains: dict[int, int] = {}
+        self.drains: set[int] = set()
+        self.output = -1
         self.mask = _mask(spec["secrets"])
         self.alarm, bell = os.pipe()
         for fd in (self.alarm, bell):
@@ -61,9 +62,10 @@ class Guard:
     def start(self) -> bool:
         """Forks and executes the script; False if that failed (the supervisor was told why)."""
         answer, failure = os.pipe()
+        guard = os.getpid()
         self.child = os.fork()
         if self.child == 0:
-            self._become_script(failure)
+            self._become_script(failure, guard)
         os.close(failure)
         for fd in set(self.spec["streams"]):  # stdout and stderr may be one
             if fd > 2:
@@ -77,11 +79,13 @@ class Guard:
         self.say(pid=self.child)
         return True
 
-    def _become_script(self, failure: int) -> None:
+    def _become_script(self, failure: int, guard: int) -> None:
         try:
             if self.spec["own_session"]:
                 os.setsid()
             _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != guard:  # it was killed before the kernel knew what to do then
+                os._exit(127)
             for target, fd in enumerate(self.spec["streams"]):
                 os.dup2(fd, target)
             for number in range(1, signal.NSIG):
@@ -121,7 +125,7 @@ class Guard:
             while fd in self.drains and select.select([fd], [], [], 0)[0]:
                 self._drain(fd)
             if self.mask is not None and fd in self.drains:
-                self._keep(fd, self.mask.end(fd))
+                self._keep(self.mask.end(fd))
         self._record({**exit_status, "left_behind": left_behind})
 
     def _listen(self) -> None:
@@ -147,8 +151,9 @@ class Guard:
 
     def _take_over(self) -> None:
         """The supervisor is gone: its ends of the output streams are read here until the script is gone too."""
-        output = os.open(self.spec["output"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self.drains = dict.fromkeys(self.spec["drain"], output)
+        with contextlib.suppress(OSError):
+            self.output = os.open(self.spec["output"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self.drains = {fd for fd in self.spec["drain"] if fd >= 0}
 
     def _drain(self, fd: int) -> None:
         try:
@@ -156,15 +161,19 @@ class Guard:
         except OSError:
             data = b""
         if data:
-            self._keep(fd, data if self.mask is None else self.mask.take(fd, data))
+            self._keep(data if self.mask is None else self.mask.take(fd, data))
         else:
             if self.mask is not None:
-                self._keep(fd, self.mask.end(fd))
-            del self.drains[fd]
+                self._keep(self.mask.end(fd))
+            self.drains.remove(fd)
 
-    def _keep(self, fd: int, data: bytes) -> None:
-        while data:
-            data = data[os.write(self.drains[fd], data) :]
+    def _keep(self, data: bytes) -> None:
+        """Writes, until the disk refuses; what comes then is read all the same, so that nobody waits for it."""
+        try:
+            while data and self.output >= 0:
+                data = data[os.write(self.output, data) :]
+        except OSError:
+            self.output = -1
 
     def _signal(self, number: int) -> None:
         """Signals the script's process group; at a terminal, where it shares the user's job, every process of it."""
@@ -228,7 +237,9 @@ class Guard:
         path = self.spec["exit"]
         with contextlib.suppress(OSError):
             fd = os.open(path + ".part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            os.write(fd, json.dumps(exit_status).encode())
+            data = json.dumps(exit_status).encode()
+            while data:
+                data = data[os.write(fd, data) :]
             os.fsync(fd)
             os.close(fd)
             os.replace(path + ".part", path)
@@ -292,7 +303,11 @@ def _prctl(option: int, value: int) -> None:
 def main() -> None:
     """Entry: the only argument is a descriptor that the specification, JSON, is read from."""
     with open(int(sys.argv[1]), encoding="utf-8") as words:
-        spec = json.load(words)
+        text = words.read()
+    try:
+        spec = json.loads(text)
+    except ValueError:  # the supervisor died before it had said all
+        return
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     guard = Guard(spec)
     if guard.start():

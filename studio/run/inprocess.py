@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any, NoReturn
 
 from ..config import Config
 from ..errors import ArtifactNotFound
@@ -17,7 +18,7 @@ from ..experiment import Command, Exit, Experiment, Times, new_key
 from ..tracking import Notify, Tracking
 from .delivery import Delivery, mutable_artifacts
 from .inject import _studio_track, begin_hooks, finish_hooks
-from .launch import begin, claim
+from .launch import begin, claim, give_up
 from .plan import Plan
 from .redact import check_tag, use_names
 
@@ -86,9 +87,8 @@ class InProcessRun(Run):
             self._experiment, mapping = begin(
                 plan, own, tracking=tracking, config=config, spool=self._spool, notify=notify
             )
-        except BaseException:
-            self._spool.release()
-            self._spool.remove()
+        except BaseException as exc:
+            give_up(plan, self._spool, tracking, exc)
             raise
         super().__init__(own, {name: str(path) for name, path in mapping.items() if name != "output"})
         self._mapping.pop("output", None)
@@ -107,14 +107,24 @@ class InProcessRun(Run):
         _studio_track.attach(str(self._spool.folder))
         begin_hooks()
         self._delivery.start()
-        atexit.register(self.finish)
+        self._exits = Exits() if plan.command.kind == "script" else None
+        atexit.register(self._finish_at_exit)
 
     def finish(self, status: str = "finished", *, reason: str = "") -> None:
         """Ends the run: everything is written and delivered when this returns. A second call does nothing."""
+        self._finish(status, reason, 0 if status == "finished" else 1)
+
+    def _finish_at_exit(self) -> None:
+        """The interpreter ends: how, a script's end tells; a notebook's means nothing."""
+        self._finish(*(self._exits.ending() if self._exits is not None else ("finished", "", 0)))
+
+    def _finish(self, status: str, reason: str, code: int) -> None:
         if self._over or os.getpid() != self._pid:
             return
         self._over = True
-        atexit.unregister(self.finish)
+        atexit.unregister(self._finish_at_exit)
+        if self._exits is not None:
+            self._exits.close()
         finish_hooks()
         _studio_track.detach()
         for name, value in self._before.items():
@@ -123,15 +133,14 @@ class InProcessRun(Run):
             else:
                 os.environ[name] = value
         complete = self._delivery.finish()
-        change = self._closing("stopped", "stopped") if self._stopped else self._closing(status, reason)
+        change = self._closing("stopped", "stopped", 1) if self._stopped else self._closing(status, reason, code)
         if self._delivery.update(change) and complete:
             self._spool.release()
         else:
             self._spool.unlock()
 
-    def _closing(self, status: str, reason: str) -> Callable[[Experiment], Experiment]:
+    def _closing(self, status: str, reason: str, code: int) -> Callable[[Experiment], Experiment]:
         elapsed = time.monotonic() - self._began
-        code = 0 if status == "finished" else 1
 
         def close(experiment: Experiment) -> Experiment:
             added, started = experiment.times.added, experiment.times.started
@@ -148,6 +157,35 @@ class InProcessRun(Run):
         if not self._stopped:
             self._stopped = True
             _thread.interrupt_main()
+
+
+class Exits:
+    """How a script ends: the exception that nobody caught, or the code that `sys.exit` was last called with."""
+
+    def __init__(self) -> None:
+        self._code: object = 0
+        self._raised = getattr(sys, "last_value", None)
+        self._original: Callable[..., NoReturn] = sys.exit
+        sys.exit = self._exit
+
+    def ending(self) -> tuple[str, str, int]:
+        """Status, reason and exit code, asked when the interpreter ends."""
+        raised = getattr(sys, "last_value", None)
+        if raised is not None and raised is not self._raised:
+            if isinstance(raised, KeyboardInterrupt):
+                return "stopped", "interrupted", 130
+            return "failed", "out-of-memory" if isinstance(raised, MemoryError) else "failed", 1
+        code = self._code if isinstance(self._code, int) else 0 if self._code is None else 1
+        return ("failed", "failed", code) if code else ("finished", "", 0)
+
+    def close(self) -> None:
+        """Gives `sys.exit` back, unless somebody else wrapped it since."""
+        if sys.exit == self._exit:
+            sys.exit = self._original
+
+    def _exit(self, status: Any = None, /) -> NoReturn:
+        self._code = status
+        self._original(status)
 
 
 def _own_command() -> Command:

@@ -48,16 +48,16 @@ def launch(plan: Plan, *, tracking: Tracking, config: Config, notify: Notify) ->
         return supervisor.run(lock)
     except BaseException as exc:
         with held_interrupts():
-            _give_up(plan, spool, tracking, exc)
+            give_up(plan, spool, tracking, exc)
         raise
 
 
-def _give_up(plan: Plan, spool: Spool, tracking: Tracking, why: BaseException) -> None:
+def give_up(plan: Plan, spool: Spool, tracking: Tracking, why: BaseException) -> None:
     """Leaves nothing of a run that did not come to its script; what the store may know already is closed."""
     kept = spool.kept_record()
     if plan.resume and (kept is None or kept.ended):
         spool.release()
-    elif kept is None or isinstance(why, Conflict):
+    elif kept is None or (isinstance(why, Conflict) and not plan.resume):
         spool.release()
         spool.remove()
     elif isinstance(why, KeyboardInterrupt) and not spool.exit.exists():
@@ -91,10 +91,27 @@ def claim(plan: Plan, key: str, tracking: Tracking) -> tuple[Spool, int]:
         Conflict: the key is taken.
     """
     spool = Spool(tracking.home, key)
-    if plan.key and not plan.resume:
+    fresh = not plan.resume
+    if plan.key and fresh:
         _refuse_existing(key, tracking, spool)
-    spool.create()
-    return spool, spool.lock()
+    was_open = spool.open_mark.exists()
+    lock = spool.lock()  # before there is anything: what is found without it belongs to nobody
+    try:
+        if fresh:
+            _refuse_folder(spool)  # one that had this key may have ended meanwhile
+        try:
+            spool.create()
+        except StoreError:
+            if fresh:
+                spool.remove()
+            raise
+    except BaseException:
+        if was_open:
+            spool.unlock()
+        else:
+            spool.release()
+        raise
+    return spool, lock
 
 
 def begin(
@@ -120,14 +137,23 @@ def begin(
         times=type(experiment.times)(added=experiment.times.added, started=round(time.time(), 6)),
     )  # fmt: skip
     with held_interrupts():
-        spool.keep_record(experiment)
         spool.keep_context(tracking.url, inputs.mapping, stored=False)
-        try:
-            tracking.records.create(experiment)
-            spool.keep_context(tracking.url, inputs.mapping, stored=True)
-        except StoreError as exc:
-            notify(f"the store cannot be written, the run goes on and is delivered later: {exc}")
+        spool.keep_record(experiment)  # from here on a recovery has something to keep, and knows where
+        _store(experiment, inputs.mapping, tracking, spool, notify)
     return experiment, inputs.mapping
+
+
+def _store(experiment: Experiment, mapping: dict[str, Path], tracking: Tracking, spool: Spool, notify: Notify) -> None:
+    """Creates the record in the store, or says that this comes later."""
+    try:
+        tracking.records.create(experiment)
+    except StoreError as exc:
+        notify(f"the store cannot be written, the run goes on and is delivered later: {exc}")
+        with contextlib.suppress(StoreError):
+            spool.sync()
+        return
+    with contextlib.suppress(StoreError):  # the delivery finds out by itself
+        spool.keep_context(tracking.url, mapping, stored=True)
 
 
 def _refuse_existing(key: str, tracking: Tracking, spool: Spool) -> None:
@@ -138,6 +164,10 @@ def _refuse_existing(key: str, tracking: Tracking, spool: Spool) -> None:
         )
     if spool.alive():
         raise Conflict(f"experiment {key} is running", hint="leave -e out for a fresh key")
+    _refuse_folder(spool)
+
+
+def _refuse_folder(spool: Spool) -> None:
     if spool.run_folder.exists():
         raise Conflict(
             f"{spool.run_folder} exists already", hint="leave -e out for a fresh key, or move that folder away"
@@ -180,7 +210,7 @@ def _resume(
     spool.exit.unlink(missing_ok=True)
     tracking.records.withdraw_stop(key)
     with held_interrupts():
-        again = tracking.records.update(key, lambda e: e.with_changes(status="running", exit=None))
-        spool.keep_record(again)
         spool.keep_context(tracking.url, mapping, stored=True)
+        spool.keep_record(experiment.with_changes(status="running", exit=None))  # first: what runs can be recovered
+        again = tracking.records.update(key, lambda e: e.with_changes(status="running", exit=None))
     return again, mapping

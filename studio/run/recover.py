@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import time
 from pathlib import Path
 
 from ..config import Config
-from ..errors import Conflict, NotFound, StoreError, StudioError
+from ..errors import Conflict, NotFound, StoreError
 from ..experiment import Exit, Experiment, Times
 from ..tracking import Notify, Tracking
 from .delivery import Delivery, mutable_artifacts
 from .spool import Spool, open_runs
+from .strays import end_strays
 
 
 def recover(tracking: Tracking, *, config: Config, notify: Notify) -> None:
@@ -19,24 +20,50 @@ def recover(tracking: Tracking, *, config: Config, notify: Notify) -> None:
     for spool in open_runs(tracking.home):
         if spool.alive():
             continue
-        kept = spool.kept_record()
-        url, mapping, stored = spool.kept_context()
+        try:
+            spool.lock(make=False)
+        except Conflict:  # somebody else does it
+            continue
+        except StoreError as exc:
+            notify(f"experiment {spool.key} waits to be delivered: {exc}")
+            continue
+        try:
+            _recover(spool, tracking=tracking, config=config, notify=notify)
+        except (OSError, StoreError) as exc:
+            notify(f"experiment {spool.key} waits to be delivered: {exc}")
+        finally:
+            spool.unlock()
+
+
+def _recover(spool: Spool, *, tracking: Tracking, config: Config, notify: Notify) -> None:
+    """One run, which this process holds."""
+    end_strays(spool.folder)
+    kept = spool.kept_record()
+    url, mapping, stored = spool.kept_context()
+    if kept is None:
+        url = url or tracking.url
+        kept, stored = _of_this_machine(spool.key, tracking), True
         if kept is None:  # it ended before there was anything to keep
-            spool.open_mark.unlink(missing_ok=True)
             if not spool.output.exists():
                 spool.remove()
-        elif url == tracking.url:
-            with contextlib.suppress(Conflict):
-                spool.lock()
-                try:
-                    ended = _close(spool, kept, mapping, stored, tracking=tracking, config=config, notify=notify)
-                    if ended is not None:
-                        how = "was lost; what it left is recovered" if ended.status == "lost" else "is delivered"
-                        notify(f"experiment {spool.key} {how}")
-                except OSError as exc:
-                    notify(f"experiment {spool.key} waits to be delivered: {exc}")
-                finally:
-                    spool.unlock()
+            spool.release()
+            return
+    if url != tracking.url:
+        return
+    ended = _close(spool, kept, mapping, stored, tracking=tracking, config=config, notify=notify)
+    if ended is not None:
+        how = "was lost; what it left is recovered" if ended.status == "lost" else "is delivered"
+        notify(f"experiment {spool.key} {how}")
+
+
+def _of_this_machine(key: str, tracking: Tracking) -> Experiment | None:
+    """The store's record, where a power cut tore the one in the spool; None if it is none of a run of this machine."""
+    try:
+        found = tracking.records.get(key)
+    except NotFound:
+        return None
+    here = found.host is not None and found.host.name == os.uname().nodename
+    return found if here and not found.ended else None
 
 
 def _close(
@@ -58,25 +85,26 @@ def _close(
         if stored:
             spool.release()  # deleted while it ran
             return None
-        try:
-            tracking.records.create(kept)
-        except StudioError as exc:
-            notify(f"experiment {kept.key} waits to be delivered: {exc}")
-            return None
-    except StoreError as exc:
-        notify(f"experiment {kept.key} waits to be delivered: {exc}")
-        return None
+        tracking.records.create(kept)
     complete = delivery.finish()
     last: list[Experiment] = []
 
     def end(experiment: Experiment) -> Experiment:
-        last.append(delivery.final(kept if kept.ended else _ended(experiment, spool)))
+        last.append(delivery.final(_as_kept(experiment, kept) if kept.ended else _ended(experiment, spool)))
         return last[-1]
 
     if delivery.update(end) and complete:
         spool.release()
         return last[-1]
     return None
+
+
+def _as_kept(experiment: Experiment, kept: Experiment) -> Experiment:
+    """As its supervisor ended it; what only others change, tags and notes, stays as the store has it."""
+    return experiment.with_changes(
+        status=kept.status, exit=kept.exit, times=kept.times, summary=kept.summary or experiment.summary,
+        params={**experiment.params, **kept.params}, artifacts={**experiment.artifacts, **kept.artifacts},
+    )  # fmt: skip
 
 
 def _ended(experiment: Experiment, spool: Spool) -> Experiment:

@@ -6,15 +6,20 @@ while a supervisor (or the guard that outlives it for a moment) is alive.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..errors import Conflict, StoreError
+from ..errors import ConfigError, Conflict, StoreError
 from ..experiment import Experiment, from_json, to_json
+
+PROBE_S = 0.2
+"""Others look for a moment whether a run is alive, which is no reason to refuse it."""
 
 
 class Spool:
@@ -42,40 +47,71 @@ class Spool:
             StoreError: the home cannot be written.
         """
         try:
-            for folder in (self.home, self.home / "experiments", self.run_folder, self.folder, self.metrics):
+            for folder in (self.home / "experiments", self.run_folder, self.folder, self.metrics):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.open_mark.parent.mkdir(mode=0o700, exist_ok=True)
         except OSError as exc:
-            raise StoreError(
-                f"cannot write {exc.filename}: {exc.strerror}", hint="set STUDIOML_HOME to a folder that you can write"
-            ) from exc
+            raise _unwritable(exc, self.run_folder) from exc
 
-    def lock(self) -> int:
+    def lock(self, *, make: bool = True) -> int:
         """Claims this run for the calling process and whoever inherits the returned descriptor.
 
+        Args:
+            make: Whether the mark of an open run may be made; else it must be there.
+
         Raises:
-            Conflict: another process has it.
+            Conflict: another process has it, or the run is over.
+            StoreError: the home cannot be written, or has no locks.
         """
-        fd = os.open(self.open_mark, os.O_RDWR | os.O_CREAT, 0o600)
+        until = time.monotonic() + PROBE_S
+        while True:
+            try:
+                fd = self._open_mark(make)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BaseException:
+                    os.close(fd)
+                    raise
+            except BlockingIOError:
+                if time.monotonic() < until:
+                    time.sleep(PROBE_S / 20)
+                    continue
+                raise Conflict(
+                    f"experiment {self.key} is running on this machine", hint=f"studio runs stop {self.key}"
+                ) from None
+            except FileNotFoundError as exc:
+                raise Conflict(f"experiment {self.key} is over", hint=f"studio runs show {self.key}") from exc
+            except OSError as exc:
+                raise _unwritable(exc, self.open_mark) from exc
+            if self._is_mark(fd):
+                self._lock = fd
+                return fd
+            os.close(fd)  # its run ended while we waited
+
+    def _open_mark(self, make: bool) -> int:
+        if not make:
+            return os.open(self.open_mark, os.O_RDWR)
+        for folder in (self.home, self.open_mark.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(self.open_mark, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def _is_mark(self, fd: int) -> bool:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise Conflict(
-                f"experiment {self.key} is running on this machine", hint=f"studio runs stop {self.key}"
-            ) from None
-        self._lock = fd
-        return fd
+            there, ours = os.stat(self.open_mark), os.fstat(fd)
+        except FileNotFoundError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
     def alive(self) -> bool:
         """Whether a supervisor or guard on this machine still holds the run."""
         try:
-            fd = os.open(self.open_mark, os.O_RDWR)
-        except OSError:
+            fd = os.open(self.open_mark, os.O_RDONLY)
+        except FileNotFoundError:
             return False
+        except OSError:  # nobody can tell
+            return True
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
             return True
         finally:
             os.close(fd)
@@ -83,7 +119,8 @@ class Spool:
 
     def release(self) -> None:
         """The run is over and delivered: nothing is left to recover."""
-        self.open_mark.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a mark that stays is looked at again by the next command
+            self.open_mark.unlink(missing_ok=True)
         self.unlock()
 
     def unlock(self) -> None:
@@ -113,8 +150,24 @@ class Spool:
         """The record as last saved here; None if there is none that can be read."""
         try:
             return from_json(Experiment, json.loads(self.record.read_text()))
-        except (OSError, ValueError):
+        except (OSError, ValueError, ConfigError):
             return None
+
+    def sync(self) -> None:
+        """Brings what is kept here to the disk: while the store is away, this is the only copy.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        for path in (self.record, self.context, self.folder, self.run_folder, self.open_mark.parent):
+            try:
+                fd = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+            except OSError as exc:
+                raise _unwritable(exc, path) from exc
 
     def exit_status(self) -> dict[str, object] | None:
         """What the guard wrote when the script ended; None if it did not get so far."""
@@ -171,5 +224,13 @@ def write_private(path: Path, data: bytes) -> None:
             file.write(data)
         os.replace(part, path)
     except OSError as exc:
-        part.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {exc.strerror}", hint="free some space, or set STUDIOML_HOME") from exc
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise _unwritable(exc, path) from exc
+
+
+def _unwritable(exc: OSError, path: Path) -> StoreError:
+    return StoreError(
+        f"cannot write {exc.filename or path}: {exc.strerror}",
+        hint="free some space, or set STUDIOML_HOME to a folder that you can write",
+    )

@@ -23,11 +23,14 @@ from .ending import Ending, MemoryWatch
 from .plan import Plan
 from .redact import clean, redact_command, redact_params, secrets_of
 from .spool import Spool
+from .strays import MARK, end_strays
 from .streams import CHUNK_BYTES, Stream, Streams, has_terminal, open_streams, write_all
 
 GUARD = Path(__file__).with_name("guard.py")
 INJECT = Path(__file__).with_name("inject")
 LEFTOVER_OUTPUT_S = 1.0
+HELD_BYTES = 8 << 20
+"""Output that waits in memory until the disk takes it again."""
 OURS = {signal.SIGPIPE, signal.SIGXFSZ}
 """Signals that Python itself ignores: the script is to see their defaults."""
 
@@ -62,7 +65,9 @@ class Supervisor:
         self._streams: list[Stream] = []
         self._exit: dict[str, object] | None = None
         self._error = ""
+        self._unkept = b""
         self._output_lost = False
+        self._trouble = ""
         self._env = self._environment()
         self._secrets = self._known_secrets() if config["mask_output"] else []
         self._mask = mask.Mask(self._secrets)
@@ -161,6 +166,7 @@ class Supervisor:
             "STUDIOML_HOME": str(self.tracking.home),
             "STUDIOML_STORE": self.tracking.url,
             "STUDIOML_SPOOL": str(self.spool.folder),
+            MARK: str(os.getpid()),
             "PYTHONUNBUFFERED": "1",
         }
         if self.plan.autolog:
@@ -174,7 +180,7 @@ class Supervisor:
         return mask.forms([*secrets_of(self.plan.command.args, {}, self._env), *self.plan.secrets])
 
     def _loop(self, streams: list[Stream], status: int) -> None:
-        output = os.open(self.spool.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        output = self._open_output()
         with selectors.DefaultSelector() as selector:
             for stream in streams:
                 selector.register(stream.source, selectors.EVENT_READ, stream)
@@ -191,10 +197,7 @@ class Supervisor:
                         said = self._hear(said + words)
                         if not words:
                             selector.unregister(status)
-                            self._exit = self._exit or {
-                                "code": 127 if self._error else None,
-                                "signal": None if self._error else 9,
-                            }
+                            self._exit = self._exit or self._end_without_guard()
                     if self._exit is not None:  # from the last output on: a slow reader of ours loses nothing
                         patience = time.monotonic() + LEFTOVER_OUTPUT_S
                 if time.monotonic() >= self._deadline:
@@ -207,8 +210,26 @@ class Supervisor:
                 if time.monotonic() >= patience:
                     break
         self._keep(output, self._mask.end_all())
-        os.close(output)
+        if self._unkept and not self._output_lost:
+            self._lose_output()
+        if output >= 0:
+            os.close(output)
         os.close(status)
+
+    def _end_without_guard(self) -> dict[str, object]:
+        """How the script ended whose guard left without a word: it could not start it, or was killed."""
+        if self._error:
+            return {"code": 127, "signal": None}
+        end_strays(self.spool.folder)
+        return self.spool.exit_status() or {"code": None, "signal": int(signal.SIGKILL)}
+
+    def _open_output(self) -> int:
+        try:
+            return os.open(self.spool.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as exc:
+            self._trouble = exc.strerror or str(exc)
+            self._lose_output()
+            return -1
 
     def _pass_on(self, stream: Stream, output: int, selector: selectors.BaseSelector) -> None:
         try:
@@ -233,12 +254,23 @@ class Supervisor:
         os.close(stream.source)
 
     def _keep(self, output: int, data: bytes) -> None:
+        """Appends to what is kept, in order: what the disk does not take now comes before what follows."""
+        if self._output_lost:
+            return
+        left = memoryview(self._unkept + data if self._unkept else data)
         try:
-            write_all(output, data)
+            while left:
+                left = left[os.write(output, left) :]
         except OSError as exc:
-            if not self._output_lost:
-                self.notify(f"output is not kept from here on: {exc.strerror} ({self.spool.output})")
-            self._output_lost = True
+            self._trouble = exc.strerror or str(exc)
+        self._unkept = bytes(left)
+        if len(self._unkept) > HELD_BYTES:
+            self._lose_output()
+
+    def _lose_output(self) -> None:
+        self.notify(f"output is not kept from here on: {self._trouble} ({self.spool.output})")
+        self._output_lost = True
+        self._unkept = b""
 
     def _hear(self, said: bytes) -> bytes:
         *lines, rest = said.split(b"\n")
