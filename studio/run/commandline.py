@@ -82,7 +82,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
 def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Config) -> Plan:
     pairs = {name: parse_value(value) for name, value in parse_pairs(options.param, "--param").items()}
     env = parse_pairs(options.env, "--env")
-    secrets = tuple(secrets_of(plan.command.args, pairs, env))
+    secrets = tuple(secrets_of([*plan.command.args, *options.capture_once], pairs, env))
     learn(secrets)
     plan = replace(
         plan,

@@ -8,6 +8,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from ..errors import StoreError
+from .redact import clean
 
 LARGEST_BYTES = 64 << 30
 TIMEOUT_S = 60.0
@@ -27,14 +28,15 @@ def download(url: str, target: Path) -> None:
             while data := answer.read(1 << 20):
                 done += len(data)
                 if done > LARGEST_BYTES:
-                    raise StoreError(f"{url} is larger than 64 GiB")
+                    raise StoreError(f"{clean(url)} is larger than 64 GiB")
                 file.write(data)
         if wanted is not None and done != int(wanted):
-            raise StoreError(f"{url} ended after {done} of {wanted} bytes", hint="try again")
+            raise StoreError(f"{clean(url)} ended after {done} of {wanted} bytes", hint="try again")
         os.replace(part, target)
     except (OSError, HTTPException, ValueError) as exc:
         raise StoreError(
-            f"cannot fetch {url}: {exc}", hint="check the address, or download it and capture the file"
+            f"cannot fetch {clean(url)}: {clean(str(exc))}",
+            hint="check the address, or download it and capture the file",
         ) from exc
     finally:
         part.unlink(missing_ok=True)

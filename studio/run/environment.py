@@ -16,6 +16,7 @@ from pathlib import Path
 from ..errors import ConfigError, RunFailed
 from ..experiment import Experiment
 from ..tracking import Notify
+from .redact import clean
 
 READY = "ready"
 """File of an environment that is complete."""
@@ -116,6 +117,6 @@ def _do(words: list[str]) -> None:
     wrong = next((line for line in reversed(said) if line.startswith("ERROR")), said[-1] if said else "it failed")
     named = _NAMED.search(wrong)
     raise RunFailed(
-        f"the environment could not be made: {wrong}",
+        f"the environment could not be made: {clean(wrong)}",
         hint=f"leave it out: --without {named.group(1)}" if named else "run it again without --env restore",
     )

@@ -13,7 +13,7 @@ from ..stores import Progress
 from ..tracking import Notify, Tracking
 from ..units import show_size
 from .plan import Capture, Plan
-from .redact import redact_source
+from .redact import clean, redact_source
 from .spool import Spool
 
 FOLDERS = ("modeldir", "tb")
@@ -87,7 +87,7 @@ class Inputs:
             from .download import download
 
             path = self.spool.run_folder / capture.name
-            self.notify(f"fetching {capture.url}")
+            self.notify(f"fetching {clean(capture.url)}")
             download(capture.url, path)
         self.mapping[capture.name] = path
         self.refs[capture.name] = ArtifactRef(mutable=True)

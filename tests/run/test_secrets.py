@@ -296,6 +296,13 @@ def test_a_tag_with_a_token_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 3 and b"a tag holds" in done.stderr and TOKENS["github"].encode() not in done.stderr
 
 
+def test_an_address_that_cannot_be_fetched_is_told_without_its_password(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    done = studio("run", "--capture-once", f"http://ada:{canary('fetch')}@127.0.0.1:1/x:x", "a.py", cwd=tmp_path)
+    assert done.returncode == 5 and b"cannot fetch http://***@127.0.0.1:1/x" in done.stderr
+    assert canary("fetch").encode() not in done.stdout + done.stderr
+
+
 def test_a_process_that_tracks_itself_keeps_no_secret_either(tmp_path: Path, home: Path) -> None:
     (tmp_path / "notebook.py").write_text(
         "import os, sys, studio\n"
