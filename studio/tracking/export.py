@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..experiment import to_json
 from ..extras import need
 from . import Tracking
-from .frames import Experiments, curve_tables
+from .frames import Experiments, curve_tables, gathered
 from .tables import Table
 
 FORMATS = ("csv", "json", "parquet")
@@ -118,16 +118,23 @@ def _json(path: Path, rows: Iterable[object]) -> int:
         file.write("[")
         for count, row in enumerate(rows, 1):
             file.write(",\n" if count > 1 else "\n")
-            json.dump(finite(row), file, ensure_ascii=False, allow_nan=False, default=str)
+            file.write(_spelled(row))
         file.write("\n]\n")
     return count
+
+
+def _spelled(row: object) -> str:
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:  # a number that JSON has not
+        return json.dumps(finite(row), ensure_ascii=False, default=str)
 
 
 def _parquet(path: Path, tables: Iterable[Table]) -> int:
     parquet = need("pyarrow.parquet", extra="parquet")
     count, writer = 0, None
     try:
-        for table in tables:
+        for table in gathered(tables):
             arrow = table.to_arrow()
             writer = writer or parquet.ParquetWriter(path, arrow.schema)
             if len(table) or count == 0:

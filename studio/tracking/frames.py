@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast, overload
 
 from ..errors import NotFound
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SHOWN = 5
+_GATHERED_ROWS = 100_000
 _COUNTS = ("step", "count")
 _Read = Callable[[Experiment], object]
 FIXED: dict[str, tuple[str, _Read]] = {
@@ -147,6 +148,20 @@ def join(tables: Sequence[Table]) -> Table:
         else:
             columns[name] = Column(kind, [v for part in parts for v in part])
     return Table(columns)
+
+
+def gathered(tables: Iterable[Table]) -> Iterator[Table]:
+    """The same rows in fewer tables of some hundred thousand: each takes its time to be handed over."""
+    waiting: list[Table] = []
+    rows = 0
+    for table in tables:
+        waiting.append(table)
+        rows += len(table)
+        if rows >= _GATHERED_ROWS:
+            yield join(waiting)
+            waiting, rows = [], 0
+    if waiting:
+        yield join(waiting)
 
 
 def _points(keys: list[str], names: list[str], steps: object, times: object, values: object) -> Table:

@@ -15,12 +15,11 @@ from ..experiment import Experiment
 from ..extras import need
 from . import Notify, Tracking
 from .duck import Duck
-from .frames import join
+from .frames import gathered, join
 from .tables import BOOLEAN, INTEGER, OTHER, REAL, TEXT, TEXTS, TIME, Column, Table, text_column
 from .views import VIEWS
 
 CHUNK_ROWS = 10_000
-INSERT_ROWS = 100_000
 SILENCE_S = 2.0
 TIMEOUT_S = 300.0
 _SQL = {
@@ -145,7 +144,7 @@ def _fill(duck: Duck, query: str, find: Callable[[], Sequence[Experiment]], trac
         if _INDIRECT.search(query) or re.search(rf"\b{name}\b", query, re.IGNORECASE):
             experiments = find() if experiments is None else experiments
             said = _spoken(view.read(experiments, tracking), name, len(experiments), duck, notify)
-            for table in _gathered(said):
+            for table in gathered(said):
                 duck.call(partial(_insert, name=name, table=table))
 
 
@@ -158,18 +157,6 @@ def _spoken(tables: Iterable[Table], name: str, total: int, duck: Duck, notify: 
             last = time.monotonic()
             notify(f"reading {name}: {count} of {total} experiments")
         yield table
-
-
-def _gathered(tables: Iterable[Table]) -> Iterator[Table]:
-    """Fewer, larger tables: each takes its time to be handed over."""
-    waiting: list[Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(map(len, waiting)) >= INSERT_ROWS:
-            yield join(waiting)
-            waiting = []
-    if waiting:
-        yield join(waiting)
 
 
 def _insert(connection: Any, name: str, table: Table) -> None:
