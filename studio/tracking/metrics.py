@@ -10,6 +10,7 @@ import zlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import lt
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,7 @@ MAGIC = b"SMB1"
 HEADER = struct.Struct("<4sIII")  # magic, crc32 of all that follows it, points, bytes of the name
 MAX_POINTS = 1 << 20
 MAX_NAME = 1024
+EXACT_BYTES = 32 << 20
 
 
 class Block(NamedTuple):
@@ -188,7 +190,12 @@ def _summary(steps: NDArray[np.int64], times: NDArray[np.float64], values: NDArr
 
 @dataclass(slots=True)
 class Running:
-    """The summary of one curve so far; `count` is of points written, repeated steps included."""
+    """The summary of one curve so far.
+
+    Attributes:
+        count: Points written, repeated steps included.
+        rises: Whether every step was beyond the one before; if not, steps may have been written again.
+    """
 
     last: float = math.nan
     min: float = math.nan
@@ -197,9 +204,11 @@ class Running:
     step: int = -(1 << 63)
     first_step: int = (1 << 63) - 1
     count: int = 0
+    rises: bool = True
 
     def add(self, steps: array[int], values: array[float]) -> None:
         """Takes in points in the order written."""
+        self.rises = self.rises and (not self.count or steps[0] > self.step) and all(map(lt, steps, steps[1:]))
         self.count += len(values)
         low, high = (values[0], values[0]) if len(values) == 1 else (min(values), max(values))
         if low != low or high != high or (len(values) > 1 and math.isnan(sum(values))):
@@ -229,17 +238,21 @@ class Running:
 class Summariser:
     """Every curve of a growing `metrics` folder in short; a call costs as much as was written since the one before.
 
-    Needs no numpy. A step that is written again shows in `last`; the value that it replaces stays in `min`, `max` and
-    `count` (`Curves.summary` is exact).
+    Needs no numpy, unless steps are written again or out of order: those curves are then read whole, so that only the
+    points that count are in `min`, `max` and `count`; up to `exact_bytes` of streams, beyond that these three are of
+    all that was written.
 
     Args:
         folder: The `metrics` folder of a run's spool; it need not exist yet.
+        exact_bytes: The size of all streams up to which curves are read again.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, exact_bytes: int = EXACT_BYTES) -> None:
         self._folder = folder
+        self._exact_bytes = exact_bytes
         self._offsets: dict[str, int] = {}
         self._curves: dict[str, Running] = {}
+        self._exact: dict[str, Summary] = {}
 
     def read(self) -> dict[str, Summary]:
         """Takes in what is new and returns the summary of each curve by name."""
@@ -247,16 +260,27 @@ class Summariser:
             entries = sorted(os.scandir(self._folder), key=lambda entry: entry.name)
         except FileNotFoundError:
             entries = []
+        touched: set[str] = set()
+        size = 0
         for entry in entries:
             done = self._offsets.get(entry.name, 0)
+            size += entry.stat().st_size
             if entry.stat().st_size > done:
                 with open(entry.path, "rb") as file:
                     file.seek(done)
                     data = file.read()
-                self._offsets[entry.name] = done + self._take(data)
-        return {name: curve.summary() for name, curve in self._curves.items()}
+                self._offsets[entry.name] = done + self._take(data, touched)
+        self._read_again({name for name in touched if not self._curves[name].rises}, size)
+        return {name: self._exact.get(name) or curve.summary() for name, curve in self._curves.items()}
 
-    def _take(self, data: bytes) -> int:
+    def _read_again(self, names: set[str], size: int) -> None:
+        if size > self._exact_bytes:
+            self._exact.clear()
+        elif names:
+            curves = Curves.from_folder(self._folder)
+            self._exact.update({name: _summary(*curves.curve(name)) for name in names})
+
+    def _take(self, data: bytes, touched: set[str]) -> int:
         end = 0
         for span in scan(data):
             n, at = span.points, span.start
@@ -268,6 +292,7 @@ class Summariser:
             if running is None:
                 running = self._curves[span.name] = Running()
             running.add(steps, values)
+            touched.add(span.name)
             end = span.end
         return end
 

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+import warnings
 import weakref
 
 TYPE_CHECKING = False
@@ -155,7 +156,9 @@ class Checkpoints:
         torch = sys.modules["keras"].config.backend() == "torch"
         form, name = ("onnx", f"model-{epoch + 1:03d}.onnx") if torch else ("tf_saved_model", _export_name(epoch))
         try:
-            path = _studio_modeldir.put(self._folder, name, lambda path: model.export(path, format=form, verbose=False))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what the tracers have to say is not about the script
+                path = _studio_modeldir.put(self._folder, name, lambda p: model.export(p, format=form, verbose=False))
             _studio_track.event("model", path=path, how="keras.export", epoch=epoch)
         except Exception as exc:  # noqa: BLE001  (models may raise anything)
             text = f"the model has classes of its own and cannot be exported without them: {type(exc).__name__}: {exc}"
