@@ -154,7 +154,12 @@ def test_any_interpreter_starts(bench, python):
     """3.8 and later log; older ones, Python 2 included, at least start."""
     probe = "import sys; print(sys.version_info[:2] >= (3, 8))"
     shown = subprocess.run([str(python), "-c", probe], capture_output=True, text=True, env={})
-    source = "import _studio_track as t; t.log({'a': 1.0}, step=3); print(1)" if "True" in shown.stdout else "print(1)"
+    logs = (
+        "import _studio_track as t; t.log({'a': 1.0}, step=3); t.params(password='x', db='db://a:b@c ghp_' + 'x' * 36)"
+    )
+    source = f"{logs}; print(1)" if "True" in shown.stdout else "print(1)"
     ran = bench.run(source, python=str(python))
     assert (ran.code, ran.out, ran.err) == (0, "1\n", "")
     assert len(ran.streams) == ("True" in shown.stdout)
+    if "True" in shown.stdout:
+        assert ran.params == {"password": "***", "db": "db://***@c ***"}

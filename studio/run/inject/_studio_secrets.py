@@ -223,7 +223,7 @@ def _environment() -> Iterable[str]:
     return _values[1]
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 

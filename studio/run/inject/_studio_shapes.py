@@ -106,11 +106,11 @@ def replace(text: str, spans: list[Span], mask: str, *, lines: bool = False) -> 
     return "".join([*out, text[at:]])
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def _pattern(number: int) -> re.Pattern[str]:
     return re.compile(SHAPES[number][2], re.ASCII)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def _word() -> re.Pattern[str]:
     return re.compile(r"[^\s\"'<>`]*")
