@@ -16,14 +16,19 @@ else:
 
 OURS = re.compile(r"(model-\d{3,}(\.keras|\.onnx|-inference)|model\.(joblib|json|txt)|\.studio\.json)(\.part)?")
 _copied: set[str] = set()
+_mapping: tuple[str, dict[str, object]] = ("", {})
 
 
 def folder(artifact: str = "modeldir") -> str | None:
     """The folder of an artifact of this run, None if it has none of this name."""
-    try:
-        path = json.loads(os.environ.get("STUDIOML_ARTIFACT_MAPPING", "{}")).get(artifact)
-    except ValueError:
-        return None
+    global _mapping
+    text = os.environ.get("STUDIOML_ARTIFACT_MAPPING", "{}")
+    if text != _mapping[0]:  # asked for after every fit, of which a search does thousands
+        try:
+            _mapping = (text, json.loads(text))
+        except ValueError:
+            return None
+    path = _mapping[1].get(artifact)
     return path if isinstance(path, str) else None
 
 
