@@ -121,7 +121,7 @@ for letter in "piecewise " + secret + " end\\n":
     os.write(1, letter.encode())
     time.sleep(0.001)
 os.write(1, b"x" * 65530 + secret.encode() + b"\\n")
-print("argument", sys.argv[2], "url", sys.argv[3], "param", os.environ["SHOWN"][::-1], file=sys.stderr)
+print("argument", sys.argv[2], "url", sys.argv[3], "param", os.environ["SHOWN"][::-1], flush=True)
 os.write(1, secret[:10].encode())
 """
 
@@ -138,13 +138,15 @@ def test_the_user_sees_every_byte_and_the_store_keeps_no_secret(tmp_path: Path, 
         env={"SHOWN": "canary-by-param"[::-1]},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    seen = f"whole {SECRET}\npiecewise {SECRET} end\n{'x' * 65530}{SECRET}\n{SECRET[:10]}".encode()
-    assert done.stdout == seen
-    assert b"argument canary-by-argument url --url=https://ada:canary-in-url@" in done.stderr
+    last = "argument {} url --url=https://{}@example.org/x param {}\n"
+    seen = f"whole {SECRET}\npiecewise {SECRET} end\n{'x' * 65530}{SECRET}\n"
+    seen += last.format("canary-by-argument", "ada:canary-in-url", "canary-by-param") + SECRET[:10]
+    assert done.stdout == seen.encode()
     kept = stored()
-    assert b"whole ***\npiecewise *** end\n" in kept and b"x" * 65530 + MASK + b"\n" in kept
-    assert b"argument *** url --url=https://ada:***@example.org/x param ***\n" in kept
-    assert kept.count(SECRET[:10].encode()) == 1, "what only begins like a secret is kept"
+    assert kept == (
+        b"whole ***\npiecewise *** end\n" + b"x" * 65530 + b"***\n"
+        b"argument *** url --url=https://ada:***@example.org/x param ***\n" + SECRET[:10].encode()
+    )
     for path in (home / ".studioml").rglob("*"):
         if path.is_file():
             data = path.read_bytes()
