@@ -1,17 +1,21 @@
-"""How much a kill -9 loses: a script logs without pause and is killed at random moments; what is missing is counted.
+"""How much a kill -9 loses: a script logs all the time and is killed at random moments; what is missing is counted.
 
     python benchmarks/metrics_kill9.py [--count 200] [--json]
 
-Loss = the moment of the kill minus the time of the newest point that can be read back. `stall` is the longest pause
-between two points of the script itself: what the machine was not doing, nobody can have logged.
+Loss = the last moment at which the script logged minus the time of the newest point that can be read back. `stall` is
+its longest pause between two points, up to the kill: what the machine was not doing, nobody can have logged. The script
+notes both in shared memory, which a kill leaves as it is. Every other script logs so slowly that only time makes it
+write.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,24 +29,32 @@ sys.path.insert(0, str(ROOT))
 from studio.tracking.metrics import Curves  # noqa: E402
 
 SCRIPT = """
-import time, _studio_track as t
+import mmap, os, sys, time, _studio_track as t
+noted = memoryview(mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 16)).cast("d")
 step = 0
 print("ready", flush=True)
+noted[0] = time.time()
 while True:
     t.log({"single": step}, step=step)
     t.log_many("many", range(step * 10, step * 10 + 10), [0.5] * 10)
     step += 1
-    if step % 50 == 0:
+    now = time.time()
+    noted[1] = max(noted[1], now - noted[0])
+    noted[0] = now
+    if step % int(sys.argv[2]) == 0:
         time.sleep(0.001)
 """
 
 
-def kill_once(delay_s: float) -> dict[str, float]:
+def kill_once(delay_s: float, steps_at_once: int) -> dict[str, float]:
     """One script, killed after `delay_s`: seconds lost, longest stall, number of points read back."""
     with tempfile.TemporaryDirectory() as folder:
         inject = ROOT / "studio" / "run" / "inject"
         env = {**os.environ, "PYTHONPATH": str(inject), "STUDIOML_SPOOL": folder}
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT], env=env, stdout=subprocess.PIPE)
+        shared = Path(folder) / "noted"
+        shared.write_bytes(bytes(16))
+        command = [sys.executable, "-c", SCRIPT, str(shared), str(steps_at_once)]
+        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(delay_s)
@@ -50,19 +62,20 @@ def kill_once(delay_s: float) -> dict[str, float]:
         process.kill()
         process.wait()
         process.stdout.close()
+        alive, stall = struct.unpack("dd", shared.read_bytes())
+        stall = max(stall, killed - alive)
         curves = Curves.from_folder(Path(folder) / "metrics")
         steps, times, values = curves.curve("single")
         if not len(steps):
-            return {"lost_s": delay_s, "stall_s": 0.0, "points": 0}
+            return {"lost_s": delay_s, "stall_s": stall, "points": 0}
         assert steps.tolist() == values.astype(int).tolist() == list(range(len(steps))), (
             "a point in the midst is missing"
         )
         many = curves.curve("many")[0]
         assert many.tolist() == list(range(len(many))), "a point in the midst is missing"
-        stall = max((times[1:] - times[:-1]).max(initial=0.0), 0.0)
         return {
-            "lost_s": max(0.0, killed - float(times[-1])),
-            "stall_s": float(stall),
+            "lost_s": max(0.0, min(killed, alive) - float(times[-1])),
+            "stall_s": stall,
             "points": len(steps) + len(many),
         }
 
@@ -77,7 +90,7 @@ def main() -> None:
     rng = random.Random(options.seed)
     delays = [rng.uniform(0.05, 1.5) for _ in range(options.count)]
     with ThreadPoolExecutor(options.jobs) as pool:
-        found = list(pool.map(kill_once, delays))
+        found = list(pool.map(kill_once, delays, itertools.cycle([50, 2])))
     if options.json:
         print(json.dumps(found))
         return
