@@ -41,6 +41,22 @@ KERAS = """
     model.fit(x, y, epochs=epochs, batch_size=size, verbose=0, callbacks=[Clock()])
     print("RESULT", *[(b - a) / (epochs - 1) for a, b in zip(Clock.ends[0], Clock.ends[-1])])
 """
+INSIDE = """
+    import time
+    import keras, _studio_keras
+    spent = [0.0]
+    started = time.process_time()
+    def timed(function):
+        def call(*args):
+            began = time.thread_time()
+            function(*args)
+            spent[0] += time.thread_time() - began
+        return call
+    for name in ("batch", "epoch_begins", "epoch_ended", "begin", "finish"):
+        setattr(_studio_keras.Fit, name, timed(getattr(_studio_keras.Fit, name)))
+    import atexit
+    atexit.register(lambda: print("INSIDE", spent[0] / (time.process_time() - started)))
+"""
 SKLEARN = """
     import time, numpy as np
     from sklearn.linear_model import Ridge
@@ -75,6 +91,8 @@ def main() -> None:
              width=8)  # fmt: skip
     _library("keras, 100 batches of 256 in an epoch", ("keras", "tensorflow"), KERAS, batches=100, size=256, epochs=12,
              width=512)  # fmt: skip
+    _inside("keras, 2,000 batches of 4 in an epoch", batches=2000, size=4, epochs=4, width=8)
+    _inside("keras, 100 batches of 256 in an epoch", batches=100, size=256, epochs=12, width=512)
     _library("scikit-learn, 2,000 fits of Ridge", ("sklearn",), SKLEARN, count=2000)
     _library("PyTorch, 3,000 steps", ("torch",), TORCH, count=3000)
     _sampler()
@@ -146,6 +164,21 @@ def _library(name: str, modules: Sequence[str], source: str, **values: int) -> N
             bare.append(took[False][0])
     wall, cpu = (_spread(found, "", places=3) for found in ratios)
     print(f"{name:44} × {wall}of {statistics.median(bare):.3f} s; CPU time × {cpu}")
+
+
+def _inside(name: str, **values: int) -> None:
+    """CPU time within the Keras hook as a share of all that `fit` takes: steadier than a difference of two runs."""
+    if importlib.util.find_spec("keras") is None:
+        return
+    shares = []
+    with tempfile.TemporaryDirectory() as scratch:
+        script = Path(scratch, "script.py")
+        script.write_text(textwrap.dedent(INSIDE) + textwrap.dedent(KERAS).format(**values))
+        for _ in range(TURNS):
+            words, env = [sys.executable, str(script)], _env(Path(scratch), True)
+            done = subprocess.run(words, env=env, check=True, capture_output=True, text=True)
+            shares.append(float(done.stdout.rpartition("INSIDE ")[2]))
+    print(f"{name:44} {_spread(shares, '% of its CPU time within the hook', 100)}")
 
 
 def _sampler() -> None:

@@ -128,3 +128,35 @@ def test_another_model_is_judged_anew(tmp_path, clock, checkpoints):
         checkpoints.epoch_ended(epoch, {"accuracy": accuracy})
         checkpoints.save(second, last=False)
     assert files(tmp_path) == [".studio.json", "model-006.keras", "model-007.keras"]
+
+
+def test_files_of_the_scripts_own_are_not_touched_though_they_are_named_like_ours(tmp_path, clock, checkpoints):
+    """`ModelCheckpoint("…/model-{epoch:03d}.keras")` is what many would write."""
+    mine = tmp_path / "modeldir" / "model-001.keras"
+    model = SlowModel(clock, 0.01)
+    checkpoints.begin(model)
+    for epoch in range(3):
+        checkpoints.epoch_begins()
+        clock.now += 10
+        checkpoints.epoch_ended(epoch, {"loss": 1.0 - epoch})
+        mine.parent.mkdir(exist_ok=True)
+        mine.with_name(f"model-{epoch + 1:03d}.keras").write_text("the script's")
+        checkpoints.save(model, last=epoch == 2)
+    assert files(tmp_path) == ["model-001.keras", "model-002.keras", "model-003.keras"]
+    assert mine.read_text() == "the script's"
+
+
+def test_one_that_is_written_over_is_the_scripts_from_then_on(tmp_path, clock, checkpoints):
+    train(checkpoints, SlowModel(clock, 0.01), clock, 10.0, [0.5])
+    mine = tmp_path / "modeldir" / "model-001.keras"
+    mine.write_text("the script's")
+    train(checkpoints, SlowModel(clock, 0.01), clock, 10.0, [0.5, 0.6])
+    assert files(tmp_path) == ["model-001.keras"] and mine.read_text() == "the script's"
+
+
+def test_a_model_that_cannot_be_saved_says_nothing_of_the_next(tmp_path, clock, checkpoints):
+    bad = SlowModel(clock, 0.01)
+    bad.error = ValueError("no get_config")
+    train(checkpoints, bad, clock, 10.0, [0.5])
+    train(checkpoints, SlowModel(clock, 0.01), clock, 10.0, [0.5])
+    assert "model-001.keras" in files(tmp_path)

@@ -125,3 +125,31 @@ def test_a_fit_that_raises_raises(bench):
     assert ran.code == 1 and "requires y to be passed" in ran.err and "_studio" not in ran.err
     assert ran.of_type("exception")[0]["name"] == "ValueError"
     assert not ran.modeldir.exists()
+
+
+@pytest.mark.parametrize("before", ["", "joblib.dump({'not': 'ours'}, mine)"])
+def test_the_scripts_own_model_joblib_is_never_written_over(bench, before):
+    ran = bench.run(
+        DATA
+        + f"""
+    import joblib, os
+    from sklearn.linear_model import LogisticRegression
+    mine = {str(bench.modeldir / "model.joblib")!r}
+    os.makedirs(os.path.dirname(mine))
+    {before}
+    model = LogisticRegression().fit(X, y)
+    joblib.dump({{"mine": model}}, mine)
+    """
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert list(joblib.load(ran.modeldir / "model.joblib")) == ["mine"]
+
+
+def test_a_later_process_of_the_run_replaces_what_the_earlier_kept(bench):
+    source = (
+        DATA + "\n    import sys\n    from sklearn.linear_model import Ridge\n    Ridge(float(sys.argv[1])).fit(X, y)"
+    )
+    for alpha in ("1", "2"):
+        ran = bench.run(source, [alpha])
+        assert (ran.code, ran.err) == (0, "")
+        assert joblib.load(ran.modeldir / "model.joblib").alpha == float(alpha)

@@ -72,6 +72,7 @@ class Checkpoints:
         """A `fit` begins."""
         if self._model is None or model is not self._model():
             self._model = weakref.ref(model)  # the script may want its memory back
+            self._off = False  # one that cannot be saved says nothing of the next
             self._best = None
             self._spent = self._took = self._trained = 0.0
         self._saved = self._epoch = self._metric = None
@@ -127,7 +128,7 @@ class Checkpoints:
         self._off = True
         _studio_track.event("note", text=why)
         for name in os.listdir(self._folder):
-            if EPOCHS.fullmatch(name):
+            if EPOCHS.fullmatch(name) and _studio_modeldir.is_ours(os.path.join(self._folder, name)):
                 _studio_modeldir.remove(os.path.join(self._folder, name))
 
     def _write(self, model: Any, epoch: int) -> None:
@@ -172,16 +173,19 @@ class Checkpoints:
                 "file": f"model-{best[0] + 1:03d}.keras", "epoch": best[0], "metric": best[1], "value": best[2],
                 "mode": "max" if _is_bigger_better(best[1]) else "min",
             }  # fmt: skip
-        path = os.path.join(self._folder, ".studio.json")
-        with open(path + ".part", "w") as file:
-            json.dump(about, file)
-        os.replace(path + ".part", path)
+
+        def write(path: str) -> None:
+            with open(path, "w") as file:
+                json.dump(about, file)
+
+        _studio_modeldir.put(self._folder, ".studio.json", write)
 
     def _prune(self, keep: set[int]) -> None:
         names = {f"model-{epoch + 1:03d}.keras" for epoch in keep} | {".studio.json"}
         for name in os.listdir(self._folder):
-            if EPOCHS.fullmatch(name) and name not in names:
-                _studio_modeldir.remove(os.path.join(self._folder, name))
+            path = os.path.join(self._folder, name)
+            if EPOCHS.fullmatch(name) and name not in names and _studio_modeldir.is_ours(path):
+                _studio_modeldir.remove(path)
 
 
 def _export_name(epoch: int) -> str:

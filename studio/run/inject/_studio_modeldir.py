@@ -15,7 +15,8 @@ else:
     import _studio_track
 
 OURS = re.compile(r"(model-\d{3,}(\.keras|\.onnx|-inference)|model\.(joblib|json|txt)|\.studio\.json)(\.part)?")
-_copied: set[str] = set()
+_ours: dict[str, tuple[int, int, int]] = {}  # path -> what the file was when a hook had put it there
+_looked_at: set[str] = set()
 _mapping: tuple[str, dict[str, object]] = ("", {})
 
 
@@ -29,20 +30,59 @@ def folder(artifact: str = "modeldir") -> str | None:
         except ValueError:
             return None
     path = _mapping[1].get(artifact)
-    return path if isinstance(path, str) else None
+    if not isinstance(path, str):
+        return None
+    if artifact == "modeldir" and path not in _looked_at:
+        _look_at(path)
+    return path
+
+
+def _look_at(modeldir: str) -> None:
+    """Before the script trains: what is there under our names is an earlier process's of this run, so ours."""
+    _looked_at.add(modeldir)
+    try:
+        names = os.listdir(modeldir)
+    except OSError:
+        return
+    for name in names:
+        if OURS.fullmatch(name):
+            _remember(os.path.join(modeldir, name))
 
 
 def forget() -> None:
     """Another run begins."""
-    _copied.clear()
+    _ours.clear()
+    _looked_at.clear()
+
+
+def is_ours(path: str) -> bool:
+    """Whether a hook has put the file there and the script has not written over it, whatever its name."""
+    try:
+        return path in _ours and _identity(path) == _ours[path]
+    except OSError:
+        return False
+
+
+def _remember(path: str) -> None:
+    try:
+        _ours[path] = _identity(path)
+    except OSError:
+        pass  # it is gone already
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    about = os.lstat(path)
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def is_the_scripts(modeldir: str) -> bool:
     """Whether something lies there that no hook has put there."""
     try:
-        return any(OURS.fullmatch(name) is None and name not in _copied for name in os.listdir(modeldir))
+        names = os.listdir(modeldir)
     except FileNotFoundError:
         return False
+    parts = [name for name in names if name.endswith(".part") and OURS.fullmatch(name)]  # of a process that was killed
+    return any(name not in parts and not is_ours(os.path.join(modeldir, name)) for name in names)
 
 
 def holds(modeldir: str, path: str) -> bool:
@@ -63,6 +103,7 @@ def put(modeldir: str, name: str, write: Callable[[str], object]) -> str:
     try:
         write(temporary)
         _move(temporary, path)
+        _remember(path)
     finally:
         remove(temporary)
     return path
@@ -83,7 +124,6 @@ def put_copy(modeldir: str, source: str) -> str:
     import shutil
 
     name = os.path.basename(source)
-    _copied.add(name)
     return put(modeldir, name, lambda temporary: shutil.copyfile(source, temporary))
 
 
@@ -103,3 +143,6 @@ def _move(temporary: str, path: str) -> None:
 
         (shutil.copytree if whole else shutil.copyfile)(temporary, path + ".part")  # another file system
         os.replace(path + ".part", path)
+
+
+folder()  # this module is loaded with the first library that is watched, before the script has trained anything
