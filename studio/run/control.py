@@ -69,6 +69,6 @@ def delete(tracking: Tracking, experiment: Experiment) -> None:
     spool = Spool(tracking.home, key)
     if spool.alive() or experiment.status == "running":
         raise Conflict(f"experiment {key} is running", hint=f"studio runs stop {key}")
+    spool.remove()  # the record last: a delete that was interrupted can be repeated
     tracking.records.delete(key)
-    spool.remove()
-    spool.open_mark.unlink(missing_ok=True)
+    spool.release()

@@ -39,7 +39,8 @@ class Delivery:
         self.notify = notify
         self.mutable = dict(mutable)
         self.stop_requested: Callable[[], None] = lambda: None
-        self.reachable = True
+        self.waits = f"the store cannot be written, going on in {spool.folder}"
+        self.reachable = not spool.store_is_away
         self._heartbeat_s = float(config["heartbeat"])
         self._capture_s = float(config["save_workspace_frequency"])
         self._streams = Streams(tracking, spool)
@@ -49,6 +50,7 @@ class Delivery:
         self._summary: Mapping[str, Summary] = {}
         self._summariser: object | None = None
         self._warned: set[str] = set()
+        self._local_trouble = False
         self._over = threading.Event()
         self._threads = [
             threading.Thread(target=self._tick_until_over, name="studio-delivery", daemon=True),
@@ -221,7 +223,8 @@ class Delivery:
                     continue
                 found = self.tracking.artifacts.capture(path)
             except (StudioError, OSError) as exc:
-                self._warn(f"artifact {name} could not be captured: {exc}")
+                if self.reachable or not isinstance(exc, StoreError):  # else it was said
+                    self._warn(f"artifact {name} could not be captured: {exc}")
                 complete = complete and not isinstance(exc, StoreError)
                 continue
             for text in found.skipped:
@@ -241,7 +244,7 @@ class Delivery:
             return True
         except (StudioError, OSError) as exc:
             if self.reachable:
-                self.notify(f"the store cannot be written, going on in {self.spool.folder}: {exc}")
+                self.notify(f"{self.waits}: {exc}")
             self.reachable = False
             log.debug("delivery of %s failed", self.spool.key, exc_info=True)
             return False
@@ -255,7 +258,11 @@ class Delivery:
         try:
             action()
         except (StudioError, OSError) as exc:
-            self._warn(f"{type(exc).__name__}: {exc}")
+            if self._local_trouble:
+                log.debug("%s: %s", self.spool.key, exc)
+                return
+            self._local_trouble = True
+            self.notify(str(exc) if isinstance(exc, StudioError) else f"{exc.strerror or exc}: {exc.filename}")
 
     def _warn(self, text: str) -> None:
         if text not in self._warned:

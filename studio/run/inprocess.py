@@ -6,6 +6,7 @@ import atexit
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -184,7 +185,8 @@ class Exits:
             sys.exit = self._original
 
     def _exit(self, status: Any = None, /) -> NoReturn:
-        self._code = status
+        if threading.current_thread() is threading.main_thread():  # elsewhere it ends a thread, no script
+            self._code = status
         self._original(status)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from .inputs import FOLDERS, Inputs, bring, say_left_out
 from .interrupts import held_interrupts
 from .plan import Plan
 from .redact import redact_command
-from .spool import Spool
+from .spool import Spool, unwritable
 from .supervisor import Supervisor, first_record
 
 
@@ -58,16 +59,14 @@ def give_up(plan: Plan, spool: Spool, tracking: Tracking, why: BaseException) ->
     if plan.resume and (kept is None or kept.ended):
         spool.release()
     elif kept is None or (isinstance(why, Conflict) and not plan.resume):
-        spool.release()
-        spool.remove()
+        spool.discard()
     elif isinstance(why, KeyboardInterrupt) and not spool.exit.exists():
         end = Exit(None, int(signal.SIGINT), "interrupted")
         try:
             tracking.records.update(spool.key, lambda e: e.with_changes(status="stopped", exit=end))
             spool.release()
         except NotFound:
-            spool.release()
-            spool.remove()
+            spool.discard()
         except StoreError:
             spool.unlock()
     else:
@@ -79,8 +78,7 @@ def _expire(plan: Plan, key: str, tracking: Tracking, spool: Spool) -> Experimen
     experiment = first_record(plan, key, time.time())
     experiment = experiment.with_changes(status="expired", exit=Exit(None, None, "expired"))
     tracking.records.create(experiment)
-    spool.release()
-    spool.remove()
+    spool.discard()
     return experiment
 
 
@@ -99,17 +97,18 @@ def claim(plan: Plan, key: str, tracking: Tracking) -> tuple[Spool, int]:
     try:
         if fresh:
             _refuse_folder(spool)  # one that had this key may have ended meanwhile
-        try:
-            spool.create()
-        except StoreError:
-            if fresh:
-                spool.remove()
-            raise
-    except BaseException:
+        spool.create()
+    except Conflict:
         if was_open:
             spool.unlock()
         else:
             spool.release()
+        raise
+    except BaseException:
+        if fresh:
+            spool.discard()
+        else:
+            spool.unlock()
         raise
     return spool, lock
 
@@ -121,7 +120,8 @@ def begin(
     tree = Worktree(plan.folder)
     experiment = first_record(plan, key, time.time())
     inputs = Inputs(plan, tracking=tracking, config=config, spool=spool, notify=notify)
-    inputs.place()
+    with _said():
+        inputs.place()
     version: str | None = None
     packages: tuple[str, ...] = ()
     if plan.command.kind != "exec":
@@ -148,7 +148,8 @@ def _store(experiment: Experiment, mapping: dict[str, Path], tracking: Tracking,
     try:
         tracking.records.create(experiment)
     except StoreError as exc:
-        notify(f"the store cannot be written, the run goes on and is delivered later: {exc}")
+        notify(f"the store cannot be written, going on in {spool.folder}: {exc}")
+        spool.store_is_away = True
         with contextlib.suppress(StoreError):
             spool.sync()
         return
@@ -192,13 +193,25 @@ def _resume(
     _, before, _ = spool.kept_context()
     mapping = {name: path for name, path in before.items() if path.exists() and name in experiment.artifacts}
     mapping |= {"output": spool.output, "workspace": plan.folder, **{c.name: c.path for c in plan.captures}}
-    for name, ref in experiment.artifacts.items():
-        if name not in mapping:
-            mapping[name] = spool.run_folder / name
-            if ref.manifest is not None:
-                mapping[name] = bring(tracking, ref.manifest, mapping[name], notify)
-            elif ref.mutable and name in FOLDERS:
-                mapping[name].mkdir(mode=0o700, exist_ok=True)
+    with _said():
+        for name, ref in experiment.artifacts.items():
+            if name not in mapping:
+                mapping[name] = spool.run_folder / name
+                if ref.manifest is not None:
+                    mapping[name] = bring(tracking, ref.manifest, mapping[name], notify)
+                elif ref.mutable and name in FOLDERS:
+                    mapping[name].mkdir(mode=0o700, exist_ok=True)
+        _bring_streams(key, tracking, spool)
+    tracking.records.withdraw_stop(key)
+    with held_interrupts():
+        spool.keep_context(tracking.url, mapping, stored=True)
+        spool.keep_record(experiment.with_changes(status="running", exit=None))  # first: what runs can be recovered
+        again = tracking.records.update(key, lambda e: e.with_changes(status="running", exit=None))
+    return again, mapping
+
+
+def _bring_streams(key: str, tracking: Tracking, spool: Spool) -> None:
+    """Output, metrics and media that another machine brought to the store go on here."""
     for entry in tracking.store.list(f"runs/{key}/"):
         kind, _, writer = entry.name.removeprefix(f"runs/{key}/").partition("/")
         path = {"output": spool.output, "metrics": spool.metrics / writer}.get(kind)
@@ -208,9 +221,12 @@ def _resume(
         if path is not None and not path.exists():
             tracking.store.download(entry.name, path)
     spool.exit.unlink(missing_ok=True)
-    tracking.records.withdraw_stop(key)
-    with held_interrupts():
-        spool.keep_context(tracking.url, mapping, stored=True)
-        spool.keep_record(experiment.with_changes(status="running", exit=None))  # first: what runs can be recovered
-        again = tracking.records.update(key, lambda e: e.with_changes(status="running", exit=None))
-    return again, mapping
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """A disk that refuses is an error with a hint."""
+    try:
+        yield
+    except OSError as exc:
+        raise unwritable(exc, Path(exc.filename or "")) from exc

@@ -44,9 +44,10 @@ def _recover(spool: Spool, *, tracking: Tracking, config: Config, notify: Notify
         url = url or tracking.url
         kept, stored = _of_this_machine(spool.key, tracking), True
         if kept is None:  # it ended before there was anything to keep
-            if not spool.output.exists():
-                spool.remove()
-            spool.release()
+            if spool.output.exists():
+                spool.release()
+            else:
+                spool.discard()
             return
     if url != tracking.url:
         return
@@ -79,6 +80,7 @@ def _close(
     """The record as it stands in the store at the end; None if it is gone or waits for the store."""
     mutable = mutable_artifacts(kept, mapping)
     delivery = Delivery(tracking, spool, config=config, notify=notify, mutable=mutable)
+    delivery.waits = f"experiment {kept.key} waits to be delivered"
     try:
         tracking.records.get(kept.key)
     except NotFound:

@@ -38,6 +38,7 @@ class Spool:
         self.record = self.folder / "record.json"
         self.context = self.folder / "context.json"
         self.open_mark = home / "open" / key
+        self.store_is_away = False  # said when the run began
         self._lock = -1
 
     def create(self) -> None:
@@ -50,7 +51,7 @@ class Spool:
             for folder in (self.home / "experiments", self.run_folder, self.folder, self.metrics):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
-            raise _unwritable(exc, self.run_folder) from exc
+            raise unwritable(exc, self.run_folder) from exc
 
     def lock(self, *, make: bool = True) -> int:
         """Claims this run for the calling process and whoever inherits the returned descriptor.
@@ -81,7 +82,7 @@ class Spool:
             except FileNotFoundError as exc:
                 raise Conflict(f"experiment {self.key} is over", hint=f"studio runs show {self.key}") from exc
             except OSError as exc:
-                raise _unwritable(exc, self.open_mark) from exc
+                raise unwritable(exc, self.open_mark) from exc
             if self._is_mark(fd):
                 self._lock = fd
                 return fd
@@ -167,7 +168,7 @@ class Spool:
                 finally:
                     os.close(fd)
             except OSError as exc:
-                raise _unwritable(exc, path) from exc
+                raise unwritable(exc, path) from exc
 
     def exit_status(self) -> dict[str, object] | None:
         """What the guard wrote when the script ended; None if it did not get so far."""
@@ -200,6 +201,14 @@ class Spool:
         """Deletes the whole run folder."""
         shutil.rmtree(self.run_folder, ignore_errors=True)
 
+    def discard(self) -> None:
+        """Ends a run of which nothing is to be left; what cannot be removed now, the next command removes."""
+        self.remove()
+        if self.run_folder.exists():
+            self.unlock()
+        else:
+            self.release()
+
 
 def open_runs(home: Path) -> Iterator[Spool]:
     """Runs that were started here and not yet closed, alive or not."""
@@ -226,10 +235,11 @@ def write_private(path: Path, data: bytes) -> None:
     except OSError as exc:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise _unwritable(exc, path) from exc
+        raise unwritable(exc, path) from exc
 
 
-def _unwritable(exc: OSError, path: Path) -> StoreError:
+def unwritable(exc: OSError, path: Path) -> StoreError:
+    """The error for what the disk refused; `path` where the refusal names none."""
     return StoreError(
         f"cannot write {exc.filename or path}: {exc.strerror}",
         hint="free some space, or set STUDIOML_HOME to a folder that you can write",
