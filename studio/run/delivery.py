@@ -63,6 +63,7 @@ class Delivery:
         self._tensorboard: dict[str, TensorBoardTail] = {}
         self.memory_error = False
         self.root = 0  # the process below which usage is measured; 0 = not at all
+        self.root_itself = False  # whether that process is measured too
 
     def start(self) -> None:
         """Begins; until the first heartbeat, after a second, the new record says as much."""
@@ -143,7 +144,7 @@ class Delivery:
         if self._usage is None:
             from .usage import Usage
 
-            self._usage = Usage(self.root, self.spool.metrics / "system")
+            self._usage = Usage(self.root, self.spool.metrics / "system", itself=self.root_itself)
         self._usage.sample()
 
     def _gather(self) -> None:

@@ -96,6 +96,7 @@ class InProcessRun(Run):
         mutable = mutable_artifacts(self._experiment, mapping)
         self._delivery = Delivery(tracking, self._spool, config=config, notify=notify, mutable=mutable)
         self._delivery.stop_requested = self._stop
+        self._delivery.root, self._delivery.root_itself = os.getpid(), True
         self._stopped = False
         self._began = time.monotonic()
         self._pid = os.getpid()

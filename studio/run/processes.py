@@ -161,12 +161,13 @@ class Tree:
     others have gained. One that is found late counts only with the share of its life since the look before.
 
     Args:
-        root: Not one of those that are measured; the children that it has waited for are.
+        root: Its children are measured, also those that it has waited for.
+        itself: Whether the root is measured too.
         reader: How its processes are read.
     """
 
-    def __init__(self, root: int, reader: Reader | None = None) -> None:
-        self._root = root
+    def __init__(self, root: int, *, itself: bool = False, reader: Reader | None = None) -> None:
+        self._left_out = frozenset[int]() if itself else frozenset((root,))
         self._reader = reader or open_reader(root)
         self._before: dict[int, Used] = {}
         self._at = 0.0
@@ -184,7 +185,7 @@ class Tree:
         now, reading = self._reader.clock(), self._reader.read()
         before, elapsed = self._before, max(now - self._at, 1e-3)
         self._before, self._at = reading, now
-        self.pids = frozenset(reading) - {self._root}
+        self.pids = frozenset(reading) - self._left_out
         memory = sum(reading[pid].memory for pid in self.pids)
         if not before:
             return {"cpu": 0.0, "memory": memory, "disk_read": 0.0, "disk_written": 0.0}
@@ -195,7 +196,7 @@ class Tree:
                 last = before.get(pid)
                 if last is not None and last.born == used.born:
                     gained += value(used) - value(last)
-                elif pid != self._root:
+                elif pid not in self._left_out:
                     gained += value(used) * min(1.0, elapsed / max(now - used.born, 1e-3))
             if self._reader.heirs:
                 ended = [last for pid, last in before.items() if pid not in reading or reading[pid].born != last.born]

@@ -25,14 +25,19 @@ class Usage:
     `disk_written`, `net_received`, `net_sent` in bytes a second (the network's are the whole machine's); the GPUs' are
     those of `Gpus.read`. On a machine, or in a tree, of so many processes that this takes more than a hundredth of one
     core, samples and looks for new processes become rarer.
+
+    Args:
+        root: The process.
+        itself: Whether it is measured too.
+        stream: The metric stream that the samples are appended to.
     """
 
-    def __init__(self, root: int, stream: Path) -> None:
+    def __init__(self, root: int, stream: Path, *, itself: bool = False) -> None:
         import psutil
 
         self._net: Callable[[], Any] = psutil.net_io_counters
         self._stream = stream
-        self._tree = Tree(root)
+        self._tree = Tree(root, itself=itself)
         self._gpus = Gpus()
         self._said = False
         self._due = self._look_due = self._written = 0.0

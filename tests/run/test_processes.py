@@ -104,16 +104,23 @@ def spent(born: float, cpu: float, moved: float = 0.0) -> Used:
 
 
 def test_the_first_look_only_knows_the_memory() -> None:
-    tree = Tree(1, Script((10.0, {1: spent(0, 9), 2: spent(1, 5), 3: spent(2, 5)})))
+    tree = Tree(1, reader=Script((10.0, {1: spent(0, 9), 2: spent(1, 5), 3: spent(2, 5)})))
     assert tree.measure() == {"cpu": 0.0, "memory": 200.0, "disk_read": 0.0, "disk_written": 0.0}
     assert tree.pids == {2, 3}
+
+
+def test_the_root_itself_counts_where_it_is_the_run() -> None:
+    script = Script((10.0, {1: spent(0, 9), 2: spent(1, 5)}), (12.0, {1: spent(0, 12), 2: spent(1, 6)}))
+    tree = Tree(1, itself=True, reader=script)
+    assert tree.measure()["memory"] == 200.0
+    assert tree.measure()["cpu"] == pytest.approx(2.0) and tree.pids == {1, 2}
 
 
 def test_one_that_ends_does_not_hide_what_the_others_do() -> None:
     """Twenty busy seconds of a process that ended move to its parent: neither lost for the others, nor used again."""
     tree = Tree(
         1,
-        Script(
+        reader=Script(
             (10.0, {1: spent(0, 0), 2: spent(1, 5, 50), 3: spent(1, 20, 70)}),
             (12.0, {1: spent(0, 0), 2: spent(1, 5 + 20.5 + 2, 50 + 75)}),
         ),
@@ -125,7 +132,7 @@ def test_one_that_ends_does_not_hide_what_the_others_do() -> None:
 def test_one_that_is_found_late_counts_with_the_time_since_the_look_before() -> None:
     tree = Tree(
         1,
-        Script(
+        reader=Script(
             (10.0, {1: spent(0, 0)}),
             (12.0, {1: spent(0, 0), 2: spent(4.0, 8.0), 3: spent(11.0, 0.5)}),
             (13.0, {1: spent(0, 0), 2: spent(12.5, 0.25)}),  # the same number, another process

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from studio.tracking.metrics import Curves
-from tests.studio_process import opened, record, studio
+from tests.studio_process import environment, opened, record, studio
 
 BUSY = """
 import os, subprocess, sys, time
@@ -31,6 +33,19 @@ def test_cpu_memory_and_disk_of_the_whole_tree(tmp_path: Path) -> None:
     assert (times[1:] > times[:-1]).all()
     shown = studio("runs", "show", "k", cwd=tmp_path).stdout.decode()
     assert "resources:" in shown and "cores" in shown
+
+
+def test_a_process_that_tracks_itself_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "import os, sys, time, studio\n"
+        "data = os.urandom(100 << 20)\n"
+        "with studio.start(key='k'):\n"
+        "    end = time.time() + 4\n"
+        "    while time.time() < end: pass\n"
+    )
+    subprocess.run([sys.executable, "a.py"], cwd=tmp_path, env=environment(), check=True, timeout=100)
+    found = record("k").summary
+    assert found["system/cpu"].max > 0.2 and found["system/memory"].max > 100 << 20
 
 
 EVENTS = """
