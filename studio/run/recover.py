@@ -111,9 +111,9 @@ def _as_kept(experiment: Experiment, kept: Experiment) -> Experiment:
 
 def _ended(experiment: Experiment, spool: Spool) -> Experiment:
     """As its supervisor ended it, if that came so far; as lost otherwise."""
-    if experiment.ended and experiment.status != "lost":
-        return experiment
     status = spool.exit_status() or {}
+    if experiment.ended and (experiment.status != "lost" or not status):
+        return experiment
     code, number, at = status.get("code"), status.get("signal"), status.get("at")
     started = experiment.times.started or experiment.times.added
     finished = float(at) if isinstance(at, int | float) else time.time()

@@ -107,6 +107,16 @@ def dead_run(place: Place) -> int:
     return (place.home / "experiments/k/.studio/output").read_bytes().count(b"\n")
 
 
+@pytest.mark.parametrize("torn", [("record.json",), ("record.json", "context.json")])
+def test_a_power_cut_that_tore_the_spools_record_leaves_the_stores(place: Place, torn: Command) -> None:
+    lines = dead_run(place)
+    for name in torn:
+        (place.home / "experiments/k/.studio" / name).write_bytes(b"")
+    found = recovered(place)
+    assert found.record is not None and found.record.status == "lost"
+    assert len(found.lines) == lines
+
+
 COMMANDS = {
     ("runs", "tag", "k", "tagged"): 2, ("runs", "note", "k", "a note"): 1, ("runs", "stop", "k"): 1,
     ("runs", "delete", "-y", "k"): 4, ("run", "--resume", "k", "train.py", *SHORT): 4,
