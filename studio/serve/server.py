@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import select
 import signal
 import socket
 import struct
@@ -34,6 +35,11 @@ LAME_DUCK_S = 0.5
 """After SIGTERM the server is not ready, but still takes connections for so long: balancers need to notice."""
 
 BACKLOG_S = 0.1
+"""For handshakes that have begun."""
+
+BACKLOG_ROUNDS = 4096
+"""Of the loop, each of which takes one connection that waits in the queue; a busy machine takes its time for them."""
+
 DRAIN_S = 10.0
 HARD_END_S = 14.0
 
@@ -73,8 +79,12 @@ class _Uvicorn(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes the connections that wait already, then closes the port; whoever comes later is refused by it."""
-        if all(list(map(_take_no_more, sockets or []))):
+        if sockets and all(list(map(_take_no_more, sockets))):
             await asyncio.sleep(BACKLOG_S)
+            for _ in range(BACKLOG_ROUNDS):
+                if not any(map(_has_waiting, sockets)):
+                    break
+                await asyncio.sleep(0)
         await super().shutdown(sockets=sockets)
 
 
@@ -204,6 +214,13 @@ def _take_no_more(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+def _has_waiting(sock: socket.socket) -> bool:
+    """Whether connections wait in the queue of a listening socket."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _end_now(code: int) -> None:

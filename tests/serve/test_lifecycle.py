@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import selectors
 import signal
 import socket
 import subprocess
@@ -200,38 +202,80 @@ def ask_on(sock: socket.socket, body: bytes) -> bytes:
         return b""
 
 
+class Load:
+    """Connections that ask one request after the other, and connect anew where the server ends one.
+
+    One thread, so that none of them waits for its turn with an answer in hand: what is quiet for a while is ended.
+    """
+
+    def __init__(self, server: Served, count: int) -> None:
+        self.server, self.done = server, [0] * count
+        self.lost: list[object] = []
+
+    def run(self) -> None:
+        """Until nothing new is accepted."""
+        with selectors.DefaultSelector() as selector:
+            self.selector = selector
+            for worker in range(len(self.done)):
+                self.connect(worker)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    assert isinstance(key.fileobj, socket.socket)
+                    self.go_on(key.fileobj, key.data)
+
+    def go_on(self, sock: socket.socket, worker: int) -> None:
+        asked = self.selector.get_key(sock).events == selectors.EVENT_READ
+        refused = not asked and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+        try:
+            if not refused and (not asked or self.answered(sock, worker)) and self.ask(sock, worker):
+                return
+        except ConnectionError as exc:
+            self.lost.append((self.body(worker), exc))
+        self.selector.unregister(sock)
+        sock.close()
+        if not refused:
+            self.connect(worker)
+
+    def connect(self, worker: int) -> None:
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(("127.0.0.1", self.server.port))
+        self.selector.register(sock, selectors.EVENT_WRITE, worker)
+
+    def body(self, worker: int) -> bytes:
+        return b'{"id":"%d-%d"}' % (worker, self.done[worker])
+
+    def ask(self, sock: socket.socket, worker: int) -> bool:
+        """Whether it could be asked: not where the server's end has come already."""
+        with contextlib.suppress(BlockingIOError):
+            if sock.recv(1, socket.MSG_PEEK) == b"":
+                return False
+        body = self.body(worker)
+        sock.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        self.selector.modify(sock, selectors.EVENT_READ, worker)
+        return True
+
+    def answered(self, sock: socket.socket, worker: int) -> bool:
+        """Whether more may be asked here."""
+        got = sock.recv(65536)
+        if not (got.startswith(b"HTTP/1.1 200") and got.endswith(b"\r\n\r\n" + self.body(worker))):
+            self.lost.append((self.body(worker), got))
+            return False
+        self.done[worker] += 1
+        return b"connection: close" not in got
+
+
 @pytest.mark.parametrize("run", range(3))
 def test_drain_under_load_loses_nothing_that_was_accepted(
     serve: Callable[..., Served], wrapper: Callable[..., Path], run: int
 ) -> None:
-    server = serve("--wrapper", wrapper(SLOW.replace("time.sleep", "time.sleep(0.002) or ")))
-    lost: list[object] = []
-    done = [0] * 64
-
-    def hammer(worker: int) -> None:
-        while True:
-            try:
-                sock = server.connect()
-            except OSError:
-                return  # not accepted any more
-            with sock:
-                got = b""
-                while b"connection: close" not in got:
-                    body = json.dumps({"id": f"{worker}-{done[worker]}"}).encode()
-                    got = ask_on(sock, body)
-                    if not got.startswith(b"HTTP/1.1 200") or json.loads(got.split(b"\r\n\r\n")[1]) != json.loads(body):
-                        lost.append((body, got))
-                        break
-                    done[worker] += 1
-
-    threads = [threading.Thread(target=hammer, args=(w,)) for w in range(64)]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: all(done), "the load runs")
-    assert server.stop() == 0
-    for thread in threads:
-        thread.join()
-    assert lost == []
+    load = Load(serve("--wrapper", wrapper(SLOW.replace("time.sleep", "time.sleep(0.002) or "))), 64)
+    thread = threading.Thread(target=load.run)
+    thread.start()
+    wait_until(lambda: all(load.done), "the load runs")
+    assert load.server.stop() == 0
+    thread.join()
+    assert load.lost == []
 
 
 def test_requests_that_reach_idle_connections_during_the_drain_are_answered(serve: Callable[..., Served]) -> None:
