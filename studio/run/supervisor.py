@@ -65,6 +65,7 @@ class Supervisor:
         self._streams: list[Stream] = []
         self._exit: dict[str, object] | None = None
         self._error = ""
+        self._output = -1
         self._unkept = b""
         self._output_lost = False
         self._trouble = ""
@@ -180,7 +181,7 @@ class Supervisor:
         return mask.forms([*secrets_of(self.plan.command.args, {}, self._env), *self.plan.secrets])
 
     def _loop(self, streams: list[Stream], status: int) -> None:
-        output = self._open_output()
+        self._keep(b"")
         with selectors.DefaultSelector() as selector:
             for stream in streams:
                 selector.register(stream.source, selectors.EVENT_READ, stream)
@@ -191,7 +192,7 @@ class Supervisor:
                 left = min(self._deadline, patience, self._settled) - time.monotonic()
                 for ready, _ in selector.select(None if left == float("inf") else max(0.0, left)):
                     if isinstance(ready.data, Stream):
-                        self._pass_on(ready.data, output, selector)
+                        self._pass_on(ready.data, selector)
                     else:
                         words = os.read(status, CHUNK_BYTES)
                         said = self._hear(said + words)
@@ -206,14 +207,14 @@ class Supervisor:
                     self.stop("max-duration")
                 if time.monotonic() >= self._settled:
                     self._settled = float("inf")
-                    self._keep(output, self._mask.idle())
+                    self._keep(self._mask.idle())
                 if time.monotonic() >= patience:
                     break
-        self._keep(output, self._mask.end_all())
+        self._keep(self._mask.end_all())
         if self._unkept and not self._output_lost:
             self._lose_output()
-        if output >= 0:
-            os.close(output)
+        if self._output >= 0:
+            os.close(self._output)
         os.close(status)
 
     def _end_without_guard(self) -> dict[str, object]:
@@ -223,21 +224,13 @@ class Supervisor:
         end_strays(self.spool.folder)
         return self.spool.exit_status() or {"code": None, "signal": int(signal.SIGKILL)}
 
-    def _open_output(self) -> int:
-        try:
-            return os.open(self.spool.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError as exc:
-            self._trouble = exc.strerror or str(exc)
-            self._lose_output()
-            return -1
-
-    def _pass_on(self, stream: Stream, output: int, selector: selectors.BaseSelector) -> None:
+    def _pass_on(self, stream: Stream, selector: selectors.BaseSelector) -> None:
         try:
             data = os.read(stream.source, CHUNK_BYTES)
         except OSError:  # a pseudo-terminal whose other side is closed
             data = b""
         if data:
-            self._keep(output, self._mask.take(stream.source, data))
+            self._keep(self._mask.take(stream.source, data))
             self._settled = time.monotonic() + TICK_S if self._mask.waiting else float("inf")
             if stream.sink < 0:
                 return
@@ -249,18 +242,20 @@ class Supervisor:
             except OSError:
                 stream.sink = -1
                 return
-        self._keep(output, self._mask.end(stream.source))
+        self._keep(self._mask.end(stream.source))
         selector.unregister(stream.source)
         os.close(stream.source)
 
-    def _keep(self, output: int, data: bytes) -> None:
+    def _keep(self, data: bytes) -> None:
         """Appends to what is kept, in order: what the disk does not take now comes before what follows."""
         if self._output_lost:
             return
         left = memoryview(self._unkept + data if self._unkept else data)
         try:
+            if self._output < 0:
+                self._output = os.open(self.spool.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             while left:
-                left = left[os.write(output, left) :]
+                left = left[os.write(self._output, left) :]
         except OSError as exc:
             self._trouble = exc.strerror or str(exc)
         self._unkept = bytes(left)

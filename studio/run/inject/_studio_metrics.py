@@ -259,6 +259,8 @@ class Writer:
             self._closed, self._limit = True, 0
         self._rouse()
         self.flush()
+        if self._unwritten:  # there is no next time
+            self.flush()
         with self._io:
             if self._dirty:
                 self._dirty = False
