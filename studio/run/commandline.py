@@ -15,7 +15,7 @@ from ..tracking.find import find_experiment
 from ..units import parse_duration, parse_size
 from .inputs import find_artifact
 from .plan import Plan, Reuse, make_command, parse_capture, parse_metric, parse_pairs, parse_reuse, parse_value
-from .redact import MASK, check_tag, learn, redact_params, secrets_of, use_names
+from .redact import MASK, check_tag, learn, redact_params, secrets_of, use_names, written_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,8 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
     env = parse_pairs(options.env, "--env")
     secrets = tuple(secrets_of([*plan.command.args, *options.capture_once], pairs, env))
     learn(secrets)
+    if plan.command.kind == "script":
+        secrets += tuple(written_in(plan.folder / plan.command.target))  # such as an option's default
     plan = replace(
         plan,
         captures=(

@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..errors import ConfigError
 from ..experiment import Command
+from ..tracking.sensitive import SCAN_BYTES
 from . import inject as inject
 from .plan import parse_value
 
@@ -98,6 +100,17 @@ def redact_source(path: str, data: bytes, *, known: bool = False) -> tuple[bytes
     where = [f"{what} in line {text.count(chr(10), 0, start) + 1}" for start, _, what in spans]
     more = f" and {len(where) - 3} more" if len(where) > 3 else ""
     return _studio_shapes.replace(text, spans, MASK, lines=True).encode("latin-1"), ", ".join(where[:3]) + more
+
+
+def written_in(script: Path) -> list[str]:
+    """What is secret in a script's own text: it may be printed. Nothing of a script that cannot be read, or is huge."""
+    try:
+        if script.stat().st_size > SCAN_BYTES:
+            return []
+        text = script.read_text("utf-8", errors="surrogateescape")
+    except OSError:
+        return []
+    return [text[start:end] for start, end, _ in _studio_secrets.find_in_source(text)]
 
 
 def _redacted(args: Iterable[str]) -> Iterator[tuple[str, list[str]]]:

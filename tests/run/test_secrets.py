@@ -290,6 +290,57 @@ def test_secrets_planted_everywhere_are_nowhere_afterwards(tmp_path: Path, home:
     assert len(answers) > 20 and leaks(answers, secrets) == []
 
 
+WRITTEN = {
+    "index": 'os.environ["WANDB_API_KEY"] = "SECRET"',
+    "spaced-index": "os.environ[ 'X_TOKEN' ]='SECRET'",
+    "setdefault": 'os.environ.setdefault("DB_PASSWORD", "SECRET")',
+    "getenv": 'os.getenv("MY_TOKEN", "SECRET")',
+    "raw": 'PASSWORD = r"SECRET"',
+    "bytes": 'dict(password = b"SECRET")',
+    "annotated": 'api_key: str = "SECRET"',
+    "optional": 'token: Optional[str] = "SECRET"',
+    "header": 'headers = {"Authorization": "Bearer SECRET"}',
+    "option": 'p.add_argument("--db-password", type=str, default="SECRET")',
+    "option-with-help": 'p.add_argument("--token",\n    help="the (API) token",\n    default="SECRET",\n)',
+    "notebook": '{"source": ["API_KEY = \\"SECRET\\"\\n"]}',
+    "notebook-index": '{"source": ["os.environ[\\"HF_TOKEN\\"] = \\"SECRET\\""]}',
+}
+UNWRITTEN = (
+    'names = ["api_key", "region_us_east_1"]',
+    'p.add_argument("--token")\np.add_argument("--name", default="abc123def456x")',
+    'os.environ["TOKENIZERS_PARALLELISM"] = "false_12345678"',
+    'tokens: list[str] = load("data_2024_v12")',
+    'if token == "abc123def456x": pass',
+    'headers = {"Authorization": f"Bearer {token}"}',
+)
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_secrets_written_in_code_are_found_however_they_are_written(form: str) -> None:
+    secret = canary(form)
+    code = WRITTEN[form].replace("SECRET", secret)
+    kept, where = redact_source("a.ipynb" if form.startswith("notebook") else "a.py", code.encode())
+    assert kept.decode() == code.replace(secret, MASK) and "line" in where
+
+
+def test_code_without_secrets_is_kept_as_it_is() -> None:
+    for code in UNWRITTEN:
+        assert redact_source("a.py", code.encode()) == (code.encode(), "")
+
+
+def test_a_secret_that_the_script_has_written_down_is_masked_where_it_prints_it(tmp_path: Path, home: Path) -> None:
+    secret = canary("default")
+    (tmp_path / "a.py").write_text(
+        "import argparse\nparser = argparse.ArgumentParser()\n"
+        f'parser.add_argument("--db-password", default="{secret}")\nprint(parser.parse_args())\n'
+    )
+    done = studio("run", "-e", "one", "a.py", cwd=tmp_path)
+    assert secret.encode() in done.stdout, "the user's own terminal has all"
+    assert studio("runs", "logs", "one", cwd=tmp_path).stdout == b"Namespace(db_password='***')\n"
+    where = {str(p): unpacked(p.read_bytes()) for p in (home / ".studioml").rglob("*") if p.is_file()}
+    assert leaks(where, [secret]) == [] and record("one").params["db_password"] == MASK
+
+
 def test_a_tag_with_a_token_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("")
     done = studio("run", "--tag", TOKENS["github"], "a.py", cwd=tmp_path)

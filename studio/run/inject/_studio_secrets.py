@@ -46,10 +46,19 @@ _ASSIGNED = (
 )
 # What follows a name in source, and what it stands behind; names are looked for by these words.
 _WORDS = ("secret", "passw", "passphrase", "credential", "token", "key")
-_QUOTED = r"""[\w.-]{0,80}["']?\s*(?::|=)\s*["'](?P<value>[^"'\s{}<>$%]{12,})["']"""
+# The name may stand in quotes, also in a notebook's (\\"), in an index, or before an annotation; it may be the first
+# argument of a call, or that of an option with a default.
+_QUOTED = (
+    r"""[\w.-]{0,80}(?:\\?["'])?(?:\s*\])?"""
+    r"""(?:\s*(?::\s*[\w.\[\]| ]{1,40})?=\s*|\s*:\s*"""
+    r"""|(?<=["'])\s*,\s*(?:(?P<default>(?:[^()]|\([^()]*\)){0,200}?\bdefault\s*=\s*))?)"""
+    r"""(?:[rbufRBUF]{1,2}(?=["'\\]))?\\?["'](?P<value>[^"'\s{}<>$%]{12,}?)\\?["']"""
+)
+_CALLED = r"""\(\s*\\?["'][\w.-]*\Z"""
 _SETTING = r"""[\w.-]{0,80}["']?[ \t]*[:=][ \t]*["']?(?P<value>[^\s"',#]{8,})"""
 _BEFORE = r"""(?P<line>(?:^|\n)[ \t]*(?:- |export |set )?["']?)?(?P<name>[\w.-]*)\Z"""
 _HEADER = r"(?i)\b(?:authorization\s*[:=]\s*(?:[\w-]+\s+)?|bearer\s+)(?P<value>[\w.~+/=-]{8,})"
+_BEARER = r"""["'](?:Authorization:\s*)?[Bb]earer\s+(?P<value>[\w.~+/=-]{12,})\\?["']"""
 _ALLOWED = ("pragma: allowlist secret", "gitleaks:allow")
 NOTHING = frozenset({"", MASK, "none", "null", "true", "false", "yes", "no", "on", "off"})
 
@@ -108,6 +117,10 @@ def find_in_source(text: str, *, settings: bool = False, known: bool = False) ->
     spans = list(_studio_shapes.find_tokens(text))
     spans += [s for s in _studio_shapes.find_logins(text) if _made_up(text[s[0] : s[1]].partition(":")[2])]
     spans += _written(text, settings)
+    if "earer " in text:
+        spans += [
+            (*m.span("value"), "a header") for m in _compiled(_BEARER).finditer(text) if _made_up(m.group("value"))
+        ]
     if known:
         spans += _known(text)
     if any(mark in text for mark in _ALLOWED):
@@ -121,6 +134,7 @@ def _written(text: str, settings: bool) -> Iterator[Span]:
     if len(lowered) != len(text):  # letters whose capitals are two
         lowered = text
     quoted, setting, before = _compiled(_QUOTED), _compiled(_SETTING), _compiled(_BEFORE)
+    called = _compiled(_CALLED)
     for word in _WORDS:
         at = lowered.find(word)
         while at >= 0:
@@ -129,6 +143,8 @@ def _written(text: str, settings: bool) -> Iterator[Span]:
                 value, ahead = match.group("value"), before.search(text[max(0, at - 90) : at])
                 name = (ahead.group("name") if ahead else "") + re.split("[^\\w.-]", match.group(), maxsplit=1)[0]
                 whole = match.re is quoted and "/" not in value[:1] and "://" not in value
+                if whole and "," in match.group()[: match.start("value") - at] and match.group("default") is None:
+                    whole = called.search(text[max(0, at - 90) : at]) is not None
                 if not whole and ahead is not None and ahead.group("line") is not None:
                     whole = value[0] not in "${<%!&*/" and "://" not in value
                 if whole and _strong(name, value):
