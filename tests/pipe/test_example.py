@@ -95,7 +95,8 @@ def test_keras_pictures_in_both_formats() -> None:
     assert np.array_equal(model_util.resize_to_model_input(first)(picture), np.moveaxis(answer, -1, 1))
     open_sides = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1)])
     assert model_util.resize_to_model_input(open_sides)(picture).shape == (1, 20, 10, 1)
-    two = keras.Model([a := keras.Input((3,)), b := keras.Input((8, 8, 1))], [a, b])
+    sides = [keras.Input((3,)), keras.Input((8, 8, 1))]
+    two = keras.Model(sides, [keras.layers.Identity()(side) for side in sides])  # Keras 3.12 wants an operation in each
     assert model_util.resize_to_model_input(two, 1)(picture).shape == (1, 8, 8, 1)
 
 
