@@ -198,6 +198,51 @@ def test_real_writers(bench, module):
     assert len(tail.new_points()) == 5
 
 
+FOLDERS = {
+    "one": {"logs": ""},
+    "keras": {"logs/train": "", "logs/validation": "val_"},
+    "keras-twice": {"a/train": "", "a/validation": "val_", "b/train": "b/", "b/validation": "b/val_"},
+    "train-test": {"logs/train": "", "logs/test": "test/"},
+    "test-train": {"logs/test": "", "logs/train": "train/"},
+    "runs": {"runs/1": "", "runs/2": "2/", "runs/3/deep": "3/deep/"},
+    "far": {"logs/1": "", "elsewhere/1": "1/"},
+}
+
+
+@pytest.mark.parametrize("folders", FOLDERS.values(), ids=FOLDERS)
+def test_writers_of_several_folders_do_not_write_one_curve(bench, folders):
+    bench.needs("tensorboardX")
+    ran = bench.run(
+        f"""
+        from tensorboardX import SummaryWriter
+        for folder in {list(folders)}:
+            for again in range(2):
+                SummaryWriter(folder).close()
+        """
+    )
+    assert ran.code == 0, ran.err
+    told = {str(Path(said["folder"]).relative_to(bench.folder)): said["prefix"] for said in ran.of_type("tensorboard")}
+    assert told == folders
+
+
+def test_scalars_of_one_tag_and_hyperparameters_keep_apart(bench):
+    bench.needs("tensorboardX")
+    ran = bench.run(
+        """
+        from tensorboardX import SummaryWriter
+        with SummaryWriter("logs") as writer:
+            writer.add_scalars("loss", {"train": 1, "test": 2}, 1)
+            writer.add_hparams({"lr": 0.1}, {"accuracy": 0.5})
+        """
+    )
+    assert ran.code == 0, ran.err
+    found = set()
+    for told in ran.of_type("tensorboard"):
+        tail = TensorBoardTail(Path(told["folder"]), prefix=told["prefix"], since=told["since"])
+        found |= {(point.name, point.value) for point in tail.new_points()}
+    assert found == {("loss/loss", 1.0), ("loss/test/loss", 2.0), ("accuracy", 0.5)}
+
+
 @pytest.mark.timeout(240)
 def test_tensorflow_and_the_keras_callback(bench):
     bench.needs("tensorflow", "tensorboard")
@@ -224,7 +269,7 @@ def test_tensorflow_and_the_keras_callback(bench):
     import json
 
     told = {Path(said["folder"]).name: said["prefix"] for said in ran.of_type("tensorboard")}
-    assert told == {"own": "", "v1": "", "train": "", "validation": "val_"}
+    assert told == {"own": "", "v1": "v1/", "train": "train/", "validation": "val_"}
     found = rows(bench.folder / "tb")
     assert ("own/loss", 3, 0.75) in found and ("own/count", 4, 5.0) in found and ("v1/old", 7, 0.5) in found
     history = json.loads(ran.out.splitlines()[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import time
 
 TYPE_CHECKING = False
@@ -17,7 +18,8 @@ else:
     import _studio_modeldir
     import _studio_track
 
-_told: set[str] = set()
+_told: dict[str, str] = {}  # folder -> what its names begin with
+_STAMP = re.compile(r"\d{9,}\.\d+")  # a folder that add_hparams makes
 
 
 def forget() -> None:
@@ -56,6 +58,25 @@ def _tell(folder: Any) -> None:
     captured = _studio_modeldir.folder("tb")
     if "://" in str(folder) or path in _told or (captured is not None and _studio_modeldir.holds(captured, path)):
         return  # `tb` is read in any case
-    _told.add(path)
-    prefix = "val_" if os.path.basename(path) == "validation" else ""
+    prefix = _told[path] = _prefix(path)
     _studio_track.event("tensorboard", folder=path, prefix=prefix, since=time.time() - 1)  # file times lag
+
+
+def _prefix(path: str) -> str:
+    """What tells the scalars of this folder from those of the others: nothing for the first one, and for its `train`
+    and `validation` what these always have; else where it is, seen from the first one or from beside it.
+    """
+    base, kind = _parts(path)
+    first = _parts(next(iter(_told), path))[0]
+    if os.path.dirname(path) in _told and _STAMP.fullmatch(os.path.basename(path)):
+        return _told[os.path.dirname(path)]
+    places = [os.path.relpath(base, start) for start in (first, os.path.dirname(first))]
+    found = [("" if place == "." else place + "/") + kind for place in places if not place.startswith("..")]
+    free = [prefix for prefix in (*found, os.path.basename(path) + "/") if prefix not in _told.values()]
+    return free[0] if free else path.strip("/") + "/"
+
+
+def _parts(path: str) -> tuple[str, str]:
+    base, name = os.path.split(path)
+    kind = {"train": "", "validation": "val_"}.get(name)
+    return (path, "") if kind is None else (base, kind)
