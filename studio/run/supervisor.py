@@ -20,6 +20,7 @@ from ..tracking import Notify, Tracking
 from . import mask
 from .delivery import TICK_S, Delivery, mutable_artifacts
 from .ending import Ending, MemoryWatch
+from .kept import KeptOutput
 from .plan import Plan
 from .redact import clean, redact_command, redact_params, secrets_of
 from .spool import Spool
@@ -29,8 +30,6 @@ from .streams import CHUNK_BYTES, Stream, Streams, has_terminal, open_streams, w
 GUARD = Path(__file__).with_name("guard.py")
 INJECT = Path(__file__).with_name("inject")
 LEFTOVER_OUTPUT_S = 1.0
-HELD_BYTES = 8 << 20
-"""Output that waits in memory until the disk takes it again."""
 OURS = {signal.SIGPIPE, signal.SIGXFSZ}
 """Signals that Python itself ignores: the script is to see their defaults."""
 
@@ -65,10 +64,7 @@ class Supervisor:
         self._streams: list[Stream] = []
         self._exit: dict[str, object] | None = None
         self._error = ""
-        self._output = -1
-        self._unkept = b""
-        self._output_lost = False
-        self._trouble = ""
+        self._output = KeptOutput(spool.output, notify)
         self._env = self._environment()
         self._secrets = self._known_secrets() if config["mask_output"] else []
         self._mask = mask.Mask(self._secrets)
@@ -181,7 +177,7 @@ class Supervisor:
         return mask.forms([*secrets_of(self.plan.command.args, {}, self._env), *self.plan.secrets])
 
     def _loop(self, streams: list[Stream], status: int) -> None:
-        self._keep(b"")
+        self._output.append(b"")
         with selectors.DefaultSelector() as selector:
             for stream in streams:
                 selector.register(stream.source, selectors.EVENT_READ, stream)
@@ -207,14 +203,11 @@ class Supervisor:
                     self.stop("max-duration")
                 if time.monotonic() >= self._settled:
                     self._settled = float("inf")
-                    self._keep(self._mask.idle())
+                    self._output.append(self._mask.idle())
                 if time.monotonic() >= patience:
                     break
-        self._keep(self._mask.end_all())
-        if self._unkept and not self._output_lost:
-            self._lose_output()
-        if self._output >= 0:
-            os.close(self._output)
+        self._output.append(self._mask.end_all())
+        self._output.close()
         os.close(status)
 
     def _end_without_guard(self) -> dict[str, object]:
@@ -230,7 +223,7 @@ class Supervisor:
         except OSError:  # a pseudo-terminal whose other side is closed
             data = b""
         if data:
-            self._keep(self._mask.take(stream.source, data))
+            self._output.append(self._mask.take(stream.source, data))
             self._settled = time.monotonic() + TICK_S if self._mask.waiting else float("inf")
             if stream.sink < 0:
                 return
@@ -242,30 +235,9 @@ class Supervisor:
             except OSError:
                 stream.sink = -1
                 return
-        self._keep(self._mask.end(stream.source))
+        self._output.append(self._mask.end(stream.source))
         selector.unregister(stream.source)
         os.close(stream.source)
-
-    def _keep(self, data: bytes) -> None:
-        """Appends to what is kept, in order: what the disk does not take now comes before what follows."""
-        if self._output_lost:
-            return
-        left = memoryview(self._unkept + data if self._unkept else data)
-        try:
-            if self._output < 0:
-                self._output = os.open(self.spool.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            while left:
-                left = left[os.write(self._output, left) :]
-        except OSError as exc:
-            self._trouble = exc.strerror or str(exc)
-        self._unkept = bytes(left)
-        if len(self._unkept) > HELD_BYTES:
-            self._lose_output()
-
-    def _lose_output(self) -> None:
-        self.notify(f"output is not kept from here on: {self._trouble} ({self.spool.output})")
-        self._output_lost = True
-        self._unkept = b""
 
     def _hear(self, said: bytes) -> bytes:
         *lines, rest = said.split(b"\n")
