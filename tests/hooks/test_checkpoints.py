@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,10 @@ def train(checkpoints, model, clock, epoch_s, accuracies, name="val_accuracy"):
 
 def files(folder: Path) -> list[str]:
     return sorted(os.listdir(folder / "modeldir"))
+
+
+def events(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "spool" / "events").read_text().splitlines()]
 
 
 def test_newest_and_best_are_kept(tmp_path, clock, checkpoints):
@@ -160,3 +166,26 @@ def test_a_model_that_cannot_be_saved_says_nothing_of_the_next(tmp_path, clock, 
     train(checkpoints, bad, clock, 10.0, [0.5])
     train(checkpoints, SlowModel(clock, 0.01), clock, 10.0, [0.5])
     assert "model-001.keras" in files(tmp_path)
+
+
+def test_models_that_are_trained_in_two_threads_are_saved_one_after_the_other(tmp_path, clock, checkpoints):
+    class Meeting(SlowModel):
+        """Saves when the other thread saves as well, or would if it could."""
+
+        def save(self, path: str) -> None:
+            super().save(path)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                barrier.wait(0.2)
+
+    barrier = threading.Barrier(2)
+    train(checkpoints, SlowModel(clock, 0.0), clock, 1.0, [0.5])
+    models = [Meeting(clock, 0.0) for _ in range(2)]
+    checkpoints.epoch_ended(4, {"val_accuracy": 0.6})
+    threads = [threading.Thread(target=checkpoints.save, args=(m,), kwargs={"last": True}) for m in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [model.saves for model in models] == [1, 1]
+    assert files(tmp_path) == [".studio.json", "model-005.keras"]
+    assert not [e for e in events(tmp_path) if e["type"] in ("warning", "note")]

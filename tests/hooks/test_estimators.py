@@ -51,6 +51,28 @@ def test_the_outermost_fit_is_recorded_and_its_estimator_kept(bench):
     assert ran.of_type("warning") == []
 
 
+def test_each_kind_of_estimator_has_parameters_of_its_own(bench):
+    ran = bench.run(
+        DATA
+        + """
+    from sklearn.cluster import KMeans
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    for C in (0.1, 0.5):
+        LogisticRegression(C=C).fit(X, y)
+    KMeans(3).fit(X)
+    make_pipeline(KMeans(2), LogisticRegression(C=0.7)).fit(X, y)
+    LogisticRegression(C=0.9).fit(X, y)
+    """
+    )
+    assert ran.code == 0, ran.err
+    params = ran.params
+    assert (params["sklearn.estimator"], params["sklearn.C"]) == ("LogisticRegression", 0.9)
+    assert (params["sklearn2.estimator"], params["sklearn2.n_clusters"]) == ("KMeans", 3)
+    assert (params["sklearn3.estimator"], params["sklearn3.logisticregression.C"]) == ("Pipeline", 0.7)
+    assert "sklearn.n_clusters" not in params and "sklearn2.C" not in params and "sklearn4.C" not in params
+
+
 def test_what_the_script_saves_elsewhere_is_noted_and_copied_and_what_it_saves_into_modeldir_stays_alone(bench):
     source = (
         DATA

@@ -95,6 +95,10 @@ class Checkpoints:
             return
         if not last and not self._affordable(model):
             return
+        with _studio_modeldir.SAVING:
+            self._save(model, epoch)
+
+    def _save(self, model: Any, epoch: int) -> None:
         if _studio_modeldir.is_the_scripts(self._folder):
             self._step_aside("the script saves into modeldir itself, so studio does not")
             return

@@ -43,6 +43,10 @@ class Keeper:
             _studio_end.at_end(self._file, self._save)
 
     def _save(self) -> None:
+        with _studio_modeldir.SAVING:
+            self._write()
+
+    def _write(self) -> None:
         todo, self._unsaved = self._unsaved, None
         modeldir = _studio_modeldir.folder()
         if todo is None or modeldir is None or _studio_modeldir.is_the_scripts(modeldir):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ else:
     import _studio_track
 
 OURS = re.compile(r"(model-\d{3,}(\.keras|\.onnx|-inference)|model\.(joblib|json|txt)|\.studio\.json)(\.part)?")
+SAVING = threading.RLock()
+"""Held from looking at the folder to having put a file there, since the script may train in several threads."""
+
 _ours: dict[str, tuple[int, int, int]] = {}  # path -> what the file was when a hook had put it there
 _looked_at: set[str] = set()
 _mapping: tuple[str, dict[str, object]] = ("", {})

@@ -26,6 +26,7 @@ def forget() -> None:
     """Another run begins."""
     global _named
     _named = 0
+    _groups.clear()
 
 
 def fitting() -> bool:
@@ -116,7 +117,9 @@ def _fitted(estimator: Any, took_s: float) -> None:
         return  # a scaler is no model
     if _named < NAMED:
         _named += 1
-        _studio_track.params({"sklearn": _parameters(estimator)})
+        found = _parameters(estimator)
+        number = _groups.setdefault((found["estimator"], *sorted(found)), len(_groups) + 1)
+        _studio_track.params({"sklearn" + (str(number) if number > 1 else ""): found})
 
     def write(path: str) -> None:
         import joblib  # type: ignore[import-untyped,unused-ignore]
@@ -127,6 +130,7 @@ def _fitted(estimator: Any, took_s: float) -> None:
 
 
 _named = 0
+_groups: dict[tuple[str, ...], int] = {}  # class and names of parameters -> 1 for `sklearn.*`, 2 for `sklearn2.*`
 _keeper = _studio_keep.Keeper("model.joblib", "sklearn.fit")
 
 
