@@ -30,6 +30,31 @@ def test_what_is_logged_before_os_exit_is_there(bench):
     assert (found["parent"].count, found["parent"].last, found["child2"].step) == (2, 2.0, 7)
 
 
+def test_forks_are_as_quiet_as_without_studio_and_lose_no_point(bench):
+    """Python 3.12 and later warn of a fork while threads run; none of them may be ours."""
+    ran = bench.run(
+        """
+        import os, signal, subprocess, sys
+        import _studio_track as t
+        for step in range(20):
+            t.log({"parent": 1.0}, step=step)
+            child = os.fork()
+            if not child:
+                t.log({"child": 1.0}, step=step)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        t.log({"parent": 1.0}, step=20)
+        subprocess.run([sys.executable, "-S", "-c", ""], check=True, preexec_fn=lambda: None)
+        if sys.version_info < (3, 12):
+            t.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    assert (ran.code, ran.out, ran.err) == (-9, "", "")
+    found = ran.curves.summary()
+    assert (found["parent"].count, found["parent"].step, found["child"].count) == (21, 20, 20)
+
+
 def test_sigterm_in_the_midst_of_a_flush_lets_it_write_what_it_holds(bench):
     """So end the workers of a multiprocessing pool: by themselves and by SIGTERM at the same time."""
     ran = bench.run(

@@ -74,8 +74,9 @@ class Writer:
         self._identity = (0, 0)
         self._synced = time.monotonic()
         self._dirty = False
+        self._thread: threading.Thread | None = None
         self._fsync: threading.Thread | None = None
-        self._warned = self._closed = False
+        self._warned = self._closed = self._finishes = False
         self.dropped = 0
 
     # -- called by the script's threads -------------------------------------------------------------------------
@@ -162,17 +163,36 @@ class Writer:
             pass  # it is awake already
 
     def _start(self) -> bool:
+        self._thread = threading.Thread(target=self._run, name="studio-metrics", daemon=True)
         try:
-            threading.Thread(target=self._run, name="studio-metrics", daemon=True).start()
+            self._thread.start()
         except RuntimeError:  # the interpreter is ending
-            self._closed = True
+            self._thread, self._closed = None, True
             return False
-        _finish_with_multiprocessing(self.close)
+        if not self._finishes:
+            self._finishes = True
+            _finish_with_multiprocessing(self.close)
         return True
 
+    def rest(self, wait_s: float) -> None:
+        """Writes what was logged and ends the threads, for a fork; the next point starts them again."""
+        if self.is_interrupted():
+            return
+        self._limit = 0
+        thread, self._thread = self._thread, None
+        self._rouse()
+        for ending in thread, self._fsync:
+            if ending is not None and ending is not threading.current_thread():
+                ending.join(wait_s)
+                until = time.monotonic() + wait_s  # Python 3.12 joins before the system's thread has ended
+                while os.path.exists(f"/proc/self/task/{ending.native_id}") and time.monotonic() < until:
+                    time.sleep(0.0001)
+
     def _run(self) -> None:
-        while not self._closed:
+        goes_on = True
+        while goes_on and not self._closed:
             self._wake.acquire(timeout=FLUSH_S)
+            goes_on = self._thread is threading.current_thread()  # before the flush, so that the last one takes all
             try:
                 self.flush()
                 self._sync_now_and_then()

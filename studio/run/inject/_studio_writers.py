@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 
 TYPE_CHECKING = False
@@ -18,6 +19,8 @@ else:
 RANKS = (("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"))
 
 WAIT_S = 2.0  # for a disk that hangs; an end is not put off for longer
+
+FORK_WAIT_S = 0.5
 
 _open: list[Writer] = []
 
@@ -92,6 +95,11 @@ def _flush_on_exit() -> None:
     os._exit = _exit
 
 
+def _forking() -> None:
+    for writer in list(_open):
+        writer.rest(FORK_WAIT_S)
+
+
 def _forked() -> None:
     global OPENING
     OPENING = threading.RLock()  # another thread of the parent may have held it
@@ -103,5 +111,7 @@ def _forked() -> None:
 atexit.register(close_writers)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
+    if sys.version_info >= (3, 12):  # which warns of a fork while threads run: of ours it need not
+        os.register_at_fork(before=_forking)
 
 OPENING = threading.RLock()  # the last name to be defined: who finds it finds all
