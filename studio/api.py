@@ -126,15 +126,18 @@ class Studio(Reader):
 
         return self.tracking.records.update(key, lambda e: e.with_changes(notes=clean(text)))
 
-    def artifact(self, key: str, name: str, target: Path) -> Path:
+    def artifact(self, key: str, name: str, target: Path, *, overwrite: bool = False) -> Path:
         """Brings an artifact of an experiment to `target` and returns where it is.
 
         Raises:
             ArtifactNotFound: the experiment has none of this name.
+            Conflict: `target` has other files of the same names, and they are not to be overwritten.
         """
         from .run.inputs import bring, find_artifact
 
         ref = find_artifact(self.tracking.records.get(key), name)
+        if not overwrite:
+            self.tracking.artifacts.check_target(str(ref.manifest), target)
         return bring(self.tracking, str(ref.manifest), target, self.notify)
 
     # ---- serving

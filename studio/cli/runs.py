@@ -219,10 +219,14 @@ for _more in (compare, rerun, export, media):
 @click.argument("key", shell_complete=complete_keys)
 @click.argument("artifact")
 @click.argument("target", required=False, type=click.Path())
+@click.option("--overwrite", is_flag=True, help="Replace files of TARGET that differ from what was captured.")
 @settings
-def get(key: str, artifact: str, target: str | None, *, studio: Studio) -> None:
-    """Copy an experiment's artifact to TARGET (default: a new folder of the artifact's name), verified."""
+def get(key: str, artifact: str, target: str | None, overwrite: bool, *, studio: Studio) -> None:
+    """Copy an experiment's artifact to TARGET (default: a folder of the artifact's name), verified.
+
+    TARGET may exist: other files in it stay.
+    """
     from pathlib import Path
 
     experiment = studio.experiment(key)
-    click.echo(str(studio.artifact(experiment.key, artifact, Path(target or artifact))))
+    click.echo(str(studio.artifact(experiment.key, artifact, Path(target or artifact), overwrite=overwrite)))

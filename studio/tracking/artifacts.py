@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..errors import ArtifactNotFound, ConfigError, NotFound, StoreError
+from ..errors import ArtifactNotFound, ConfigError, Conflict, NotFound, StoreError
 from ..stores import Progress, Store
 from .blobs import Blobs, blob_name, damaged
 from .capturing import Capture, Capturing, Redact, too_large, unchanged
@@ -114,6 +114,27 @@ class Artifacts:
 
         blobs = Blobs(self.store, self._cache)
         return write_tree(self.manifest(digest), lambda entry: self._pieces(entry, blobs), target, progress)
+
+    def check_target(self, digest: str, target: Path) -> None:
+        """Refuses to replace what is somebody's own: files in `target` that `materialise` would write over.
+
+        Raises:
+            ArtifactNotFound: the store does not have the artifact.
+            Conflict: `target` holds something else where the artifact has a file, a link or a folder.
+            StoreError: `target` cannot be read.
+        """
+        from .materialise import differing
+
+        try:
+            found = differing(self.manifest(digest), target)
+        except OSError as exc:
+            raise StoreError(f"cannot read {target}: {exc.strerror or exc}", hint=f"look at: ls -la {target}") from exc
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            raise Conflict(
+                f"{target} has {found[0]!r}{more} already, and not as captured: nothing was written",
+                hint="name another TARGET, or add --overwrite",
+            )
 
     def write_blob(self, data: bytes) -> str:
         """Stores bytes that are no file, such as a patch, and returns their digest, `sha256:…`."""

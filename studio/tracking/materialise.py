@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
@@ -50,6 +51,39 @@ def write_tree(manifest: Manifest, fetch: Fetch, target: Path, progress: Progres
             hint=f"look at: ls -la {target.parent}; df -h {target.parent}",
         ) from exc
     return skipped
+
+
+def differing(manifest: Manifest, target: Path) -> list[str]:
+    """Members of `manifest` in whose place `target` holds something else: what writing the tree would replace."""
+    return [entry.path for entry in manifest.files if _differs(entry, Path(os.path.abspath(target)))]
+
+
+def _differs(entry: FileEntry, target: Path) -> bool:
+    place = target
+    for part in entry.path.split("/")[:-1]:
+        place /= part
+        if not os.path.lexists(place):
+            return False
+        if not stat.S_ISDIR(os.lstat(place).st_mode):
+            return True  # said for what would be below: the file or link itself would go
+    place /= entry.path.rpartition("/")[2]
+    try:
+        mode = os.lstat(place).st_mode
+    except FileNotFoundError:
+        return False
+    if entry.folder:
+        return not stat.S_ISDIR(mode)
+    if entry.link is not None:
+        return link_stays_inside(entry.path, entry.link) and not (
+            stat.S_ISLNK(mode) and os.readlink(place) == entry.link
+        )
+    if not stat.S_ISREG(mode) or os.lstat(place).st_size != entry.size:
+        return True
+    digest = hashlib.sha256()
+    with open(place, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest() != entry.sha256
 
 
 def link_stays_inside(path: str, text: str) -> bool:

@@ -151,6 +151,36 @@ def test_get_copies_an_artifact_verified(tmp_path: Path) -> None:
     assert done.returncode == 4 and b"no artifact 'nothing'" in done.stderr
 
 
+def test_get_replaces_nobodys_file_unless_told_to(tmp_path: Path) -> None:
+    (tmp_path / "code" / "sub").mkdir(parents=True)
+    (tmp_path / "code" / "a.py").write_text("")
+    (tmp_path / "code" / "sub" / "b.txt").write_text("captured")
+    (tmp_path / "code" / "link").symlink_to("a.py")
+    assert studio("run", "-e", "one", "a.py", cwd=tmp_path / "code").returncode == 0
+    mine = tmp_path / "mine"
+    for _ in range(2):  # the second time all of it is there, and the same
+        assert studio("runs", "get", "one", "workspace", "mine", cwd=tmp_path).returncode == 0
+    (mine / "other.txt").write_text("stays")
+    (mine / "sub" / "b.txt").write_text("precious")
+    done = studio("runs", "get", "one", "workspace", "mine", cwd=tmp_path)
+    assert done.returncode == 5 and b"sub/b.txt" in done.stderr and b"--overwrite" in done.stderr
+    assert (mine / "sub" / "b.txt").read_text() == "precious"
+    assert studio("runs", "get", "--overwrite", "one", "workspace", "mine", cwd=tmp_path).returncode == 0
+    assert (mine / "sub" / "b.txt").read_text() == "captured"
+    assert (mine / "other.txt").read_text() == "stays"
+    for name, make in (
+        ("link", lambda p: p.write_text("no link")),
+        ("a.py", lambda p: p.mkdir()),
+        ("sub", lambda p: p.symlink_to(tmp_path)),
+    ):
+        target = tmp_path / f"with-{name}"
+        target.mkdir()
+        make(target / name)
+        done = studio("runs", "get", "one", "workspace", str(target), cwd=tmp_path)
+        assert done.returncode == 5, done.stderr
+        assert [p.name for p in target.iterdir()] == [name]
+
+
 def test_an_empty_store_says_how_to_begin(tmp_path: Path, home: Path) -> None:
     done = studio("runs", "list", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, b"")
