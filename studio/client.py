@@ -153,6 +153,11 @@ class ModelClient:
                 wait_s = 0.05
             except TimeoutError as exc:
                 raise Timeout(f"no answer from {self._host}:{self._port} within {self._timeout_s:g} s") from exc
+            except ssl.SSLCertVerificationError as exc:
+                raise ServeError(
+                    f"the certificate of {self._host}:{self._port} is not trusted: {exc.verify_message}",
+                    hint="if nobody signed it, give the fingerprint that the server printed (--fingerprint)",
+                ) from exc
             except OSError as exc:
                 raise ServeError(
                     f"cannot reach {self._host}:{self._port}: {exc}", hint="is the server running?"

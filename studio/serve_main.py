@@ -149,7 +149,10 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     facts = Facts(model, idle, name, source, needs_token=token is not None, debug=settings.debug)
     url = url_of(sock, host, tls=settings.tls_cert is not None)
     secret = _keep_token(token, file, port)
-    server = Server(facts, sock, access, settings, lambda: _say_ready(model, name, url, secret, facts.example(), port))
+    server = Server(
+        facts, sock, access, settings,
+        lambda: _say_ready(model, name, url, secret, facts.example(), port, cert=settings.tls_cert),
+    )  # fmt: skip
     try:
         return server.run()
     finally:
@@ -190,12 +193,26 @@ def _keep_token(token: str | None, token_file: Path | None, port: int) -> Path |
     return path
 
 
-def _say_ready(model: LoadedModel, name: str, url: str, secret: Path | None, example: str, port: int) -> None:
+def _fingerprint(cert: str) -> str | None:
+    """SHA-256, in hex, of the server's own certificate, the first one of its chain; None if it is not plain PEM."""
+    import hashlib
+    import re
+    import ssl
+
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    found = re.search(f"{begin}[^-]+{end}", Path(cert).read_text("latin-1"))
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(found[0])).hexdigest() if found else None
+
+
+def _say_ready(
+    model: LoadedModel, name: str, url: str, secret: Path | None, example: str, port: int, *, cert: str | None
+) -> None:
     told = [part for part in (model.style, model.file) if part not in (None, name)]
     what = name + (f" ({', '.join(map(str, told))})" if told else "")
     click.echo(f"Serving {what} at {url}")
     sys.stdout.flush()
-    words = ["curl", f"{url}/", "-H", "Content-Type: application/json"]
+    trusted = ["--cacert", os.path.abspath(cert)] if cert else []  # so that one that nobody signed does
+    words = ["curl", f"{url}/", *trusted, "-H", "Content-Type: application/json"]
     auth = "" if secret is None else f' -H "Authorization: Bearer $(cat {shlex.quote(str(secret))})"'
     if len(example) > SHORT:
         path = _private_folder() / f"example-{port}.json"
@@ -205,6 +222,9 @@ def _say_ready(model: LoadedModel, name: str, url: str, secret: Path | None, exa
         click.echo(shlex.join(words) + auth + " -d " + shlex.quote(example), err=True)
     else:
         click.echo(f"studio predict {url} --input image.png" + (f" --token-file {secret}" if secret else ""), err=True)
+    shown = _fingerprint(cert) if cert else None
+    if shown is not None:
+        click.echo(f"certificate: studio predict accepts exactly this one with --fingerprint {shown}", err=True)
     if secret is not None:
         click.echo(f"in a browser: {url}/?token=… with the token in {secret}", err=True)
 

@@ -266,5 +266,8 @@ def test_tls_with_a_pinned_certificate(serve: Callable[..., Served], certificate
         pytest.raises(ServeError, match="certificate"),
     ):
         client.predict({"a": 1})
-    with ModelClient(server.url, token="t") as client, pytest.raises(ServeError, match="cannot reach"):
+    with ModelClient(server.url, token="t") as client, pytest.raises(ServeError, match="is not trusted") as refused:
         client.predict({"a": 1})
+    assert "--fingerprint" in refused.value.hint
+    wait_until(lambda: shown in server.errors, "the server's fingerprint is printed")
+    assert f"curl {server.url}/ --cacert {cert} " in server.errors
