@@ -131,6 +131,7 @@ class RefusedPickle(BadInput):
 
     Args:
         code: A stable machine-readable reason, such as `global-refused`.
+        detail: What was refused, or where.
     """
 
     def __init__(self, code: str, detail: str = "") -> None:
@@ -139,6 +140,7 @@ class RefusedPickle(BadInput):
             hint="send numeric arrays and plain dictionaries only, or use application/json",
         )
         self.code = code
+        self.detail = detail
 
 
 class Unauthorized(ServeError):

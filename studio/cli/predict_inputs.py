@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ..errors import BadInput, ConfigError, ServeError
+from ..errors import BadInput, ConfigError, ServeError, TooLarge
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 LARGEST_SIDE = 16384
@@ -95,8 +95,6 @@ def _read(name: str, key: str) -> dict[str, object]:
         return dict(value) if isinstance(value, dict) and not key else {label: value}
     if suffix in IMAGES:
         return {label: ImageFile(path)}
-    import numpy as np
-
     from ..serve.codec import decode
 
     try:
@@ -104,10 +102,37 @@ def _read(name: str, key: str) -> dict[str, object]:
             values, _ = decode(path.read_bytes(), "application/x-" + suffix[1:], arrays=True)
             return values if suffix == ".npz" else {label: next(iter(values.values()))}
         if suffix == ".csv":
-            return {label: np.loadtxt(path, delimiter=",", ndmin=2)}
-    except (ValueError, OSError, EOFError) as exc:
-        raise BadInput(f"{name} cannot be read: {exc}") from exc
+            return {label: _table(path)}
+    except (BadInput, TooLarge) as exc:
+        kind = TooLarge if isinstance(exc, TooLarge) else BadInput
+        raise kind(exc.message.replace("the body", name, 1), hint=exc.hint) from exc
+    except OSError as exc:
+        raise BadInput(f"{name} cannot be read: {exc.strerror or exc}") from exc
     raise ConfigError(f"{name}: no reader for {suffix or 'files without a suffix'}", hint=".npy .npz .json .csv .png …")
+
+
+def _table(path: Path) -> object:
+    """The rows of numbers in a CSV file, below a line of column names or not."""
+    import numpy as np
+
+    hint = "a .csv holds rows of numbers, and at most one line of names above them"
+    try:
+        lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        if lines and not any(_is_number(field) for field in lines[0].split(",")):
+            del lines[0]
+        if not lines:
+            raise BadInput(f"{path} cannot be read: it holds no rows", hint=hint)
+        return np.loadtxt(lines, delimiter=",", ndmin=2, quotechar='"')
+    except ValueError as exc:
+        raise BadInput(f"{path} cannot be read: {exc}", hint=hint) from exc
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.strip().strip('"'))
+    except ValueError:
+        return False
+    return True
 
 
 def _json(name: str) -> Any:

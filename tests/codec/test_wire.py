@@ -210,6 +210,13 @@ def test_a_refused_pickle_says_its_code() -> None:
     assert "os.system" in caught.value.message
 
 
+@pytest.mark.parametrize(("text", "said"), [("hello", "must be a pickle"), ("cos\\nsystem\\n.", "os.system")])
+def test_a_refused_text_in_json_is_named(text: str, said: str) -> None:
+    with pytest.raises(RefusedPickle) as caught:
+        decode(f'{{"good": [1], "the one": "{text}"}}'.encode(), JSON, arrays=True)
+    assert "'the one'" in caught.value.message and said in caught.value.message
+
+
 def test_too_large_is_413() -> None:
     small = Limits(max_bytes=1000)
     for body, content_type in ((b'{"a": "' + b"x" * 1000 + b'"}', JSON), (bytes(1001), PICKLE)):

@@ -49,6 +49,26 @@ def test_files_are_named_after_themselves_or_as_told(identity: Served, tmp_path:
         assert got["photo"].shape == (10, 20, 3) and got["photo"].dtype == np.uint8
 
 
+@pytest.mark.parametrize("text", ["a,b\n1,2\n3,4\n", '\ufeff"a","b"\r\n"1","2"\r\n\r\n3,4', "1,2\n3,4"])
+def test_a_csv_may_have_a_line_of_names(identity: Served, tmp_path: Path, text: str) -> None:
+    (tmp_path / "rows.csv").write_text(text, "utf-8")
+    assert json.loads(ask(identity.url, "-i", tmp_path / "rows.csv", "--json").output) == {"rows": [[1, 2], [3, 4]]}
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n", "a,b\nc,d\n", "1,2\n3\n"])
+def test_a_csv_without_rows_of_numbers_says_what_is_wanted(identity: Served, tmp_path: Path, text: str) -> None:
+    (tmp_path / "rows.csv").write_text(text)
+    done = ask(identity.url, "-i", tmp_path / "rows.csv")
+    assert isinstance(done.exception, BadInput) and "rows.csv" in done.exception.message, done.exception
+    assert "rows of numbers" in done.exception.hint
+
+
+def test_a_file_that_is_no_array_is_named(identity: Served, tmp_path: Path) -> None:
+    (tmp_path / "broken.npy").write_bytes(b"nonsense")
+    done = ask(identity.url, "-i", tmp_path / "broken.npy")
+    assert isinstance(done.exception, BadInput) and str(tmp_path / "broken.npy") in done.exception.message
+
+
 def test_json_is_the_whole_request_or_one_value(identity: Served, tmp_path: Path) -> None:
     path = tmp_path / "q.json"
     path.write_text('{"a": [1, 2], "b": "text"}')

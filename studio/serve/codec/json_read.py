@@ -11,6 +11,8 @@ import binascii
 import json
 import re
 
+from studio.errors import RefusedPickle
+
 from .arrays import build, parse_dtype
 from .form import PLAIN, Form, KeyForm, form_of
 from .json_numbers import SIMD_MAX, list_to_array, only_number_lists, simdjson
@@ -56,6 +58,9 @@ def read_json(body: bytes | bytearray, budget: Budget, *, arrays: bool) -> tuple
             values[key], keys[key] = _value(value, budget)
         except Malformed as exc:
             raise Malformed(exc.code, f"{key!r}: {exc.detail}") from None
+        except RefusedPickle as exc:
+            said = exc.detail or "this model takes arrays, so a text must be a pickle of one"
+            raise RefusedPickle(exc.code, f"{key!r}: {said}") from None
     return values, form_of("json", keys)
 
 
