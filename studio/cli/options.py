@@ -7,14 +7,16 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    pass
+from .cells import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
+COLUMN_CHARS, CELL_CHARS = 80, 20_000
+"""A column is no wider than the one, a cell no longer than the other."""
+
 LEVELS = {"debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "crit": 50}
 
 
@@ -61,9 +63,13 @@ def print_json(document: object) -> None:
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell, on stdout; the last one is never padded."""
-    lines = [tuple(head), *(tuple(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    """Columns as wide as their widest cell, on stdout; the last one is never padded.
+
+    A very long cell pushes its own row aside and no other; line breaks and what a terminal would obey are spelled out.
+    """
+    lines = [tuple(one_line(cell, most=CELL_CHARS) for cell in row) for row in (head, *rows)]
+    lengths = [[len(cell) for cell in column] for column in zip(*lines, strict=True)]
+    widths = [max((n for n in column if n <= COLUMN_CHARS), default=0) for column in lengths]
     for number, line in enumerate(lines):
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         click.echo(click.style(text, bold=True) if number == 0 else text)

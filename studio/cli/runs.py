@@ -54,10 +54,12 @@ def list_(
         return
     chosen = names.split(",") if names else list(columns.DEFAULT)
     if metric:
-        name, _, mode = metric.partition(":")
-        column = f"metrics.{name}.{mode}" if mode in ("min", "max") else f"metrics.{name}"
+        from ..run.plan import parse_metric
+
+        wanted = parse_metric(metric)
+        column = f"metrics.{wanted.name}" + ("" if wanted.mode == "last" else f".{wanted.mode}")
         chosen = [column if c == "metric" else c for c in chosen]
-        sort = column if mode == "min" else f"-{column}"
+        sort = column if wanted.mode == "min" else f"-{column}"
     columns.check(chosen)
     query, project, owner = _scope(words, studio)
     found = studio.experiments(query, project=project, owner=owner, sort=sort, limit=(limit or None) and limit + 1)

@@ -7,10 +7,19 @@ from collections.abc import Iterator, Sequence
 
 from ..experiment import Experiment
 from ..units import show_duration, show_size
+from .cells import one_line
 from .columns import moment, number
 
 USAGE = "system/"
 """Prefix of the metrics that the supervisor measures."""
+
+_NAME_CHARS = 48
+"""A longer name pushes its own value aside, not those of all others."""
+
+_VALUE_CHARS = 400
+"""Longer parameters are cut; `--json` has them whole."""
+
+_LINE_CHARS = 20_000
 
 
 def sheet(experiment: Experiment, media: Sequence[str] = ()) -> Iterator[str]:
@@ -19,7 +28,7 @@ def sheet(experiment: Experiment, media: Sequence[str] = ()) -> Iterator[str]:
     curves = sorted(experiment.summary.items())
     kept = [(name, ref) for name, ref in sorted(experiment.artifacts.items()) if ref.manifest]
     for title, rows in (
-        ("parameters", [(name, str(value)) for name, value in sorted(experiment.params.items())]),
+        ("parameters", [(n, one_line(str(v), most=_VALUE_CHARS)) for n, v in sorted(experiment.params.items())]),
         ("metrics", [(n, _curve(s.last, s.min, s.max, s.step)) for n, s in curves if not n.startswith(USAGE)]),
         ("resources", [(n.removeprefix(USAGE), _used(n, s.max)) for n, s in curves if n.startswith(USAGE)]),
         ("artifacts", [(name, f"{ref.files} files, {show_size(ref.bytes)}") for name, ref in kept]),
@@ -99,6 +108,9 @@ def _used(name: str, most: float) -> str:
 
 
 def _pairs(rows: list[tuple[str, str]]) -> Iterator[str]:
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, value in rows:
-        yield f"{name.ljust(width)}  {value}"
+    shown = [(one_line(name, most=_VALUE_CHARS), value) for name, value in rows]
+    width = max((len(name) for name, _ in shown if len(name) <= _NAME_CHARS), default=0)
+    for name, value in shown:
+        for line in value.split("\n"):  # of a note
+            yield f"{name.ljust(width)}  {one_line(line, most=_LINE_CHARS)}"
+            name = ""

@@ -67,15 +67,24 @@ def identity(warning: str) -> DictModel:
     return DictModel(style="identity", call=lambda data: data, threads=0, warnings=(warning,))
 
 
+def _weights_only(path: Path) -> ModelLoadError:
+    if path.suffix in (".pt", ".pth"):
+        return ModelLoadError(
+            f"{path.name} holds weights only, or a pickle of PyTorch's whose code studio does not run",
+            hint="build the network in a wrapper: --wrapper FILE; or save it with torch.onnx.export(…, 'model.onnx')",
+        )
+    return ModelLoadError(
+        f"{path.name} holds weights only, without the model's structure",
+        hint="save the whole model (model.save('model.keras')), or build it in a wrapper: --wrapper FILE",
+    )
+
+
 def _checkpoint(modeldir: Path, *, runtime: str, best: bool, trust: bool, own: bool) -> LoadedModel:
     folder, candidates = _candidates(modeldir)
     if not candidates:
         weights = find_weights(folder)
         if weights:
-            raise ModelLoadError(
-                f"{weights[-1].name} holds weights only, without the model's structure",
-                hint="save the whole model (model.save('model.keras')), or build it in a wrapper: --wrapper FILE",
-            )
+            raise _weights_only(weights[-1])
         return identity(f"no checkpoint in {modeldir}, so the identity is served: it answers with its input")
     if best:
         candidates = best_first(candidates, folder)

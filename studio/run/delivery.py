@@ -263,7 +263,8 @@ class Delivery:
                 log.debug("%s: %s", self.spool.key, exc)
                 return
             self._local_trouble = True
-            self.notify(str(exc) if isinstance(exc, StudioError) else f"{exc.strerror or exc}: {exc.filename}")
+            where = "" if isinstance(exc, StudioError) or exc.filename is None else f": {exc.filename}"
+            self.notify(f"{exc if isinstance(exc, StudioError) else exc.strerror or exc}{where}")
 
     def _warn(self, text: str) -> None:
         if text not in self._warned:

@@ -147,11 +147,19 @@ def parse_reuse(text: str) -> Reuse:
 
 
 def parse_metric(text: str) -> Metric:
-    """`NAME[:min|:max]` of `--metric`; anything else after the colon means the last value."""
-    name, _, mode = text.partition(":")
+    """`NAME[:min|:max]` of `--metric`; without, the last value counts. A name with a colon in it takes `:last`.
+
+    Raises:
+        ConfigError: there is no name, or something else stands behind the colon.
+    """
+    name, colon, mode = text.rpartition(":")
+    if not colon:
+        name, mode = text, "last"
     if not name:
         raise ConfigError(f"{text!r} names no metric", hint="write --metric val_accuracy:max")
-    return Metric(name, mode if mode in ("min", "max") else "last")
+    if mode not in ("min", "max", "last"):
+        raise ConfigError(f"--metric {text}: {mode!r} is neither min nor max", hint=f"write --metric {name}:max")
+    return Metric(name, mode)
 
 
 def parse_pairs(texts: Iterable[str], option: str) -> dict[str, str]:

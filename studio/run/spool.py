@@ -79,9 +79,9 @@ class Spool:
                 raise Conflict(
                     f"experiment {self.key} is running on this machine", hint=f"studio runs stop {self.key}"
                 ) from None
-            except FileNotFoundError as exc:
-                raise Conflict(f"experiment {self.key} is over", hint=f"studio runs show {self.key}") from exc
             except OSError as exc:
+                if isinstance(exc, FileNotFoundError) and not make:
+                    raise Conflict(f"experiment {self.key} is over", hint=f"studio runs show {self.key}") from exc
                 raise unwritable(exc, self.open_mark) from exc
             if self._is_mark(fd):
                 self._lock = fd

@@ -106,6 +106,30 @@ def test_show_and_the_ways_to_name_an_experiment(tmp_path: Path) -> None:
     assert b"no experiment 'a-22'" in missing.stderr and b"did you mean 'a-2'?" in missing.stderr
 
 
+def test_names_and_values_of_any_length_leave_the_page_readable(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "import studio\n"
+        "studio.params({'n' * 5000: 1, 'lr': 0.1, 'big': 'y' * 10**5, 'red': '\\x1b[31mred\\nlr  7'})\n"
+        "studio.note('one')\nstudio.note('two')\nstudio.log({'m' * 5000: 1, 'loss': 2})\nstudio.tags('\\x1b[31mred')\n"
+    )
+    assert studio("run", "-e", "long", "a.py", cwd=tmp_path).returncode == 0
+    text = studio("runs", "show", "long", cwd=tmp_path).stdout.decode()
+    lines = text.splitlines()
+    assert max(map(len, lines)) < 1000 and "\x1b" not in text
+    assert (
+        "  lr   0.1" in lines
+        and "  loss  2 (step 0; 2 to 2)" in lines
+        and not any(line.startswith("lr") for line in lines)
+    )
+    assert lines[lines.index("note     one") + 1] == "         two"
+    for words in (
+        ["runs", "list"],
+        ["runs", "list", "--columns", "key,params.lr,params.red," + "metrics." + "m" * 5000],
+    ):
+        text = studio(*words, cwd=tmp_path).stdout.decode()
+        assert "\x1b" not in text and len(text.splitlines()) == 2 and len(text.splitlines()[1]) < 200
+
+
 @pytest.mark.usefixtures("three")
 def test_bad_queries_and_verbs(tmp_path: Path) -> None:
     done = studio("runs", "list", "metrics.acc >", cwd=tmp_path)

@@ -465,3 +465,10 @@ def test_an_interrupt_at_any_moment_of_the_start_is_no_loss(tmp_path: Path) -> N
     done = studio("runs", "list", cwd=tmp_path)
     assert b"lost" not in done.stdout + done.stderr
     assert {e.status for e in opened().experiments()} <= {"stopped"}
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("print('must not run')")
+    done = studio("run", "a.py", cwd=tmp_path, env={"STUDIOML_HOME": "/proc/nowhere/.studioml"})
+    assert (done.returncode, done.stdout) == (5, b"")
+    assert b"cannot write /proc/nowhere" in done.stderr and b"STUDIOML_HOME" in done.stderr

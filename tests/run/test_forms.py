@@ -115,6 +115,7 @@ def test_rerun_by_key_runs_the_code_as_it_was(tmp_path: Path) -> None:
         (["-r", "x", "train.py"], "does not say what to reuse", "KEY/ARTIFACT:NAME"),
         (["-r", "nokey/modeldir:x", "train.py"], "no experiment 'nokey'", "studio runs list"),
         (["--metric", ":max", "train.py"], "names no metric", "--metric"),
+        (["--metric", "acc:maximum", "train.py"], "'maximum' is neither min nor max", "--metric acc:max"),
         (["--max-duration", "1x", "train.py"], "'1x' is not a duration", "48h2m10s"),
         (["--param", "lr", "train.py"], "not NAME=VALUE", "--param lr=0.01"),
         (["--tag", "a b", "train.py"], "tag 'a b' is not a valid name", "a name is"),
