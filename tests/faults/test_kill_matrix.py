@@ -124,7 +124,9 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize(
-    ("words", "samples"), [*COMMANDS.items(), *(pytest.param(words, 10_000, marks=ALL) for words in COMMANDS)]
+    ("words", "samples"),
+    [*COMMANDS.items(), *(pytest.param(words, 10_000, marks=ALL) for words in COMMANDS)],
+    ids=lambda value: value[1] if isinstance(value, tuple) else None,
 )
 def test_a_command_on_an_ended_run(place: Place, words: Command, samples: int) -> None:
     assert place.python(*RUN, *SHORT).returncode == 3
