@@ -19,10 +19,11 @@ def inverse(**keywords: object) -> ModelPipe:
     return ModelPipe(on_error=on_error).add(lambda x: 1 / x, **keywords)
 
 
-def test_an_error_in_the_last_stage_is_none() -> None:
-    for pipe in (inverse(), inverse(num_workers=4)):
-        assert pipe.apply_ordered(list(range(-10, 10))) == [1 / x if x else None for x in range(-10, 10)]
-        assert pipe(DATA) == {"z": None, "one": 1, "two": 0.5}
+@pytest.mark.parametrize("keywords", [{}, {"num_workers": 4}])
+def test_an_error_in_the_last_stage_is_none(keywords: dict[str, int]) -> None:
+    pipe = inverse(**keywords)
+    assert pipe.apply_ordered(list(range(-10, 10))) == [1 / x if x else None for x in range(-10, 10)]
+    assert pipe(DATA) == {"z": None, "one": 1, "two": 0.5}
 
 
 def test_an_error_before_a_later_stage_is_filtered_out_as_documented() -> None:
