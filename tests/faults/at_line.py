@@ -1,7 +1,7 @@
 """The `studio` command, which gets a signal at the n-th line that its main thread executes in chosen files of studio.
 
-`python at_line.py SIGNAL N UNTIL FILE,FILE… WORD…` counts until the function UNTIL is entered, where the signal comes at
-the latest; N = 0 only counts, and says `lines: COUNT` on stderr then.
+`python at_line.py SIGNAL N UNTIL FILE,FILE… WORD…` counts until the function UNTIL is entered, where the signal comes
+at the latest; N = 0 only counts, and says `lines: COUNT` on stderr then.
 No module is changed: the interpreter's own trace function sees each line.
 """
 
