@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import pickle
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ def compose(cell: str, namespace: Mapping[str, object], history: Sequence[str], 
     Raises:
         SyntaxError: the cell is not plain Python.
     """
-    tree = ast.parse(cell)
+    tree = _parsed(cell)
     carried = _Carried(namespace, history, folder)
     carried.take_all(tree)
     index = {"values": carried.files, "digests": carried.digests, "definitions": list(carried.definitions)}
@@ -189,6 +190,15 @@ def _dotted_names(tree: ast.AST) -> Iterator[str]:
             node = node.value
         if parts and isinstance(node, ast.Name):
             yield ".".join([node.id, *reversed(parts)])
+
+
+def _parsed(cell: str) -> ast.Module:
+    try:
+        return ast.parse(cell, "<cell>")
+    except SyntaxError as exc:
+        if re.match(r"(?:[\w.,\s]+=)?\s*[!%]", exc.text or ""):
+            exc.msg = "a cell that runs as a script has no !command and no %magic; give them a cell of their own"
+        raise
 
 
 def _split_futures(cell: str, tree: ast.Module) -> tuple[list[str], str]:

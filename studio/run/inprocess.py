@@ -33,6 +33,9 @@ class Run:
         self.key = key
         self._mapping = dict(mapping)
 
+    def __repr__(self) -> str:
+        return f"<studio run {self.key}>"
+
     def log(self, values: Mapping[str, float], step: int | None = None) -> None:
         """One point on each named curve; see `studio.log`."""
         _studio_track.log(values, step)

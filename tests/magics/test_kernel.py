@@ -90,7 +90,10 @@ def test_what_cannot_be_carried_is_said(kernel: Kernel) -> None:
     assert "not carried into the cell: handle (TypeError: cannot pickle" in err
     assert "not carried into the cell: inner (no cell defines it at its top level)" in err
     assert "NameError: name 'handle' is not defined" in err and error.startswith("RunFailed")
-    assert kernel.run("%%studio_run\n!ls")[2].startswith("SyntaxError")
+    for cell in ("!ls", "%time 1", "files = !ls"):
+        said = kernel.run(f"%%studio_run\n{cell}")[2]
+        assert said.startswith("SyntaxError") and "no !command and no %magic" in said
+    assert "no !command" not in kernel.run("%%studio_run\n1 +")[2]
     assert kernel.run("%%studio_run 'open\nx")[2].startswith("ConfigError")
 
 

@@ -86,7 +86,7 @@ def test_start_tracks_the_block_without_the_runner(tmp_path: Path) -> None:
         "with studio.start(project='p', tags=['t']) as run:\n"
         "    run.params(lr=0.5)\n    studio.log({'loss': 2.0}, step=3)\n"
         "    (run.artifact('modeldir') / 'm.txt').write_text('model')\n"
-        "print(run.key)\nstudio.log({'loss': 9})\n",
+        "print(run.key)\nstudio.log({'loss': 9})\nassert repr(run) == f'<studio run {run.key}>', run\n",
         tmp_path,
     )
     assert done.returncode == 0, done.stderr
