@@ -22,6 +22,36 @@ def test_argparse(bench):
     assert "hush" not in (ran.spool / "events").read_text()
 
 
+def test_a_second_parser_of_what_the_first_has_left(bench):
+    source = """
+        import argparse
+        first, second = argparse.ArgumentParser(), argparse.ArgumentParser()
+        first.add_argument("--config")
+        second.add_argument("--lr", type=float, default=0.1)
+        known, rest = first.parse_known_args()
+        second.parse_args(rest)
+        argparse.ArgumentParser().parse_known_args(["--not", "mine"])
+        other = argparse.ArgumentParser()
+        other.add_argument("--of-a-library", default=1)
+        other.parse_args(["--of-a-library", "2"])
+        """
+    assert bench.run(source, ["--config", "c", "--lr", "0.5"]).params == {"config": "c", "lr": 0.5}
+    assert bench.run(source, []).params == {"config": None, "lr": 0.1}
+
+
+def test_a_parser_of_a_part_of_the_command_line(bench):
+    ran = bench.run(
+        """
+        import argparse, sys
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--lr", type=float)
+        parser.parse_args(sys.argv[2:])
+        """,
+        ["train", "--lr", "0.5"],
+    )
+    assert ran.params == {"lr": 0.5}
+
+
 def test_a_wrong_command_line_is_told_as_ever(bench):
     source = "import argparse; argparse.ArgumentParser(prog='p').parse_args()"
     ran, bare = bench.run(source, ["--no"]), bench.run(source, ["--no"], PYTHONPATH=None)

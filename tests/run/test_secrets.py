@@ -114,11 +114,19 @@ def test_what_is_ordinary_stays_as_it_is() -> None:
         "pad_token": "[PAD]", "eos_token": "</s>", "image_key": "pixels", "label_key": "y", "max_tokens": 512,
         "tokenizer": "bert", "key_dim": 64, "num_heads": 8, "password_file": "/run/secret", "monkey": "x",
         "use_auth_token": True, "primary_key": "id", "early_stopping": None, "lr": 0.1,
+        "forward_pass": "fp16", "pw_conv": "yes", "bypass": "x",
     }  # fmt: skip
     assert redact_params(names) == names
     assert redact_args(["--max-tokens", "512", "--pad_token=[PAD]", "--token-file", "x", "--use-auth-token"]) == (
         "--max-tokens", "512", "--pad_token=[PAD]", "--token-file", "x", "--use-auth-token",
     )  # fmt: skip
+
+
+def test_short_names_of_passwords_are_names_of_secrets() -> None:
+    names = dict.fromkeys(("pw", "pwd", "pass", "DB_PASS", "smtp-pass", "MYSQL_PASS", "user_pw"), "hunter2hunter")
+    assert redact_params(names) == dict.fromkeys(names, MASK)
+    assert redact_args(["--pw", "hunter2hunter"]) == ("--pw", MASK)
+    assert set(secrets_of([], {}, {"DB_PASS": "hunter2hunter"})) == {"hunter2hunter"}
 
 
 def test_options_hide_their_values_whatever_these_look_like() -> None:

@@ -18,6 +18,7 @@ else:
 
 _local = threading.local()
 _parsed = False
+_rests: list[list[str]] = []  # what parsers of the command line have left for others
 
 
 def hook(module: ModuleType) -> None:
@@ -57,10 +58,19 @@ def _observed(original: Any, name: str, observe: Any) -> Any:
 
 def _argparse(name: str, args: Any, kwargs: Any, result: Any) -> None:
     line = kwargs.get("args", args[1] if len(args) > 1 else None)
-    if line is not None and list(line) != sys.argv[1:]:
+    if line is not None and not _is_of_the_command_line(list(line)):
         return  # a library parses something of its own
-    namespace = result[0] if isinstance(result, tuple) else result
+    namespace, rest = result if isinstance(result, tuple) else (result, [])
+    _rests.append(list(rest))
     _keep(dict(vars(namespace)))
+
+
+def _is_of_the_command_line(words: list[Any]) -> bool:
+    """Whether it is all of it, what another parser left (also nothing), or some of its words in their order."""
+    if words == sys.argv[1:] or words in _rests:
+        return True
+    own = iter(sys.argv[1:])
+    return bool(words) and all(word in own for word in words)
 
 
 def _absl(name: str, args: Any, kwargs: Any, result: Any) -> None:

@@ -29,7 +29,11 @@ _ALWAYS = re.compile(
     re.IGNORECASE,
 )
 _ABOUT = re.compile(r"[_.-](?:files?|paths?|dir|folder|names?|type|env|var)$", re.IGNORECASE)
-_TOKEN = re.compile(r"token(?!iz|is)|(?:^|[^a-zA-Z])pwd(?![a-z])", re.IGNORECASE)
+_TOKEN = re.compile(
+    r"token(?!iz|is)|(?:^|[^a-zA-Z])pw(?:d(?![a-z])|$)|^pass$|(?:^|[^a-zA-Z])(?:db|database|my_?sql|postgres|pg|mongo|redis"
+    r"|ldap|amqp|rabbitmq|elastic|smtp|imap|e?mail|s?ftp|ssh|sudo|root|admin|user|login|auth|basic|http|proxy)[_-]?pass$",
+    re.IGNORECASE,
+)
 _KEY = re.compile(r"(?:^|[^a-zA-Z])keys?(?![a-zA-Z])|[a-z]Key(?![a-z])|[a-z_-]key$", re.IGNORECASE)
 _HARMLESS = frozenset({"monkey", "donkey", "turkey", "hotkey", "whiskey", "hockey", "jockey", "keymap"})
 # What a tokenizer or a column of a data set is called: `pad_token`, `image_key`.
