@@ -177,6 +177,7 @@ def _keep(kind: str, name: str, step: int | None, caption: str, *given: object) 
     try:
         parts, fields = _studio_media_forms.MAKE[kind](*given)
         if kind in ("text", "table"):
+            _size(parts)  # before what is too large is searched for secrets
             parts = [(ending, _cleaned(data)) for ending, data in parts]
         _write(os.path.join(spool, "media"), kind, name, at, parts, {"caption": caption, **fields})
     except TypeError:
@@ -193,10 +194,15 @@ def _cleaned(data: bytes | str) -> bytes | str:
     return clean_text(data.decode("utf-8")).encode("utf-8") if isinstance(data, bytes) else data
 
 
-def _write(folder: str, kind: str, name: str, step: int | None, parts: list[Part], fields: dict[str, object]) -> None:
+def _size(parts: list[Part]) -> int:
     size = sum(len(data) if isinstance(data, bytes) else os.path.getsize(data) for _, data in parts)
     if size > ITEM_BYTES:
         raise OSError(f"it has {size} bytes, the limit is {ITEM_BYTES}")
+    return size
+
+
+def _write(folder: str, kind: str, name: str, step: int | None, parts: list[Part], fields: dict[str, object]) -> None:
+    size = _size(parts)
     own = folder_of(name)
     target = os.path.join(folder, own)
     os.makedirs(target, mode=0o700, exist_ok=True)
