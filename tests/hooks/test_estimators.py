@@ -40,6 +40,9 @@ def test_the_outermost_fit_is_recorded_and_its_estimator_kept(bench):
     assert params["sklearn.estimator"] == "GridSearchCV" and params["sklearn.cv"] == 2
     assert params["sklearn.estimator.randomforestclassifier.n_estimators"] == 5
     assert params["seed.numpy"] == 5
+    assert params["sklearn.best.randomforestclassifier.max_depth"] in (2, 3)
+    score = float(ran.curves.curve("sklearn/best_score")[2][0])
+    assert 0.5 < score <= 1 and ran.curves.names() == ["sklearn/best_score"]
     assert os.listdir(ran.modeldir) == ["model.joblib"]
     import numpy as np
 

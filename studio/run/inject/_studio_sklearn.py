@@ -119,7 +119,11 @@ def _fitted(estimator: Any, took_s: float) -> None:
         _named += 1
         found = _parameters(estimator)
         number = _groups.setdefault((found["estimator"], *sorted(found)), len(_groups) + 1)
-        _studio_track.params({"sklearn" + (str(number) if number > 1 else ""): found})
+        group = "sklearn" + (str(number) if number > 1 else "")
+        _studio_track.params({group: {**found, **_chosen(estimator)}})
+        score = getattr(estimator, "best_score_", None)
+        if isinstance(score, (int, float)):
+            _studio_track.log({group + "/best_score": score})
 
     def write(path: str) -> None:
         import joblib  # type: ignore[import-untyped,unused-ignore]
@@ -132,6 +136,18 @@ def _fitted(estimator: Any, took_s: float) -> None:
 _named = 0
 _groups: dict[tuple[str, ...], int] = {}  # class and names of parameters -> 1 for `sklearn.*`, 2 for `sklearn2.*`
 _keeper = _studio_keep.Keeper("model.joblib", "sklearn.fit")
+
+
+def _chosen(estimator: Any) -> dict[str, Any]:
+    """What a search has found to be best."""
+    best = getattr(estimator, "best_params_", None)
+    if not isinstance(best, dict):
+        return {}
+    plain = (bool, int, float, str)
+    shown = {
+        name: value if isinstance(value, plain) or value is None else str(value)[:200] for name, value in best.items()
+    }
+    return {"best": {name.replace("__", "."): value for name, value in shown.items()}}
 
 
 def _parameters(estimator: Any) -> dict[str, Any]:
