@@ -140,6 +140,20 @@ class Studio(Reader):
             self.tracking.artifacts.check_target(str(ref.manifest), target)
         return bring(self.tracking, str(ref.manifest), target, self.notify)
 
+    def patch(self, key: str) -> bytes:
+        """The uncommitted changes that an experiment ran with, as `git apply` takes them on a clean checkout.
+
+        Raises:
+            ArtifactNotFound: it ran outside a git work tree, or with no changes, or they were not kept.
+        """
+        from .errors import ArtifactNotFound
+
+        experiment = self.tracking.records.get(key)
+        if experiment.git is None or experiment.git.patch is None:
+            why = "ran outside a git work tree" if experiment.git is None else "has no uncommitted changes kept"
+            raise ArtifactNotFound(f"experiment {experiment.key} {why}", hint=f"studio runs show {experiment.key}")
+        return self.tracking.artifacts.read_blob(experiment.git.patch)
+
     # ---- serving
 
     def serve(self, what: str | None, options: Sequence[str] = (), *, wrapper: str | None = None) -> int:

@@ -117,12 +117,16 @@ def _scope(words: tuple[str, ...], studio: Studio) -> tuple[str, str | None, str
 @command.command()
 @click.argument("key", shell_complete=complete_keys)
 @click.option("--json", "as_json", is_flag=True, help="The record as JSON.")
+@click.option("--patch", is_flag=True, help="Its uncommitted changes instead, for `git apply`.")
 @settings
-def show(key: str, as_json: bool, *, studio: Studio) -> None:
+def show(key: str, as_json: bool, patch: bool, *, studio: Studio) -> None:
     """Show one experiment: command, status, code, parameters, metrics, artifacts."""
     from ..experiment import to_json
 
     experiment = studio.experiment(key)
+    if patch:
+        sys.stdout.buffer.write(studio.patch(experiment.key))
+        return
     if as_json:
         print_json(to_json(experiment))
         return

@@ -55,6 +55,11 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
     key, before = options.experiment, None
     if options.resume is not None:
         before = find_experiment(tracking, options.resume, project=config["project"], owner=config["owner"])
+        if options.experiment not in (None, before.key):
+            raise ConfigError(
+                f"--resume goes on in {before.key}, -e {options.experiment} names another experiment",
+                hint=f"leave -e out; for a new experiment with its code and inputs: studio run {before.key}",
+            )
         key = before.key
         if not words:
             kind, words = before.command.kind, [before.command.target, *_arguments(before)]

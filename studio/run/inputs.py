@@ -50,13 +50,14 @@ class Inputs:
         """
         if self.plan.restore is not None:
             self._restore(self.plan.restore)
+        named = {c.name for c in self.plan.captures} | {r.name for r in self.plan.reuses}
+        if self.plan.workspace and "workspace" not in {*named, *self.refs}:  # first: it may be refused for its size
+            self.refs["workspace"] = self._workspace()
+            self.mapping["workspace"] = self.plan.folder
         for reuse in self.plan.reuses:
             self._reuse(reuse.key, reuse.artifact, reuse.name)
         for capture in self.plan.captures:
             self._capture(capture)
-        if self.plan.workspace and "workspace" not in self.refs:
-            self.refs["workspace"] = self._workspace()
-            self.mapping["workspace"] = self.plan.folder
         for name in FOLDERS:
             if name not in self.refs:
                 self.mapping[name] = self.spool.run_folder / name
@@ -105,6 +106,7 @@ class Inputs:
         try:
             return self._store(path, "workspace", mutable=False, rules="workspace", limit=self.config["artifact_limit"])
         except ConfigError as exc:
+            _ = self.tracking.store  # one that does not exist says so itself, with a hint of its own
             raise ConfigError(exc.message, hint=f"{exc.hint}; or run with --no-workspace") from exc
         except StoreError as exc:
             self.notify(f"the workspace could not be captured: {exc}")

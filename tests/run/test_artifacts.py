@@ -177,3 +177,15 @@ def test_fs_tracker_inside_and_outside_a_run(tmp_path: Path, home: Path) -> None
 
     assert fs_tracker.get_model_directory("n") == str(home / ".studioml" / "experiments" / "n" / "modeldir")
     assert fs_tracker.get_artifact("x") == os.path.join(os.getcwd(), "..", "x")
+
+
+def test_a_workspace_over_the_limit_is_refused_before_anything_else_is_captured(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "inputs").mkdir()
+    (tmp_path / "inputs" / "rows").write_text("an input")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "large").write_bytes(bytes(2000))
+    (tmp_path / "code" / "studio.yaml").write_text("artifact_limit: 1000\n")
+    done = studio("run", "-co", "../inputs:inputs", "--", "true", cwd=tmp_path / "code")
+    assert done.returncode == 3 and b"or run with --no-workspace" in done.stderr, done.stderr
+    assert not list((home / ".studioml" / "store").glob("blobs/*/*")), "the input was stored in vain"
+    assert opened().experiments() == []

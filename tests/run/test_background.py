@@ -64,6 +64,14 @@ def test_resume_goes_on_in_the_same_record_with_its_checkpoints(tmp_path: Path, 
     assert len(opened().experiments()) == 1
 
 
+def test_resume_under_another_name_is_refused(tmp_path: Path) -> None:
+    assert studio("run", "-e", "k", "--", "true", cwd=tmp_path).returncode == 0
+    done = studio("run", "--resume", "k", "-e", "other", cwd=tmp_path)
+    assert done.returncode == 3 and b"-e other names another experiment" in done.stderr, done.stderr
+    assert [e.key for e in opened().experiments()] == ["k"]
+    assert studio("run", "--resume", "k", "-e", "k", cwd=tmp_path).returncode == 0
+
+
 def test_resume_of_a_running_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("import time; time.sleep(600)")
     key = studio("run", "--detach", "a.py", cwd=tmp_path).stdout.decode().strip()

@@ -158,3 +158,10 @@ def test_a_key_that_is_taken_is_a_conflict_and_stays_as_it_is(tmp_path: Path) ->
     assert b"experiment one exists already" in done.stderr
     assert record("one") == before
     assert b"".join(opened().output("one")) == b"1\n"
+
+
+def test_an_unknown_store_is_not_laid_to_the_workspace(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print('must not run')")
+    done = studio("run", "--store", "s3x://bucket", "train.py", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert b"no store is called 's3x'" in done.stderr and b"--no-workspace" not in done.stderr

@@ -161,3 +161,24 @@ def test_the_home_folder_is_never_captured_whole(home: Path) -> None:
     ref = record().artifacts["workspace"]
     assert ref.manifest is not None
     assert [f.path for f in opened().tracking.artifacts.manifest(ref.manifest).files] == ["a.py"]
+
+
+def test_show_writes_the_patch_that_a_clean_clone_takes(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "a.py").write_text("x = 1\n")
+    git(tree, "init", "-q", "-b", "main")
+    git(tree, "add", "-A")
+    git(tree, "commit", "-q", "-m", "one")
+    assert studio("run", "-e", "clean", "a.py", cwd=tree).returncode == 0
+    (tree / "a.py").write_text("x = 2\n")
+    (tree / "new.bin").write_bytes(bytes(range(256)))
+    assert studio("run", "-e", "changed", "a.py", cwd=tree).returncode == 0
+    done = studio("runs", "show", "changed", "--patch", cwd=tmp_path)
+    (tmp_path / "patch").write_bytes(done.stdout)
+    git(tmp_path, "clone", "-q", str(tree), "clone")
+    git(tmp_path / "clone", "apply", str(tmp_path / "patch"))
+    assert (tmp_path / "clone" / "a.py").read_text() == "x = 2\n"
+    assert (tmp_path / "clone" / "new.bin").read_bytes() == bytes(range(256))
+    done = studio("runs", "show", "clean", "--patch", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (4, b"") and b"no uncommitted changes" in done.stderr
