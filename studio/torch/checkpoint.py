@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,6 +80,17 @@ def save_checkpoint(
     return folder / FILE
 
 
+def _why(exc: Exception) -> str:
+    """PyTorch's own words advise to load it all the same, in colours; what was not understood stands further down."""
+    said = re.sub(r"\x1b\[[0-9;]*m", "", str(exc))
+    refused = re.search(r"[Uu]nsupported (?:global|GLOBAL|class|type)[: ]+(?:GLOBAL )?([\w.]+)", said)
+    if refused:
+        return f"it holds {refused[1]}, more than tensors and plain values, and loading that could run code"
+    if "Weights only load failed" in said or not isinstance(exc, RuntimeError):
+        return "it is damaged, or was not saved by Saver"
+    return said.partition("\n")[0] or type(exc).__name__
+
+
 def load_checkpoint(
     model: Module, optimizer: Optimizer | None, model_dir: str | os.PathLike[str], map_to_cpu: bool = False
 ) -> int:
@@ -105,7 +117,7 @@ def load_checkpoint(
         state = {**model.state_dict(), **found["model"]}
     except Exception as exc:
         raise ModelLoadError(
-            f"{path} cannot be loaded: {str(exc).splitlines()[0] if str(exc) else type(exc).__name__}",
+            f"{path} cannot be loaded: {_why(exc)}",
             hint="if it was saved on a GPU that is not here: restore(…, map_to_cpu=True)",
         ) from exc
     kept = [name for name in state if name not in found["model"]]

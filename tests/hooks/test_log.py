@@ -111,6 +111,9 @@ def test_parameters_are_flat_scalars_without_secrets(tmp_path):
     _studio_track.params(api_key="abc", auth_token="def", db={"password": "ghi"}, tokenizer="bert", max_tokens=512)
     _studio_track.params(bad=float("nan"), yes=True, monkey="see")
     _studio_track.tags("a", "b")
+    _studio_track.tags()
+    _studio_track.tags("", " ")
+    _studio_track.tags(["c", "d "], "e")
     _studio_track.note("hello\nworld")
     _studio_track.detach()
     events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
@@ -118,7 +121,11 @@ def test_parameters_are_flat_scalars_without_secrets(tmp_path):
     masked = {"api_key": "***", "auth_token": "***", "db.password": "***", "tokenizer": "bert", "max_tokens": 512}
     assert events[1]["values"] == masked
     assert events[2]["values"] == {"bad": "nan", "yes": True, "monkey": "see"}
-    assert events[3:] == [{"type": "tags", "values": ["a", "b"]}, {"type": "note", "text": "hello\nworld"}]
+    assert events[3:] == [
+        {"type": "tags", "values": ["a", "b"]},
+        {"type": "tags", "values": ["c", "d", "e"]},
+        {"type": "note", "text": "hello\nworld"},
+    ]
     assert stat.S_IMODE((tmp_path / "events").stat().st_mode) == 0o600
 
 

@@ -64,10 +64,12 @@ def params(mapping: Mapping[str, Any] | None = None, **values: Any) -> None:
         event("params", values=flat)
 
 
-def tags(*names: str) -> None:
-    """Adds tags to the experiment."""
-    if names:
-        event("tags", values=[_clean(str(name)) for name in names])
+def tags(*names: str | Iterable[str]) -> None:
+    """Adds tags to the experiment: each a text, or a list of texts; empty ones are none."""
+    each = [[name] if isinstance(name, str) or not hasattr(name, "__iter__") else name for name in names]
+    values = [text for inner in each for text in (_clean(str(name).strip()) for name in inner) if text]
+    if values:
+        event("tags", values=values)
 
 
 def note(text: str) -> None:
