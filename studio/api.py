@@ -69,12 +69,14 @@ class Studio(Reader):
         from .run.commandline import not_kept
         from .run.ending import shell_code
         from .run.launch import launch
-        from .run.report import closing_line
+        from .run.report import closing_line, lacking_metric
 
         self.recover()
         if plan.restore is not None and (lacking := not_kept(plan.restore)):
             self.notify(lacking)
         experiment = launch(plan, tracking=self.tracking, config=self.config, notify=self.notify)
+        if said := lacking_metric(experiment):
+            self.notify(said)
         setting = self.config.settings["store"]
         where = f" --store {setting.value}" if setting.origin == "--store" else ""
         self.notify(closing_line(experiment, self.home / "experiments" / experiment.key / "modeldir", where))

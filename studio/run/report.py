@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import nearest
 from ..experiment import Experiment
 from ..units import show_duration
+
+MOST_NAMES = 8
+"""So many metrics are named at most."""
 
 
 def closing_line(experiment: Experiment, modeldir: Path, where: str = "") -> str:
@@ -28,6 +32,18 @@ def closing_line(experiment: Experiment, modeldir: Path, where: str = "") -> str
     elif experiment.status == "finished" and _can_be_served(modeldir):
         following = f"serve {experiment.key}"
     return f"studio run: {experiment.key} {experiment.status}{how} after {took}; next: studio {following}{where}"
+
+
+def lacking_metric(experiment: Experiment) -> str:
+    """What to say if `--metric` names one that the script never logged; "" if all is well or the run failed."""
+    name = experiment.metric.name if experiment.metric is not None else ""
+    if not name or experiment.status != "finished" or name in experiment.summary:
+        return ""
+    logged = sorted(n for n in experiment.summary if not n.startswith("system/"))
+    more = f" and {len(logged) - MOST_NAMES} more" if len(logged) > MOST_NAMES else ""
+    known = ", ".join(logged[:MOST_NAMES]) + more if logged else "no metric"
+    guess = nearest(name, logged)
+    return f"--metric: {name} was never logged; logged: {known}" + (f"; {guess}" if guess else "")
 
 
 def _can_be_served(modeldir: Path) -> bool:

@@ -165,3 +165,13 @@ def test_an_unknown_store_is_not_laid_to_the_workspace(tmp_path: Path) -> None:
     done = studio("run", "--store", "s3x://bucket", "train.py", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, b"")
     assert b"no store is called 's3x'" in done.stderr and b"--no-workspace" not in done.stderr
+
+
+def test_a_metric_that_was_never_logged_is_said(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import studio\nstudio.log({'val_loss': 0.5}, step=0)\n")
+    done = studio("run", "--metric", "val_los:min", "train.py", cwd=tmp_path)
+    assert done.returncode == 0
+    assert b"--metric: val_los was never logged; logged: val_loss" in done.stderr
+    assert b"never logged" not in studio("run", "--metric", "val_loss:min", "train.py", cwd=tmp_path).stderr
+    done = studio("run", "--metric", "acc", "--", "true", cwd=tmp_path)
+    assert b"--metric: acc was never logged; logged: no metric\n" in done.stderr
