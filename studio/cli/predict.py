@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import ConfigError, ServeError
-from .predict_inputs import ImageFile, fit_images, list_files, read_values
+from .predict_inputs import ImageFile, Refuse, fit_images, list_files, read_values
 
 if TYPE_CHECKING:
     from ..client import ModelClient, PartialAnswer
@@ -39,7 +39,8 @@ def command(
     """Send inputs to the model at URL and print its answers.
 
     A JSON file with an object is the whole request; any other file is one value, named after it unless KEY= is given. A
-    folder stands for the files in it; many values go in several requests.
+    folder stands for the files in it; many values go in several requests. One of several files that cannot be read is
+    told and left out.
     """
     from ..client import ModelClient, PartialAnswer
     from ..units import parse_duration
@@ -50,10 +51,17 @@ def command(
         _check_output(Path(output))
     files = list_files(inputs)
     answers = PartialAnswer()
+    refused: list[str] = []
+
+    def refuse(key: str, exc: ServeError) -> None:
+        refused.append(key)
+        click.echo(f"studio: no answer for {key!r}: {exc.message}", err=True)
+
+    told_of = refuse if len(files) > 1 else None
     with ModelClient(url, token=token, timeout_s=parse_duration(timeout), fingerprint=fingerprint) as client:
         try:
-            for number, values in enumerate(_batches(read_values(files), batch, len(files))):
-                part = _ask(client, values)
+            for number, values in enumerate(_batches(read_values(files, told_of), batch, len(files))):
+                part = _ask(client, values, told_of)
                 if output is None and not as_json:
                     _print(part)
                 answers.update(part)
@@ -67,7 +75,7 @@ def command(
                 _keep(answers, Path(output))
     if as_json:
         click.echo(_document(answers))
-    return ServeError.exit_code if answers.errors else 0
+    return ServeError.exit_code if answers.errors or refused else 0
 
 
 def _batches(values: Iterator[tuple[str, object]], size: int, files: int) -> Iterator[dict[str, object]]:
@@ -76,9 +84,13 @@ def _batches(values: Iterator[tuple[str, object]], size: int, files: int) -> Ite
         yield group
 
 
-def _ask(client: ModelClient, values: dict[str, object]) -> PartialAnswer:
+def _ask(client: ModelClient, values: dict[str, object], refuse: Refuse | None) -> PartialAnswer:
+    from ..client import PartialAnswer
+
     if any(isinstance(value, ImageFile) for value in values.values()):
-        values = fit_images(values, client.metadata())
+        values = fit_images(values, client.metadata(), refuse)
+        if not values:
+            return PartialAnswer()
     client.form = "pickle" if all(hasattr(value, "dtype") for value in values.values()) else "json"
     return client.predict(values)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ from ..errors import BadInput, ConfigError, ServeError, TooLarge
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 LARGEST_SIDE = 16384
+Refuse = Callable[[str, ServeError], None]
 KINDS = (".npy", ".npz", ".json", ".csv", *IMAGES)
 
 
@@ -50,26 +51,42 @@ def list_files(inputs: Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
-def read_values(files: Sequence[tuple[str, str]]) -> Iterator[tuple[str, object]]:
+def read_values(files: Sequence[tuple[str, str]], refuse: Refuse | None = None) -> Iterator[tuple[str, object]]:
     """(key, value) of every value in the files, each read when it is asked for.
+
+    Args:
+        refuse: Told of each file that cannot be read as what it is, which is then left out; None = an error.
 
     Raises:
         ConfigError: two values have one key, or a file's kind is not known.
-        BadInput: a file cannot be read as what it is.
+        BadInput, TooLarge: a file cannot be read as what it is.
     """
     seen: set[str] = set()
     for key, name in files:
-        for label, value in _read(name, key).items():
+        try:
+            found = _read(name, key)
+        except (BadInput, TooLarge) as exc:
+            if refuse is None:
+                raise
+            refuse(key or name, exc)
+            continue
+        for label, value in found.items():
             if label in seen:
                 raise ConfigError(f"two inputs are called {label!r}", hint="name them: --input first=a.npy")
             seen.add(label)
             yield label, value
 
 
-def fit_images(values: Mapping[str, object], about: Mapping[str, Any]) -> dict[str, object]:
+def fit_images(
+    values: Mapping[str, object], about: Mapping[str, Any], refuse: Refuse | None = None
+) -> dict[str, object]:
     """Pictures as the model's input wants them: size, channels, values from 0 to 1; as they are without a contract.
 
+    Args:
+        refuse: As of `read_values`.
+
     Raises:
+        BadInput: a picture cannot be read.
         ServeError: the contract in `about` is none.
     """
     try:
@@ -77,7 +94,15 @@ def fit_images(values: Mapping[str, object], about: Mapping[str, Any]) -> dict[s
     except (TypeError, KeyError, ValueError) as exc:
         raise ServeError("the inputs in the server's metadata cannot be read", hint="is it a studio server?") from exc
     first = next(iter(specs.values()), None)
-    return {k: _pixels(v, specs.get(k, first)) if isinstance(v, ImageFile) else v for k, v in values.items()}
+    fitted: dict[str, object] = {}
+    for key, value in values.items():
+        try:
+            fitted[key] = _pixels(value, specs.get(key, first)) if isinstance(value, ImageFile) else value
+        except BadInput as exc:
+            if refuse is None:
+                raise
+            refuse(key, exc)
+    return fitted
 
 
 def _sides(shape: Any) -> list[int]:

@@ -69,6 +69,26 @@ def test_a_file_that_is_no_array_is_named(identity: Served, tmp_path: Path) -> N
     assert isinstance(done.exception, BadInput) and str(tmp_path / "broken.npy") in done.exception.message
 
 
+def test_one_of_several_files_that_cannot_be_read_is_told_and_costs_no_other(
+    identity: Served, tmp_path: Path, picture: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(5):
+        np.save(folder / f"{number}.npy", np.arange(number + 1))
+    (folder / "2b.npy").write_bytes(b"nonsense")
+    (folder / "1b.png").write_bytes(b"nonsense")
+    picture.rename(folder / "9.png")
+    words = ["predict", identity.url, "-i", str(folder), "--batch", "1", "-o", str(tmp_path / "out.npz")]
+    done = subprocess.run([sys.executable, "-m", "studio", *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 8
+    assert sorted(line.split(":")[1] for line in done.stderr.splitlines()) == [
+        " no answer for '1b'", " no answer for '2b'"
+    ]  # fmt: skip
+    with np.load(tmp_path / "out.npz") as got:
+        assert sorted(got.files) == ["0", "1", "2", "3", "4", "9"]
+
+
 def test_json_is_the_whole_request_or_one_value(identity: Served, tmp_path: Path) -> None:
     path = tmp_path / "q.json"
     path.write_text('{"a": [1, 2], "b": "text"}')
