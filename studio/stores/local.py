@@ -27,7 +27,8 @@ TEMP_AGE_S = 24 * 3600.0
 class LocalStore:
     """Objects as files below one folder; `url` is `file:///folder`, `file://~/folder` or a plain path.
 
-    A missing folder reads as an empty store and is made by the first write, if its parent exists.
+    A missing folder reads as an empty store and is made by the first write, if its parent exists; one that goes away
+    after it was used is not made anew: it was moved, or its disk is gone.
     Private (0700, 0600), unless the folder is group-writable: then what is made in it takes its
     permissions and (by its setgid bit) its group, so a team can share it.
     """
@@ -203,6 +204,9 @@ class LocalStore:
 
     def _put(self, name: str, fill: Callable[[int], object], if_absent: bool, if_tag: str | None) -> str:
         self._prepare()
+        return self._place(name, fill, if_absent, if_tag)
+
+    def _place(self, name: str, fill: Callable[[int], object], if_absent: bool, if_tag: str | None) -> str:
         with self._tree.folder((TEMP,), make=True) as temps:
             temp = f"{os.getpid()}-{secrets.token_hex(8)}"
             fd = self._tree.create(temp, temps)
@@ -258,21 +262,23 @@ class LocalStore:
         if self._checked and self.root.exists():
             return
         self._refuse_orphan()
+        self._checked = False
         with self._tree.folder((), make=True) as root:
-            self._checked = False
             self._check_layout()
             if not self._checked:
                 with os.scandir(root) as entries:
                     foreign = sorted(e.name for e in entries if OBJECT_PART.fullmatch(e.name) and e.name[0] != ".")
-                if foreign and LAYOUT_NAME not in foreign:
+                self._check_layout()  # others may have made it, and more, meanwhile
+                if foreign and not self._checked and LAYOUT_NAME not in foreign:
                     what = ", ".join(foreign[:3])
                     raise StoreError(
                         f"store {self.url}: the folder holds other things ({what}) and no {LAYOUT_NAME}",
                         hint=f"choose an empty or a new folder: --store {self.url}/store",
                     )
-                self._checked = True
+            if not self._checked:
                 with contextlib.suppress(Conflict):
-                    self.write(LAYOUT_NAME, new_layout(), if_absent=True)
+                    self._place(LAYOUT_NAME, lambda fd: fill_file(fd, new_layout()), True, None)
+                self._checked = True  # not before it is there: other threads write at once then
         _sweep_temps(self._tree)
 
     def _check_layout(self) -> None:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -274,6 +275,20 @@ def test_a_file_is_no_store(root: Path, store: LocalStore) -> None:
     for act in (lambda: store.read("a"), lambda: list(store.list("")), lambda: store.write("a", b"")):
         with pytest.raises(StoreError, match="that is a file, not a folder"):
             act()
+
+
+def test_threads_that_share_a_new_store_all_write(tmp_path: Path) -> None:
+    """The layout is there before anything else, or the folder looks like something else's."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for number in range(40):
+            store = LocalStore(str(tmp_path / str(number)))
+            with ThreadPoolExecutor(8) as pool:
+                tags = [pool.submit(store.write, f"blobs/{i}", b"x") for i in range(8)]
+            assert all(tag.result() for tag in tags) and len(list(store.list("blobs/"))) == 8
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_folder_of_other_things_is_refused(root: Path, store: LocalStore) -> None:
