@@ -109,9 +109,11 @@ def _explain(exc: StudioError) -> None:
 
         traceback.print_exception(exc)
         return
-    click.echo(f"studio: {exc.message}", err=True)
+    from .cells import one_line
+
+    click.echo(f"studio: {one_line(exc.message, most=2000)}", err=True)
     if exc.hint:
-        click.echo(f"  hint: {exc.hint}", err=True)
+        click.echo(f"  hint: {one_line(exc.hint, most=2000)}", err=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ __all__ = ["SMALL_BYTES", "Form", "Limits", "decode", "decode_answer", "encode",
 SMALL_BYTES = 8192
 """JSON and pickles up to this size are read in a moment, whatever they hold."""
 
-_HINT = "see the forms in docs/reference/wire.md"
+_HINT = "send JSON, npy, npz, safetensors, a picture, or pickled numeric arrays"
 
 
 def decode(
