@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..experiment import Experiment
 from .inject._studio_secrets import clean
+from .sealed import Seal, redact_sealed
 from .spool import Spool
 
 SCRIPTS_OWN = ("model.save", "torch.save", "joblib.dump", "savefig")
@@ -21,6 +22,7 @@ class Heard:
     Attributes:
         saved: What the script saved by itself, and where: path → the function that did, such as `torch.save`.
         tensorboard: Folders that the script writes event files to: (folder, prefix of the names, since when).
+        sealed: Secrets of the command line that only the script's own parser knew as such.
         memory_error: Whether the exception that ended the script was a MemoryError; None if none was told.
     """
 
@@ -30,6 +32,7 @@ class Heard:
     warnings: list[str] = field(default_factory=list)
     tensorboard: list[tuple[Path, str, float]] = field(default_factory=list)
     saved: dict[str, str] = field(default_factory=dict)
+    sealed: list[Seal] = field(default_factory=list)
     memory_error: bool | None = None
 
     def add(self, event: dict[str, object]) -> None:
@@ -49,17 +52,20 @@ class Heard:
                 self.tensorboard.append((Path(str(event.get("folder"))), str(event.get("prefix", "")), since_s))
             case "model" | "figure", _, _ if event.get("how") in SCRIPTS_OWN and isinstance(event.get("path"), str):
                 self.saved[clean(str(event["path"]))] = str(event["how"])
+            case "sealed", _, _:
+                self.sealed += Seal.of(event)
             case "exception", _, _:
                 self.memory_error = event.get("name") == "MemoryError"
 
     def changes_record(self) -> bool:
         """Whether the record has to know."""
-        return bool(self.params or self.tags or self.notes or self.saved)
+        return bool(self.params or self.tags or self.notes or self.saved or self.sealed)
 
     def merge(self, experiment: Experiment) -> Experiment:
         """The record with these parameters, tags and notes; the same again changes nothing."""
         new = [note for note in self.notes if note not in experiment.notes.split("\n")]
         return experiment.with_changes(
+            command=redact_sealed(experiment.command, self.sealed),
             params={**experiment.params, **self.params},
             tags=tuple(dict.fromkeys([*experiment.tags, *self.tags])),
             notes="\n".join([note for note in (experiment.notes, *new) if note]),

@@ -45,6 +45,16 @@ class Mask:
     """
 
     def __init__(self, secrets: Iterable[bytes], *, midway: bool = False) -> None:
+        self._use(secrets)
+        self._midway: set[int] | None = set() if midway else None
+        self._tails: dict[int, bytes] = {}
+        self._given: dict[int, int] = {}
+
+    def add(self, secrets: Iterable[bytes]) -> None:
+        """From the next call of `take` on these are secrets too; what is held then is searched for them as well."""
+        self._use([*self._secrets, *secrets])
+
+    def _use(self, secrets: Iterable[bytes]) -> None:
         self._secrets = sorted(set(secrets), key=len, reverse=True)
         self._begin: dict[int, list[bytes]] = {}
         for secret in self._secrets:
@@ -53,9 +63,6 @@ class Mask:
         self._longest = len(self._secrets[0]) if self._secrets else 0
         firsts = b"".join(re.escape(bytes([first])) for first in self._begin)
         self._firsts = re.compile(b"[" + firsts + b"]") if firsts else None
-        self._midway: set[int] | None = set() if midway else None
-        self._tails: dict[int, bytes] = {}
-        self._given: dict[int, int] = {}
 
     @property
     def waiting(self) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..config import Config
+from ..errors import StoreError
 from ..experiment import Exit, Experiment, Times
 from ..tracking import Notify, Tracking
 from . import mask
@@ -23,6 +24,7 @@ from .ending import Ending, MemoryWatch
 from .kept import KeptOutput
 from .plan import Plan
 from .redact import clean, redact_command, redact_params, secrets_of
+from .sealed import Opener
 from .spool import Spool
 from .strays import MARK, end_strays
 from .streams import CHUNK_BYTES, Stream, Streams, has_terminal, open_streams, write_all
@@ -68,6 +70,7 @@ class Supervisor:
         self._env = self._environment()
         self._secrets = self._known_secrets() if config["mask_output"] else []
         self._mask = mask.Mask(self._secrets)
+        self._opener = Opener(spool.events, plan.command.args, self._env)
         self._settled = float("inf")
         self._deadline = float("inf")
         self._began = time.monotonic()
@@ -118,7 +121,11 @@ class Supervisor:
             times = Times(experiment.times.added, started, round(begun + elapsed, 6), experiment.times.extra)
             return self.delivery.final(experiment).with_changes(status=ending.status, exit=ending.exit, times=times)
 
+        self._opener.fresh()
         delivered = self.delivery.update(close)
+        if self._opener.heard:
+            with contextlib.suppress(StoreError):
+                self.tracking.index.forget_changed()
         kept = self.spool.kept_record() or self.experiment
         self.experiment = kept if kept.ended else close(kept)
         if delivered and complete:
@@ -223,6 +230,7 @@ class Supervisor:
         except OSError:  # a pseudo-terminal whose other side is closed
             data = b""
         if data:
+            self._open_secrets()
             self._output.append(self._mask.take(stream.source, data))
             self._settled = time.monotonic() + TICK_S if self._mask.waiting else float("inf")
             if stream.sink < 0:
@@ -238,6 +246,12 @@ class Supervisor:
         self._output.append(self._mask.end(stream.source))
         selector.unregister(stream.source)
         os.close(stream.source)
+
+    def _open_secrets(self) -> None:
+        """What the script's own parser knew as a secret before it printed what was just read."""
+        fresh = self._opener.fresh()
+        if fresh and self.config["mask_output"]:
+            self._mask.add(mask.forms(fresh))
 
     def _hear(self, said: bytes) -> bytes:
         *lines, rest = said.split(b"\n")

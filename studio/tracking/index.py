@@ -218,6 +218,10 @@ class Index:
         """Every owner and how many experiments they have, by name."""
         return self._select("SELECT owner, count(*) FROM experiments GROUP BY owner ORDER BY owner", ())
 
+    def forget_changed(self) -> None:
+        """Leaves nothing of what rows said before on the disk, unless somebody reads the index just now."""
+        self._handle.run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+
     def close(self) -> None:
         """Closes the file; the index cannot be used any more."""
         self._handle.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 
@@ -11,9 +12,10 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_hooks, _studio_track
+    from . import _studio_hooks, _studio_secrets, _studio_track
 else:
     import _studio_hooks
+    import _studio_secrets
     import _studio_track
 
 _local = threading.local()
@@ -79,12 +81,40 @@ def _absl(name: str, args: Any, kwargs: Any, result: Any) -> None:
         _keep({flag.name: flag.value for flag in flags.get_key_flags_for_module(sys.argv[0])})
 
 
-def _keep(values: dict[str, Any]) -> None:
+def _keep(values: dict[str, Any], hidden: frozenset[str] = frozenset()) -> None:
+    """Records the values; those of `hidden` are secrets, whatever they are called."""
     global _parsed
     _parsed = True
     shown = {name: value for name, value in values.items() if not callable(value) and not name.startswith("_")}
     if shown:
-        _studio_track.params(shown)
+        for name, value in shown.items():
+            for text in _secrets(name, value, name in hidden):
+                _seal(text)
+        _studio_track.params({name: "***" if name in hidden else value for name, value in shown.items()})
+
+
+def _secrets(name: str, value: Any, hidden: bool) -> list[str]:
+    """What is secret in an option's value and stands on the command line, or is a variable's value."""
+    found = []
+    for inner in value if isinstance(value, (list, tuple)) else [value]:
+        secret = hidden or _studio_secrets.shown(name, _studio_track.scalar(inner)) == _studio_secrets.MASK
+        if not secret or inner is None or isinstance(inner, bool):
+            continue
+        text = str(inner)
+        given = any(text in word for word in sys.argv[1:]) or text in os.environ.values()
+        if given and text.lower() not in _studio_secrets.NOTHING and (hidden or not os.path.exists(text)):
+            found.append(text)
+    return found
+
+
+def _seal(text: str) -> None:
+    """Tells who supervises the run which value is secret: by its digest, since what is told stands on the disk."""
+    from hashlib import sha256
+
+    salt = os.urandom(16).hex()
+    digest = sha256(salt.encode() + text.encode("utf-8", "surrogateescape")).hexdigest()
+    _studio_secrets.learn_also(text)
+    _studio_track.event("sealed", salt=salt, digest=digest, chars=len(text))
 
 
 def unparsed() -> None:
@@ -126,8 +156,8 @@ def _click_invoke(original: Any) -> Any:
 
 
 def _click_params(command: Any, context: Any) -> None:
-    hidden = {param.name for param in command.params if getattr(param, "hide_input", False)}
-    _keep({name: "***" if name in hidden else value for name, value in context.params.items()})
+    hidden = frozenset(param.name for param in command.params if getattr(param, "hide_input", False))
+    _keep(dict(context.params), hidden)
 
 
 def _hook_click(module: ModuleType) -> None:

@@ -233,6 +233,12 @@ def learn(values: Iterable[str]) -> None:
     _values = (-1, [])
 
 
+def learn_also(value: str) -> None:
+    """One more of those."""
+    if value not in _learnt:
+        learn([*_learnt, value])
+
+
 def _environment() -> Iterable[str]:
     """Values of this process's secret variables; those that are plain words would be found in any prose."""
     global _values
