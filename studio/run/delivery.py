@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..config import Config
 from ..errors import ExperimentNotFound, StoreError, StudioError
 from ..experiment import ArtifactRef, Experiment, Summary
+from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from .events import hear
 from .ship import MediaFiles, Streams
@@ -45,6 +46,7 @@ class Delivery:
         self._capture_s = float(config["save_workspace_frequency"])
         self._streams = Streams(tracking, spool)
         self._media = MediaFiles(tracking, spool)
+        self._store_id = spool.kept_store_id()
         self._events_at = 0
         self._refs: dict[str, ArtifactRef] = {}
         self._summary: Mapping[str, Summary] = {}
@@ -87,6 +89,19 @@ class Delivery:
         self._attempt(lambda: self.tracking.records.remove_live(self.spool.key))
         return all(complete)
 
+    def check_store(self) -> None:
+        """Asks whether the store is still the one that has the record.
+
+        Raises:
+            StoreError: none, or another one, is in its place; to write there would lose what the run's own has.
+        """
+        found = known_id(self.tracking.store)
+        if self._store_id and found != self._store_id:
+            what = "another store stands" if found else "there is no store any more"
+            raise StoreError(
+                f"{what} at {self.tracking.url}", hint=f"bring it back; to give it up: rm -r {self.spool.run_folder}"
+            )
+
     def final(self, experiment: Experiment) -> Experiment:
         """The record with the last known artifacts and metrics, as they have to stand at the end."""
         self._summarise()
@@ -123,7 +138,8 @@ class Delivery:
             if stored or kept is None:
                 raise
             self.tracking.records.create(kept)
-            self.spool.keep_context(url, mapping, stored=True)
+            self._store_id = known_id(self.tracking.store)
+            self.spool.keep_context(url, mapping, stored=True, store_id=self._store_id)
 
     def _tick_until_over(self) -> None:
         beat = time.monotonic() + TICK_S / 2
@@ -222,6 +238,7 @@ class Delivery:
             try:
                 if not path.exists() or (path.is_dir() and not any(path.iterdir())):
                     continue
+                self.check_store()
                 found = self.tracking.artifacts.capture(path)
             except (StudioError, OSError) as exc:
                 if self.reachable or not isinstance(exc, StoreError):  # else it was said
@@ -239,7 +256,12 @@ class Delivery:
     def _attempt(self, action: Callable[[], object], *, proves: bool = False) -> bool:
         """Whether it went well; a store that fails is said once, until something that `proves` it went well."""
         try:
-            action()
+            self.check_store()
+            try:
+                action()
+            except ExperimentNotFound:
+                self.check_store()  # a store that was moved away has no experiments
+                raise
         except ExperimentNotFound:
             self._warn(f"experiment {self.spool.key} was deleted; the script goes on")
             return True

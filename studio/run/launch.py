@@ -12,6 +12,7 @@ from pathlib import Path
 from ..config import Config
 from ..errors import Conflict, NotFound, StoreError
 from ..experiment import Exit, Experiment, check_name, new_key
+from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from . import interpreter
 from .git import Worktree
@@ -154,7 +155,7 @@ def _store(experiment: Experiment, mapping: dict[str, Path], tracking: Tracking,
             spool.sync()
         return
     with contextlib.suppress(StoreError):  # the delivery finds out by itself
-        spool.keep_context(tracking.url, mapping, stored=True)
+        spool.keep_context(tracking.url, mapping, stored=True, store_id=known_id(tracking.store))
 
 
 def _refuse_existing(key: str, tracking: Tracking, spool: Spool) -> None:
@@ -204,7 +205,7 @@ def _resume(
         _bring_streams(key, tracking, spool)
     tracking.records.withdraw_stop(key)
     with held_interrupts():
-        spool.keep_context(tracking.url, mapping, stored=True)
+        spool.keep_context(tracking.url, mapping, stored=True, store_id=known_id(tracking.store))
         spool.keep_record(experiment.with_changes(status="running", exit=None))  # first: what runs can be recovered
         again = tracking.records.update(key, lambda e: e.with_changes(status="running", exit=None))
     return again, mapping

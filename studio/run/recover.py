@@ -30,7 +30,8 @@ def recover(tracking: Tracking, *, config: Config, notify: Notify) -> None:
         try:
             _recover(spool, tracking=tracking, config=config, notify=notify)
         except (OSError, StoreError) as exc:
-            notify(f"experiment {spool.key} waits to be delivered: {exc}")
+            hint = f" ({exc.hint})" if isinstance(exc, StoreError) and exc.hint else ""
+            notify(f"experiment {spool.key} waits to be delivered: {exc}{hint}")
         finally:
             spool.unlock()
 
@@ -81,6 +82,7 @@ def _close(
     mutable = mutable_artifacts(kept, mapping)
     delivery = Delivery(tracking, spool, config=config, notify=notify, mutable=mutable)
     delivery.waits = f"experiment {kept.key} waits to be delivered"
+    delivery.check_store()
     try:
         tracking.records.get(kept.key)
     except NotFound:

@@ -130,10 +130,22 @@ class Spool:
             os.close(self._lock)
             self._lock = -1
 
-    def keep_context(self, store: str, mapping: Mapping[str, Path], *, stored: bool) -> None:
-        """Saves what recovery needs: the store's URL, where the artifacts are, whether the store has the record."""
-        known = {"store": store, "mapping": {n: str(p) for n, p in mapping.items()}, "stored": stored}
+    def keep_context(self, store: str, mapping: Mapping[str, Path], *, stored: bool, store_id: str = "") -> None:
+        """Saves what recovery needs: the store's URL, where the artifacts are, whether the store has the record.
+
+        Args:
+            store_id: Which store it is that has it: another one may later stand in its place.
+        """
+        paths = {n: str(p) for n, p in mapping.items()}
+        known = {"store": store, "mapping": paths, "stored": stored, "store_id": store_id}
         write_private(self.context, json.dumps(known).encode())
+
+    def kept_store_id(self) -> str:
+        """The id of the store that has the record; "" if none has it, or it has no id."""
+        try:
+            return str(json.loads(self.context.read_text()).get("store_id", ""))
+        except (OSError, ValueError, AttributeError):
+            return ""
 
     def kept_context(self) -> tuple[str, dict[str, Path], bool]:
         """What `keep_context` saved; ("", {}, False) if it cannot be read."""

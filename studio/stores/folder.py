@@ -31,14 +31,14 @@ class Tree:
 
     @contextlib.contextmanager
     def folder(self, parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
-        """A descriptor of the folder `parts` below the root.
+        """A descriptor of the folder `parts` below the root; `make` makes the root only if it alone is asked for.
 
         Raises:
-            RootMissing: there is no root and `make` is off.
+            RootMissing: there is no root and it is not made.
             FileNotFoundError: there is no such folder and `make` is off.
             NotADirectoryError: a part is a file or a symbolic link.
         """
-        fd = self._open_root(make)
+        fd = self._open_root(make and not parts)
         try:
             for part in parts:
                 below = self._enter(fd, part, make)

@@ -41,6 +41,18 @@ def read_layout(data: bytes, url: str) -> str:
     return identity
 
 
+def known_id(store: Store) -> str:
+    """The id of `store` as it is; "" if there is no store, or one that nobody asked for its id yet.
+
+    Raises:
+        StoreError: the store cannot be used, or a newer studio made it.
+    """
+    try:
+        return read_layout(store.read(LAYOUT_NAME)[0], store.url)
+    except NotFound:
+        return ""
+
+
 def store_id(store: Store) -> str:
     """The id of `store`; makes its `store.json` if it has none.
 
@@ -48,10 +60,8 @@ def store_id(store: Store) -> str:
         StoreError: the store cannot be used, or a newer studio made it.
     """
     for _ in range(3):
-        try:
-            return read_layout(store.read(LAYOUT_NAME)[0], store.url)
-        except NotFound:
-            pass
+        if found := known_id(store):
+            return found
         try:
             store.write(LAYOUT_NAME, new_layout(), if_absent=True)
         except Conflict:

@@ -259,10 +259,11 @@ class LocalStore:
 
     def _prepare(self) -> None:
         """Before a write: makes the root and its `store.json`, refuses a folder that is something else."""
-        if self._checked and self.root.exists():
-            return
+        if self._checked:
+            if self.root.exists():
+                return
+            raise RootMissing(0, "no such folder", str(self.root))
         self._refuse_orphan()
-        self._checked = False
         with self._tree.folder((), make=True) as root:
             self._check_layout()
             if not self._checked:

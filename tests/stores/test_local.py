@@ -354,7 +354,7 @@ def test_a_pipe_in_the_place_of_an_object_does_not_block(root: Path, store: Loca
     assert [e.name for e in store.list("")] == ["a", "store.json"]
 
 
-def test_a_store_that_is_removed_begins_anew(root: Path, store: LocalStore) -> None:
+def test_a_store_that_is_removed_begins_anew_only_for_those_who_come_later(root: Path, store: LocalStore) -> None:
     import shutil
 
     store.write("a", b"x")
@@ -362,6 +362,11 @@ def test_a_store_that_is_removed_begins_anew(root: Path, store: LocalStore) -> N
     shutil.rmtree(root)
     with pytest.raises(NotFound):
         store.read("a")
+    for act in (lambda: store.write("b", b"y"), lambda: store.append("b", 0, b"y")):
+        with pytest.raises(StoreError, match="there is no such folder"):  # it may have been moved
+            act()
+    assert not root.exists()
+    store = LocalStore(str(root))
     store.write("b", b"y")
     assert [e.name for e in store.list("")] == ["b", "store.json"]
     assert (root / "store.json").read_bytes() != before
