@@ -6,6 +6,7 @@ import time
 
 from ..errors import ConfigError, nearest
 from ..experiment import Experiment
+from ..tracking.fields import OF_METRIC, find, spelled
 from ..units import show_duration, show_size
 
 DEFAULT = ("key", "status", "added", "duration", "project", "metric", "command", "tags")
@@ -13,15 +14,15 @@ PLAIN = (
     "key", "status", "added", "started", "finished", "duration", "project", "owner", "kind", "metric", "command",
     "tags", "note", "host", "commit", "branch", "exit", "reason", "model", "parent",
 )  # fmt: skip
-STATISTICS = ("last", "min", "max", "first", "count", "step")
 
 
 def check(names: list[str]) -> list[str]:
-    """The names themselves.
+    """The names, `metrics.NAME:min` as `metrics.NAME.min`.
 
     Raises:
         ConfigError: one is no column; the hint names the nearest.
     """
+    names = [spelled(name) for name in names]
     for name in names:
         if name not in PLAIN and not name.startswith(("metrics.", "params.")):
             hint = nearest(name, PLAIN) or "columns: " + ", ".join(PLAIN) + ", metrics.NAME[.min|.max], params.NAME"
@@ -92,7 +93,9 @@ def number(value: float) -> str:
 
 def _metric(experiment: Experiment, name: str) -> str:
     base, _, statistic = name.rpartition(".")
-    if statistic not in STATISTICS or base not in experiment.summary:
+    if '"' in name and (quoted := find(f"metrics.{name}")):
+        base, statistic = quoted.name, quoted.column
+    if statistic not in OF_METRIC or base not in experiment.summary:
         base, statistic = name, "last"
     found = experiment.summary.get(base)
     value = getattr(found, statistic) if found is not None else None

@@ -60,7 +60,7 @@ def list_(
         column = f"metrics.{wanted.name}" + ("" if wanted.mode == "last" else f".{wanted.mode}")
         chosen = [column if c == "metric" else c for c in chosen]
         sort = column if wanted.mode == "min" else f"-{column}"
-    columns.check(chosen)
+    chosen = columns.check(chosen)
     query, project, owner = _scope(words, studio)
     found = studio.experiments(query, project=project, owner=owner, sort=sort, limit=(limit or None) and limit + 1)
     more = bool(limit) and len(found) > limit

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+
+from ..errors import ConfigError
 
 TEXT, NUMBER, TIME, DURATION, SIZE, FLAG, PARAM, LABELS, PACKAGES = (
     "text", "number", "time", "duration", "size", "flag", "parameter", "labels", "packages",
@@ -47,6 +50,7 @@ ALIASES = {
     "host": "host.name", "branch": "git.branch", "commit": "git.commit", "exit": "exit.code",
 }  # fmt: skip
 OF_METRIC = ("last", "min", "max", "first", "count", "step")
+_WORD = re.compile("[a-z]+")
 OF_ARTIFACT = {"files": NUMBER, "bytes": SIZE}
 OPEN = ("metrics", "params", "artifacts")
 """Prefixes after which a name of the user's own stands."""
@@ -55,6 +59,23 @@ OPEN = ("metrics", "params", "artifacts")
 def is_open(word: str) -> bool:
     """Whether the word begins with `metrics.`, `params.` or `artifacts.`."""
     return word.partition(".")[0] in OPEN and "." in word
+
+
+def spelled(word: str) -> str:
+    """`metrics.NAME:min` as `metrics.NAME.min`; other words as they are.
+
+    Raises:
+        ConfigError: what follows the colon is a word, but none of `OF_METRIC`.
+    """
+    name, colon, end = word.rpartition(":")
+    if not colon or not word.startswith("metrics.") or not _WORD.fullmatch(end):
+        return word
+    if end not in OF_METRIC:
+        raise ConfigError(
+            f"{word!r}: a metric has no {end!r}",
+            hint=f'NAME:{"|".join(OF_METRIC)}; a colon in the name: metrics."NAME"',
+        )
+    return f"{name}.{end}"
 
 
 def find(word: str) -> Field | None:

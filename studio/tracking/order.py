@@ -61,7 +61,7 @@ def compile_sort(sort: str, *, alive_after: float = 0.0) -> Order:
 
 
 def _field(name: str) -> Field:
-    found = fields.find(name)
+    found = fields.find(fields.spelled(name))
     if found is None:
         hint = nearest(name, fields.STATIC) or "such as: -added, duration, -metrics.loss.min, params.lr"
         raise ConfigError(f"cannot sort by {name!r}: there is no such field", hint=hint)

@@ -63,6 +63,25 @@ def test_scopes_queries_and_order(tmp_path: Path) -> None:
     assert keys("user", "ada", "params.lr = 7", cwd=tmp_path) == []
     assert keys("--project", "digits", "params.lr = 0", cwd=tmp_path) == ["a-1"]
     assert keys("all", "--metric", "acc:max", cwd=tmp_path) == ["a-2", "b-1", "a-1"]
+    assert keys("all", "--sort", "-metrics.acc:max", cwd=tmp_path) == ["a-2", "b-1", "a-1"]
+    assert keys("all", "--sort", "metrics.acc:max", cwd=tmp_path) == ["a-1", "b-1", "a-2"]
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("option", ["--columns", "--sort"])
+def test_a_statistic_that_no_metric_has_is_refused(option: str, tmp_path: Path) -> None:
+    done = studio("runs", "list", option, "metrics.acc:mean", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert b"'metrics.acc:mean': a metric has no 'mean'" in done.stderr and b"min|max" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_metric_with_a_colon_in_its_name_is_shown(tmp_path: Path) -> None:
+    summary = {"val:loss": Summary(3, 1, 4, 5, 6), "top:5": Summary(7, 7, 7, 5, 6)}
+    opened().tracking.records.create(Experiment("k", Command("script", "train.py", ()), summary=summary))
+    words = 'key,metrics."val:loss",metrics."val:loss".max,metrics.val:loss:min,metrics.top:5'
+    done = studio("runs", "list", "all", "--columns", words, cwd=tmp_path)
+    assert done.stdout.decode().splitlines()[1].split() == ["k", "3", "4", "1", "7"]
 
 
 @pytest.mark.usefixtures("three")
@@ -73,6 +92,9 @@ def test_the_table_shows_what_was_asked_for(tmp_path: Path) -> None:
     lines = [re.split(r"  +", line) for line in done.stdout.decode().splitlines()]
     assert lines[0] == ["key", "duration", "metric", "params.lr", "acc.min", "model", "tags"]
     assert lines[1] == ["b-1", "1m30s", "acc=0.7", "2", "0.6", "2.0 KiB", "v2"]
+    done = studio("runs", "list", "all", "--columns", "key,metrics.acc:min,metrics.acc:max", cwd=tmp_path)
+    lines = [re.split(r"  +", line) for line in done.stdout.decode().splitlines()]
+    assert lines[:2] == [["key", "acc.min", "acc.max"], ["b-1", "0.6", "0.7"]], "as --metric spells it"
     done = studio("runs", "list", "--columns", "key,metrik", cwd=tmp_path)
     assert done.returncode == 3
     assert b"no column 'metrik'" in done.stderr and b"'metric'" in done.stderr
