@@ -53,5 +53,12 @@ def __getattr__(name: str) -> object:
     return value
 
 
+def load_ipython_extension(ipython: object) -> None:
+    """What `%load_ext studio` calls, in a notebook: makes `%%studio_run` known."""
+    import importlib
+
+    importlib.import_module(f"{__name__}.magics").load_ipython_extension(ipython)
+
+
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 """`%%studio_run` in notebooks: the cell runs as an experiment of its own, its results come back into the notebook.
 
-    from studio import magics                  # or: %load_ext studio.magics
+    from studio import magics                  # or: %load_ext studio
 
     %%studio_run --project digits -- --lr 0.1
     model = train(data)
@@ -51,7 +51,7 @@ class Shell(Protocol):
 
 
 def load_ipython_extension(ipython: Shell) -> None:
-    """Registers `%%studio_run`; what `%load_ext studio.magics` calls."""
+    """Registers `%%studio_run`; what `%load_ext studio` and `%load_ext studio.magics` call."""
 
     def run(line: str, cell: str) -> None:
         studio_run(line, cell, ipython)

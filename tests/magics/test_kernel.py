@@ -114,8 +114,10 @@ def test_the_stop_button_stops_the_run_and_the_kernel_lives(kernel: Kernel) -> N
 
 
 def test_load_ext_and_a_rerun_without_the_notebook(kernel: Kernel) -> None:
-    _, err, error = kernel.run("%load_ext studio.magics")
-    assert (err, error) == ("", "")
+    forget = "del get_ipython().magics_manager.magics['cell']['studio_run']\n"
+    for extension in ("studio.magics", "studio"):
+        _, err, error = kernel.run(f"{forget}%load_ext {extension}")
+        assert (err, error) == ("", "")
     kernel.run("x = 1")
     out, _, error = kernel.run("%%studio_run -e once --no-autolog\nprint(x)")
     assert (out, error) == ("1\n", "")
