@@ -102,19 +102,25 @@ def test_fit_is_seen_and_not_changed(bench):
 
 
 def _check_params(ran) -> None:
-    of_fits = [event["values"] for event in ran.of_type("params") if "keras.epochs" in event["values"]]
-    first, second = of_fits[:2]
+    first, second = (fit_params(ran, name) for name in ("keras", "keras2"))
     assert (ran.params["seed.random"], ran.params["seed.numpy"]) == (7, 1)  # the last of each
     wanted = {
-        "keras.epochs": 3, "keras.batch_size": 32, "keras.validation_split": 0.25, "keras.backend": "tensorflow",
-        "keras.optimizer.name": "adam", "keras.optimizer.learning_rate": 0.01, "keras.model.class": "Sequential",
-        "keras.model.parameters": 178, "keras.loss": "sparse_categorical_crossentropy",
+        "epochs": 3, "batch_size": 32, "validation_split": 0.25, "backend": "tensorflow",
+        "optimizer.name": "adam", "optimizer.learning_rate": 0.01, "model.class": "Sequential",
+        "model.parameters": 178, "loss": "sparse_categorical_crossentropy",
     }  # fmt: skip
     assert wanted.items() <= first.items()
-    assert second["keras.optimizer.learning_rate"] == "ExponentialDecay"
-    assert second["keras.optimizer.schedule.initial_learning_rate"] == 0.05
-    assert "keras.batch_size" not in second
-    assert len(of_fits) == 7  # a fit within the script's own fit() is none within Keras's
+    assert second["optimizer.learning_rate"] == "ExponentialDecay"
+    assert second["optimizer.schedule.initial_learning_rate"] == 0.05
+    assert "batch_size" not in second and second["epochs"] == 2
+    # A fit within the script's own fit() is none within Keras's; it is made twice, and is recorded once.
+    epochs = [fit_params(ran, f"keras{number}").get("epochs") for number in range(2, 8)]
+    assert epochs == [2, 1, 2, 4, 3, None]
+
+
+def fit_params(ran, group: str) -> dict:
+    """The parameters of one fit, without `keras.` before their names."""
+    return {n.partition(".")[2]: value for n, value in ran.params.items() if n.partition(".")[0] == group}
 
 
 def _check_curves(ran, histories) -> None:
@@ -162,9 +168,43 @@ def test_what_a_fit_has_measured_survives_a_kill_at_once_and_each_models_summary
     ran = bench.run(KILLED)
     assert ran.code == -9 and ran.of_type("warning") == []
     assert ran.curves.summary()["loss"].count == 3
-    assert ran.params["keras.model.parameters"] == 4  # known after the first batch only
+    assert ran.params["keras2.model.parameters"] == 4  # known after the first batch only
+    assert "keras3.epochs" not in ran.params
     texts = [path.read_text() for path in sorted(ran.spool.glob("media/keras-summary*/*.txt"))]
     assert len(texts) == 2 and "wide (Dense)" in texts[0] and 'Model: "late"' in texts[1]
+
+
+FITS = """
+    import keras, numpy as np
+    def made():
+        keras.utils.set_random_seed(1)
+        keras.backend.clear_session()
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        return model
+    x = np.ones((16, 3), "float32")
+    model = made()
+    model.fit(x, x[:, :1], epochs=6, initial_epoch=4, verbose=0)
+    model.fit(x, x[:, :1], verbose=0)
+    for _ in range(3):
+        made().fit(x, x[:, :1], verbose=0)
+    model.fit(x, x[:, :1], epochs=6, initial_epoch=4, verbose=0)
+    for epochs in range(2, 30):
+        model.fit(x, x[:, :1], epochs=epochs, initial_epoch=epochs - 1, verbose=0)
+"""
+
+
+@pytest.mark.timeout(240)
+def test_each_fit_with_other_parameters_has_all_of_its_own_and_the_same_again_is_not_repeated(bench):
+    bench.needs("keras", "tensorflow")
+    ran = bench.run(FITS)
+    assert ran.code == 0 and ran.of_type("warning") == [], ran.err
+    first, second = fit_params(ran, "keras"), fit_params(ran, "keras2")
+    assert (first["epochs"], first["initial_epoch"], first["model.parameters"]) == (6, 4, 4)
+    assert second == {name: value for name, value in first.items() if name != "initial_epoch"} | {"epochs": 1}
+    groups = {name.partition(".")[0] for name in ran.params if name.startswith("keras")}
+    assert groups == {"keras", *(f"keras{number}" for number in range(2, 21))}  # and no more
+    assert fit_params(ran, "keras3")["epochs"] == 2
 
 
 CUSTOM = """

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import struct
-import sys
 import threading
 import time
 import weakref
@@ -15,10 +13,11 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_checkpoints, _studio_hooks, _studio_track
+    from . import _studio_checkpoints, _studio_hooks, _studio_keras_params, _studio_track
 else:
     import _studio_checkpoints
     import _studio_hooks
+    import _studio_keras_params
     import _studio_track
 
 BATCH_S = 0.25
@@ -34,6 +33,7 @@ def forget() -> None:
     global _next_epoch, _next_batch
     _next_epoch = _next_batch = 0
     _described.clear()
+    _studio_keras_params.forget()
     _studio_checkpoints.forget()
 
 
@@ -153,6 +153,7 @@ class Fit:
         self._checkpoints: _studio_checkpoints.Checkpoints | None = None
         self._arguments: dict[str, Any] = {}
         self._model: weakref.ref[Any] | None = None
+        self._group = -1
 
     def prepare(self, model: Any, arguments: dict[str, Any]) -> None:
         """Before Keras sees the call."""
@@ -164,7 +165,7 @@ class Fit:
 
     def begin(self, model: Any) -> None:
         """The model is compiled now, and mostly built."""
-        _studio_track.params(_parameters(model, self._arguments))
+        self._group = _studio_keras_params.record(model, self._arguments)
         self._arguments = {}
         self._model = weakref.ref(model)
         if model.built:
@@ -200,6 +201,7 @@ class Fit:
         model = self._model() if self._model is not None else None
         if model is not None and model.built:  # by its first batch, if not before
             _studio_hooks.guarded("keras summary", _describe, model)
+            _studio_hooks.guarded("keras summary", _studio_keras_params.count, model, self._group)
         self._model = None
         if self._checkpoints is not None:
             self._checkpoints.epoch_ended(step, numbers)
@@ -212,7 +214,7 @@ class Fit:
 
 
 def _describe(model: Any) -> None:
-    """Keeps the text of the model's summary, once for each model, and how many parameters it has."""
+    """Keeps the text of the model's summary, once for each model."""
     if len(_described) >= SUMMARIES or any(known() is model for known in _described):
         return
     _described.append(weakref.ref(model))
@@ -221,81 +223,7 @@ def _describe(model: Any) -> None:
     import _studio_media  # type: ignore[import-not-found]
 
     _studio_media.log_text("keras/summary", "\n".join(lines), caption=f"{model.name} ({type(model).__name__})")
-    _studio_track.params({"keras": {"model": {"parameters": int(model.count_params())}}})
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) or getattr(value, "ndim", None) == 0
-
-
-def _parameters(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Everything that is known before the first batch; what cannot be had is left out."""
-    found: dict[str, Any] = {}
-    for part in (_of_fit, _of_model, _of_compile):
-        try:
-            found.update(part(model, arguments))
-        except Exception as exc:  # noqa: BLE001  (models may raise anything)
-            _studio_track.warning("keras.params", f"some keras parameters are not known: {type(exc).__name__}: {exc}")
-    return {"keras": found}
-
-
-def _of_fit(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    batch_size = arguments.get("batch_size")
-    found: dict[str, Any] = {"epochs": arguments.get("epochs", 1)}
-    if batch_size is not None or arguments.get("arrays"):
-        found["batch_size"] = batch_size or 32
-    for name in ("validation_split", "steps_per_epoch", "initial_epoch", "shuffle"):
-        if isinstance(arguments.get(name), (int, float)):
-            found[name] = arguments[name]
-    if arguments.get("class_weight") is not None:
-        found["class_weight"] = str(arguments["class_weight"])
-    found["backend"] = sys.modules["keras"].config.backend()
-    return found
-
-
-def _of_model(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "model": {
-            "name": model.name,
-            "class": type(model).__name__,
-            "layers": len(model.layers),
-            **({"parameters": int(model.count_params())} if model.built else {}),
-        }
-    }
-
-
-def _of_compile(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is not None:
-        config = optimizer.get_config()
-        found["optimizer"] = {name: _shortest(value) for name, value in config.items() if _is_plain(value)}
-        found["optimizer"]["name"] = type(optimizer).__name__.lower()
-        rate = config.get("learning_rate")
-        if isinstance(rate, dict):  # a schedule
-            found["optimizer"]["learning_rate"] = rate.get("class_name")
-            found["optimizer"]["schedule"] = {
-                name: _shortest(value) for name, value in rate.get("config", {}).items() if _is_plain(value)
-            }
-    loss = getattr(model, "loss", None)
-    if loss is not None:
-        found["loss"] = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", str(loss)))
-    return found
-
-
-def _shortest(value: Any) -> Any:
-    """0.001 for the 0.0010000000474974513 that a float32 variable gives back."""
-    if not isinstance(value, float) or value - value != 0:
-        return value
-    for digits in range(1, 10):
-        short = float(f"{value:.{digits}g}")
-        try:
-            if struct.unpack("f", struct.pack("f", short))[0] == value:
-                return short
-        except OverflowError:
-            break
-    return value
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, (bool, int, float, str))
