@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TEXT, INTEGER, REAL, BOOLEAN, TIME, TEXTS, OTHER = "text", "integer", "real", "boolean", "time", "texts", "other"
 """What a column holds: `time` is timezone-aware, `texts` lists of texts, `other` whatever has no kind of its own."""
 
+_SPELLED = frozenset({"NaN", "Infinity", "-Infinity"})
 _WORDS = {
     **dict.fromkeys(("NaN", "nan"), float("nan")),
     **dict.fromkeys(("Infinity", "inf"), float("inf")),
@@ -122,9 +123,11 @@ def text_column(values: Iterable[str | None]) -> Column:
 def any_column(values: Sequence[object]) -> Column:
     """A column of what users gave: of the one kind that all of them have, else `other`.
 
-    A record spells NaN and infinities as texts; among numbers they are numbers again.
+    A record spells NaN and infinities as texts; among numbers, or alone, they are numbers again.
     """
     kinds = {type(v) for v in values if v is not None}
+    if kinds == {str} and all(v is None or v in _SPELLED for v in values):
+        return Column(REAL, [None if v is None else _real(v) for v in values])
     if kinds <= {str}:
         return text_column(cast("Sequence[str | None]", values))
     if kinds == {bool}:

@@ -109,7 +109,7 @@ def test_parameters_are_flat_scalars_without_secrets(tmp_path):
         {"opt": {"name": "adam", "lr": np.float64(0.5)}, "layers": [1, 2], "n": np.int32(3)}, seed=None
     )
     _studio_track.params(api_key="abc", auth_token="def", db={"password": "ghi"}, tokenizer="bert", max_tokens=512)
-    _studio_track.params(bad=float("nan"), yes=True, monkey="see")
+    _studio_track.params(bad=float("nan"), top=np.float32("inf"), low=float("-inf"), yes=True, monkey="see")
     _studio_track.tags("a", "b")
     _studio_track.tags()
     _studio_track.tags("", " ")
@@ -120,7 +120,9 @@ def test_parameters_are_flat_scalars_without_secrets(tmp_path):
     assert events[0]["values"] == {"opt.name": "adam", "opt.lr": 0.5, "layers": "[1, 2]", "n": 3, "seed": None}
     masked = {"api_key": "***", "auth_token": "***", "db.password": "***", "tokenizer": "bert", "max_tokens": 512}
     assert events[1]["values"] == masked
-    assert events[2]["values"] == {"bad": "nan", "yes": True, "monkey": "see"}
+    assert events[2]["values"] == {
+        "bad": "NaN", "top": "Infinity", "low": "-Infinity", "yes": True, "monkey": "see",
+    }  # fmt: skip
     assert events[3:] == [
         {"type": "tags", "values": ["a", "b"]},
         {"type": "tags", "values": ["c", "d", "e"]},

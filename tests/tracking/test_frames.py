@@ -149,7 +149,9 @@ def test_a_column_of_what_users_gave_has_the_one_kind_of_all() -> None:
     }  # fmt: skip
     for kind, values in kinds.items():
         assert any_column(values).kind == kind
-    assert any_column([2**70]).kind == "other" and any_column(["NaN"]).kind == "text"
+    assert any_column([2**70]).kind == "other" and any_column(["nan"]).kind == "text"
+    spelled = any_column(["NaN", "-Infinity", None])  # as a record spells them
+    assert spelled.kind == "real" and list(spelled.values)[1:] == [-INF, None]
     assert any_column([True, 1]).kind == "other" and any_column([None]).kind == "text"
     assert any_column([1.0, {"a": 1}]).kind == "other" and any_column([[1], 2]).kind == "other"
 

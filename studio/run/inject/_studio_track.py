@@ -178,7 +178,9 @@ def scalar(value: Any) -> Any:
     if isinstance(value, int):
         return value if isinstance(value, bool) else int(value)
     if isinstance(value, float):
-        return float(value) if value - value == 0 else str(float(value))
+        if value - value == 0:
+            return float(value)
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # as records spell them
     text = str(value)
     return text if len(text) <= 4096 else text[:4096] + "…"
 
