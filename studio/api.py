@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import config as _config
-from .experiment import Experiment, check_name
+from .experiment import Experiment
 from .reader import Reader
 from .run.inject._studio_media import log_audio, log_figure, log_histogram, log_image, log_table, log_text
 from .run.inject._studio_track import log, log_many, note, params, tags
@@ -116,7 +116,7 @@ class Studio(Reader):
         """Adds and removes tags."""
         from .run.redact import check_tag
 
-        new = [check_name(check_tag(t), "tag") for t in add]
+        new = [check_tag(t) for t in add]
         gone = set(remove)
         return self.tracking.records.update(
             key, lambda e: e.with_changes(tags=tuple(t for t in dict.fromkeys([*e.tags, *new]) if t not in gone))

@@ -101,7 +101,7 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
         env=env,
         params=redact_params(pairs),
         secrets=secrets,
-        tags=tuple(check_name(check_tag(t), "tag") for t in options.tag),
+        tags=tuple(check_tag(t) for t in options.tag),
         notes=options.note or "",
         metric=parse_metric(options.metric) if options.metric else None,
         max_duration=parse_duration(options.max_duration) if options.max_duration else None,

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import ConfigError
 from ..experiment import Experiment
 from .inject._studio_secrets import clean
+from .redact import check_tag
 from .sealed import Seal, redact_sealed
 from .spool import Spool
 
@@ -41,7 +43,8 @@ class Heard:
             case "params", dict(values), _:
                 self.params.update(values)
             case "tags", list(values), _:
-                self.tags += [str(v) for v in values]
+                for value in values:
+                    self._add_tag(str(value))
             case "note", _, str(text):
                 self.notes.append(text)
             case "warning", _, str(text):
@@ -56,6 +59,12 @@ class Heard:
                 self.sealed += Seal.of(event)
             case "exception", _, _:
                 self.memory_error = event.get("name") == "MemoryError"
+
+    def _add_tag(self, tag: str) -> None:
+        try:
+            self.tags.append(check_tag(tag))
+        except ConfigError as exc:
+            self.warnings.append(f"studio.tags: {tag[:60]!r} is left out: {exc.hint}")
 
     def changes_record(self) -> bool:
         """Whether the record has to know."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..errors import ConfigError
-from ..experiment import Command
+from ..experiment import Command, check_name
 from ..tracking.sensitive import SCAN_BYTES
 from . import inject as inject
 from .plan import parse_value
@@ -57,14 +57,14 @@ def redact_command(command: Command) -> Command:
 
 
 def check_tag(tag: str) -> str:
-    """The tag itself.
+    """The tag itself, if it is a name without a secret; whoever gives one, by whatever way.
 
     Raises:
-        ConfigError: it holds a token or a password.
+        ConfigError: it holds a token or a password, or does not fit the grammar of names.
     """
     if clean(tag) != tag:
         raise ConfigError("a tag holds what looks like a token or a password", hint="choose another tag")
-    return tag
+    return check_name(tag, "tag")
 
 
 def redact_url(url: str) -> str:

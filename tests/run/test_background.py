@@ -172,7 +172,7 @@ def test_calls_outside_a_run_are_harmless(tmp_path: Path) -> None:
 def test_params_tags_and_notes_of_a_script(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(
         "import studio\nstudio.params({'opt': {'lr': 0.1}}, api_key='x')\n"
-        "studio.tags('a', 'b')\nstudio.note('looks good')\n"
+        "studio.tags('a', 'b')\nstudio.tags('no name', 'c')\nstudio.note('looks good')\nprint('went on')\n"
     )
     done = studio(
         "run", "-e", "k", "--tag", "cli", "--note", "from the command line", "--param", "n=3", "a.py", cwd=tmp_path
@@ -180,7 +180,9 @@ def test_params_tags_and_notes_of_a_script(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = record("k")
     assert found.params == {"n": 3, "opt.lr": 0.1, "api_key": "***"}
-    assert found.tags == ("cli", "a", "b")
+    assert found.tags == ("cli", "a", "b", "c")
+    assert b"studio.tags: 'no name' is left out: a name is a letter or digit" in done.stderr, "as of `runs tag`"
+    assert done.stdout == b"went on\n"
     assert found.notes == "from the command line\nlooks good"
 
 
