@@ -8,7 +8,8 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -148,16 +149,12 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     name = options["name"] or model.file or model.style
     facts = Facts(model, idle, name, source, needs_token=token is not None, debug=settings.debug)
     url = url_of(sock, host, tls=settings.tls_cert is not None)
-    secret = _keep_token(token, file, port)
-    server = Server(
-        facts, sock, access, settings,
-        lambda: _say_ready(model, name, url, secret, facts.example(), port, cert=settings.tls_cert),
-    )  # fmt: skip
-    try:
+    with _kept_token(token, file, port) as secret:
+        server = Server(
+            facts, sock, access, settings,
+            lambda: _say_ready(model, name, url, secret, facts.example(), port, cert=settings.tls_cert),
+        )  # fmt: skip
         return server.run()
-    finally:
-        if secret is not None and secret != file:
-            secret.unlink(missing_ok=True)
 
 
 def _settings(options: dict[str, Any]) -> Any:
@@ -182,15 +179,16 @@ def _private_folder() -> Path:
     return folder
 
 
-def _keep_token(token: str | None, token_file: Path | None, port: int) -> Path | None:
-    """A file with the token, so that it need not stand in the terminal or in a log."""
+@contextmanager
+def _kept_token(token: str | None, token_file: Path | None, port: int) -> Iterator[Path | None]:
+    """A file with the token while the server runs, so that it need not stand in the terminal or in a log."""
     if token is None or token_file is not None:
-        return token_file if token is not None else None
-    from .serve.access import write_private
+        yield token_file if token is not None else None
+        return
+    from .run.held import held_file
 
-    path = _private_folder() / f"token-{port}"
-    write_private(path, token + "\n")
-    return path
+    with held_file(_private_folder() / f"token-{port}", token + "\n") as path:
+        yield path
 
 
 def _fingerprint(cert: str) -> str | None:

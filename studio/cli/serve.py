@@ -72,14 +72,10 @@ def _hidden(options: dict[str, Any], studio: Studio) -> Iterator[dict[str, Any]]
 
     Command lines are kept in records and seen by everybody on the machine.
     """
-    from ..serve.access import write_private
+    from ..run.held import held_file
 
     if options["token"] is None:
         yield options
         return
-    path = studio.home / "serving" / f"token-{secrets.token_hex(4)}"
-    write_private(path, options["token"] + "\n")
-    try:
+    with held_file(studio.home / "serving" / f"token-{secrets.token_hex(4)}", options["token"] + "\n") as path:
         yield {**options, "token_file": str(path), "token": None}
-    finally:
-        path.unlink(missing_ok=True)

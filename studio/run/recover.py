@@ -11,12 +11,17 @@ from ..errors import Conflict, NotFound, StoreError
 from ..experiment import Exit, Experiment, Times
 from ..tracking import Notify, Tracking
 from .delivery import Delivery, mutable_artifacts
+from .held import remove_dead
 from .spool import Spool, open_runs
 from .strays import end_strays
 
 
 def recover(tracking: Tracking, *, config: Config, notify: Notify) -> None:
-    """Recovers every run of this store that no process of this machine holds any more, and says so."""
+    """Recovers every run of this store that no process of this machine holds any more, and says so.
+
+    The tokens that dead servers left go too.
+    """
+    remove_dead(tracking.home / "serving", "token-*")
     for spool in open_runs(tracking.home):
         if spool.alive():
             continue
@@ -39,6 +44,7 @@ def recover(tracking: Tracking, *, config: Config, notify: Notify) -> None:
 def _recover(spool: Spool, *, tracking: Tracking, config: Config, notify: Notify) -> None:
     """One run, which this process holds."""
     end_strays(spool.folder)
+    remove_dead(spool.folder, "token-*")
     kept = spool.kept_record()
     url, mapping, stored = spool.kept_context()
     if kept is None:

@@ -134,6 +134,21 @@ def test_paths_and_wrappers_need_no_experiment(folder: Path, serving: Callable[.
     assert serving("serve", "empty/", "--port", "0").ask({"a": "b"}) == {"a": "b"}
 
 
+def test_a_killed_servers_token_goes_with_the_next_command(
+    folder: Path, home: Path, serving: Callable[..., Serving]
+) -> None:
+    kept = home / ".studioml" / "serving"
+    serving("serve", "./wrapper.py", "--port", "0", "--token", "correct-horse-battery")
+    (living,) = kept.glob("token-*")
+    server = serving("serve", "./wrapper.py", "--port", "0", "--token", "other-horse-battery")
+    server.process.kill()
+    server.process.wait(30)
+    assert len(list(kept.glob("token-*"))) == 2
+    studio(folder, "runs", "list")
+    assert list(kept.glob("token-*")) == [living]
+    assert living.read_text() == "correct-horse-battery\n"
+
+
 def test_a_token_never_reaches_the_record(folder: Path, home: Path, serving: Callable[..., Serving]) -> None:
     server = serving("serve", "./wrapper.py", "--port", "0", "--token", "correct-horse-battery")
     kept = home / ".studioml" / "serving"
