@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from .measure import proven, refuse_text
 
 if TYPE_CHECKING:
     from .base import Array
+
+_LACKING = re.compile(r"Could not (?:locate|find) (?P<what>class|function|object) '(?P<name>[^'\n]{1,200})'")
 
 
 def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
@@ -38,8 +41,24 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         with _known_name(path) as known:
             model = keras.saving.load_model(known, compile=False, safe_mode=True)
     except Exception as exc:
-        raise ModelLoadError(f"Keras cannot load {path.name}: {_first_line(exc)}") from exc
+        raise _cannot_load(path.name, exc) from exc
     return _wrap(keras, model, path.name)
+
+
+def _cannot_load(name: str, exc: Exception) -> ModelLoadError:
+    """What is to be done, where Keras lacks code of the user's; it says so at the end of some hundred lines."""
+    lacking = _LACKING.search(str(exc))
+    if lacking is not None:
+        return ModelLoadError(
+            f"{name} needs the {lacking['what']} {lacking['name'].rpartition('>')[2]}, which Keras does not know",
+            hint="serve it by a wrapper that imports it (--wrapper FILE), or model.export('model.onnx', format='onnx')",
+        )
+    if "`Lambda` layer" in str(exc) or "Python lambda" in str(exc):
+        return ModelLoadError(
+            f"{name} has a Lambda layer or another lambda: code that studio does not run",
+            hint="build the model in a wrapper (--wrapper FILE), or model.export('model.onnx', format='onnx')",
+        )
+    return ModelLoadError(f"Keras cannot load {name}: {_first_line(exc)}")
 
 
 @contextmanager

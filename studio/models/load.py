@@ -89,6 +89,7 @@ def _checkpoint(modeldir: Path, *, runtime: str, best: bool, trust: bool, own: b
     if best:
         candidates = best_first(candidates, folder)
     failures: list[str] = []
+    skipped: list[str] = []
     last: StudioError | None = None
     hint = "a model with classes of its own needs a wrapper: studio serve … --wrapper FILE"
     for candidate in candidates:
@@ -97,9 +98,10 @@ def _checkpoint(modeldir: Path, *, runtime: str, best: bool, trust: bool, own: b
             model = _load_one(candidate, runtime, trusted)
         except StudioError as exc:
             failures.append(f"{candidate.label(folder)}: {exc.message}")
+            skipped.append(f"skipped {failures[-1]}" + (f"; {exc.hint}" if exc.hint else ""))
             hint, last = exc.hint or hint, exc
             continue
-        notes = tuple(f"skipped {text}" for text in failures)
+        notes = tuple(skipped)
         if failures and not best:
             notes += (f"serving {candidate.label(folder)}, an older checkpoint than the newest",)
         return replace(model, file=candidate.label(folder), warnings=notes + model.warnings)

@@ -65,3 +65,34 @@ def test_a_model_that_takes_text_is_named_as_such(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"text\.keras takes text: words has dtype string") as caught:
         load_model(tmp_path)
     assert "strings: --wrapper" in caught.value.hint
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_newest_model_with_code_of_its_own_is_skipped_with_what_it_lacks_and_what_to_do(
+    saved: Path, tmp_path: Path
+) -> None:
+    class Doubled(keras.layers.Layer):
+        def call(self, inputs: object) -> object:
+            return 2 * inputs  # type: ignore[operator]
+
+    def bent(inputs: object) -> object:
+        return inputs
+
+    older = tmp_path / "older.h5"
+    older.write_bytes(saved.read_bytes())
+    os.utime(older, (1, 1))
+    keras.Sequential([keras.Input((2,)), Doubled()]).save(tmp_path / "second.keras")
+    model = load_model(tmp_path)
+    assert model.file == "older.h5"
+    assert model.warnings[0] == (
+        "skipped second.keras: second.keras needs the class Doubled, which Keras does not know; "
+        "serve it by a wrapper that imports it (--wrapper FILE), or model.export('model.onnx', format='onnx')"
+    )
+    assert model.warnings[1] == "serving older.h5, an older checkpoint than the newest"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, activation=bent)]).save(tmp_path / "third.keras")
+    with pytest.raises(ModelLoadError, match=r"third\.keras needs the function bent, which Keras") as caught:
+        load_model(tmp_path / "third.keras")
+    assert "--wrapper FILE" in caught.value.hint
+    keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)]).save(tmp_path / "fourth.keras")
+    with pytest.raises(ModelLoadError, match=r"fourth\.keras has a Lambda layer"):
+        load_model(tmp_path / "fourth.keras")
