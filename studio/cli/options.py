@@ -35,7 +35,7 @@ def settings(command: F) -> F:
     ) -> Any:
         from ..api import open_studio
 
-        studio = open_studio(store=store, project=project, verbose=verbose, file=config, notify=say)
+        studio = open_studio(store=store, project=project, verbose=verbose, file=config, notify=notice)
         logging.basicConfig(
             level=_level(studio.config["verbose"]), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
         )
@@ -55,6 +55,12 @@ def settings(command: F) -> F:
 def say(line: str) -> None:
     """One line for the user on stderr."""
     click.echo(line, err=True)
+
+
+def notice(text: str) -> None:
+    """What happens meanwhile, on stderr; it may stand among a script's own lines, so each line begins with `studio`."""
+    for line in text.split("\n"):
+        say(line if line.startswith("studio") else f"studio: {line}")
 
 
 def print_json(document: object) -> None:
