@@ -137,7 +137,7 @@ def test_tables_of_mappings(logged):
 
 def test_tables_of_rows(logged):
     studio.log_table("x", np.array([[1.5, np.inf]]), columns=["a", "b"])
-    assert table(logged) == {"columns": ["a", "b"], "rows": [[1.5, "inf"]]}
+    assert table(logged) == {"columns": ["a", "b"], "rows": [[1.5, "Infinity"]]}
 
 
 def test_tables_of_a_database(logged):
