@@ -210,6 +210,7 @@ def test_a_signal_handler_may_log_in_the_midst_of_logging(bench):
             t.log({"a": float(i)}, step=i)
             t.log({"b": i, "c": -i}, step=i)
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one may still be on its way to a thread
         """
     )
     assert (ran.code, ran.err) == (0, "")
@@ -233,6 +234,7 @@ def test_a_signal_handler_may_log_in_the_midst_of_a_flush(bench):
         for i in range(20_000):
             t.log({"x": float(i)}, step=i)
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one may still be on its way to a thread
         t.flush()
         print(next(count))
         """
@@ -311,8 +313,8 @@ def test_a_full_disk_costs_the_oldest_points_bounds_memory_and_is_said_once(benc
         print(n)
         """
     )
-    assert ran.code == 0, ran.err
-    assert ran.err.count("studio:") == 1 and "File too large" in ran.err
+    assert (ran.code, ran.err) == (0, "")  # the supervisor reads the warning and says it
+    assert ["File too large" in warning["text"] for warning in ran.of_type("warning")].count(True) == 1
     steps, _, values = ran.curves.curve("x")
     assert steps[-1] == int(ran.out) and values[-1] == 1.0  # the newest are there
     assert 0 < len(steps) < int(ran.out)

@@ -111,11 +111,11 @@ def spool() -> str | None:
     return _spool
 
 
-def event(kind: str, **fields: Any) -> None:
-    """Appends one line to the run's events; nothing outside a run, never an error."""
+def event(kind: str, **fields: Any) -> bool:
+    """Appends one line to the run's events, and whether it did; nothing outside a run, never an error."""
     folder = spool()
     if folder is None:
-        return
+        return False
     try:
         import json
 
@@ -129,8 +129,10 @@ def event(kind: str, **fields: Any) -> None:
             os.write(fd, line.encode())
         finally:
             os.close(fd)
+        return True
     except Exception as exc:  # noqa: BLE001  a full disk, a value without str(): the script must not notice
         _complain("events", f"an event of type {kind} could not be kept: {exc}")
+        return False
 
 
 def warning(topic: str, text: str) -> None:
@@ -201,8 +203,8 @@ def _open() -> _studio_metrics.Writer | None:
 
 
 def _drops(text: str) -> None:
-    event("warning", text=text)
-    _complain("metrics", text)
+    if not event("warning", text=text):  # else whoever reads the events says it
+        _complain("metrics", text)
 
 
 def _forked() -> None:
