@@ -134,6 +134,53 @@ def test_spawned_children_that_fit_are_not_watched_and_may_log(bench):
     assert ran.params == {} and not ran.modeldir.exists()
 
 
+@pytest.mark.parametrize("way", ["spawn", "fork"])
+def test_a_workers_points_are_written_when_they_are_logged(bench, way):
+    ran = bench.run(
+        f"""
+        import multiprocessing, os, signal
+        def work(i):
+            import _studio_track as t
+            t.log({{f"child{{i}}": 1.0}})
+            os.kill(os.getpid(), signal.SIGKILL)
+        if __name__ == "__main__":
+            import _studio_track as t
+            t.log({{"parent": 1.0}})
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+            t.flush()
+            context = multiprocessing.get_context({way!r})
+            children = [context.Process(target=work, args=(i,)) for i in range(2)]
+            for child in children:
+                child.start()
+            for child in children:
+                child.join()
+            print([child.exitcode for child in children])
+        """
+    )
+    assert (ran.code, ran.out, ran.err) == (0, "[-9, -9]\n", "")
+    assert ran.curves.names() == ["child0", "child1", "parent"]
+
+
+@pytest.mark.parametrize("way", ["spawn", "fork"])
+def test_a_worker_keeps_the_systems_answer_to_sigterm(bench, way):
+    ran = bench.run(
+        f"""
+        import multiprocessing, signal
+        def work(i):
+            before = signal.getsignal(signal.SIGTERM)
+            import _studio_track as t
+            t.log({{"child": 1.0}})
+            return before is signal.SIG_DFL and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        if __name__ == "__main__":
+            import _studio_track as t
+            t.log({{"parent": 1.0}})
+            with multiprocessing.get_context({way!r}).Pool(1) as pool:
+                print(pool.map(work, [1]))
+        """
+    )
+    assert (ran.code, ran.out, ran.err) == (0, "[True]\n", "")
+
+
 def test_a_modeldir_that_is_deleted_is_made_again(bench):
     bench.needs("sklearn")
     ran = bench.run(

@@ -215,8 +215,8 @@ class Writer:
                     self._flushing = False
         finally:
             self._io.release()
-        afterwards, self.afterwards = self.afterwards, None
-        if afterwards is not None:
+        if self.afterwards is not None and threading.current_thread() is threading.main_thread():
+            afterwards, self.afterwards = self.afterwards, None
             afterwards()
 
     def is_interrupted(self) -> bool:
@@ -288,6 +288,11 @@ class Writer:
             if self.dropped:
                 self._warned = False
                 self._say(f"metrics: {self.dropped} points were dropped, the disk did not take them in time")
+
+    def write_at_once(self) -> None:
+        """From here on every point is written when it is logged, by the thread that logs it."""
+        self._closed, self._limit, self._finishes = True, 0, True
+        _finish_with_multiprocessing(self.close)
 
     def forget(self) -> None:
         """In a forked child: the parent's points and its file are the parent's."""

@@ -36,9 +36,20 @@ def open_writer(folder: str, warn: Callable[[str], None], *, ranks: bool) -> Wri
     """
     writer = Writer(folder, warn, _rank() if ranks else "")
     _open.append(writer)
-    _flush_on_sigterm()
+    if _is_worker():  # a pool ends it by SIGTERM, at any moment: nothing may wait to be written
+        writer.write_at_once()
+    else:
+        _flush_on_sigterm()
     _flush_on_exit()
     return writer
+
+
+def _is_worker() -> bool:
+    """Whether this is a child of `multiprocessing`. It keeps the system's own way to die of SIGTERM: a handler in
+    Python only runs when the main thread comes by, and one that has just begun to wait for its queue never does.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def _rank() -> str:
@@ -64,19 +75,22 @@ def _flush_on_sigterm() -> None:
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return
 
-    def flush_and_die(number: int, frame: object) -> None:
-        for writer in _open:
-            if writer.is_interrupted():  # it has points in its hands: die when it has written them
-                writer.afterwards = lambda: flush_and_die(number, None)
-                return
-            writer.flush(WAIT_S)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
     try:
-        signal.signal(signal.SIGTERM, flush_and_die)
+        signal.signal(signal.SIGTERM, _flush_and_die)
     except ValueError:
         pass  # not the main interpreter
+
+
+def _flush_and_die(number: int, frame: object) -> None:
+    import signal
+
+    for writer in _open:
+        if writer.is_interrupted():  # it has points in its hands: die when it has written them
+            writer.afterwards = lambda: _flush_and_die(number, None)
+            return
+        writer.flush(WAIT_S)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _flush_on_exit() -> None:
@@ -103,6 +117,11 @@ def _forking() -> None:
 def _forked() -> None:
     global OPENING
     OPENING = threading.RLock()  # another thread of the parent may have held it
+    if _open:
+        import signal
+
+        if signal.getsignal(signal.SIGTERM) is _flush_and_die and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until it logs itself
     for writer in _open:
         writer.forget()
     _open.clear()
