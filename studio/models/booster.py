@@ -18,11 +18,7 @@ def load_xgboost(path: Path, runtime: str, trust: bool) -> LoadedModel:
         ModelLoadError: the file is broken.
         MissingExtra: xgboost is not installed.
     """
-    xgboost = _need("xgboost")
-    try:
-        booster: Any = xgboost.Booster(model_file=str(path))
-    except Exception as exc:
-        raise ModelLoadError(f"XGBoost cannot load {path.name}: {str(exc)[:200]}") from exc
+    booster = _booster(path, "xgboost")
     return proven_rows(path.name, "xgboost", booster.inplace_predict, int(booster.num_features()))
 
 
@@ -33,16 +29,16 @@ def load_lightgbm(path: Path, runtime: str, trust: bool) -> LoadedModel:
         ModelLoadError: the file is broken.
         MissingExtra: lightgbm is not installed.
     """
-    lightgbm = _need("lightgbm")
-    try:
-        booster: Any = lightgbm.Booster(model_file=str(path))
-    except Exception as exc:
-        raise ModelLoadError(f"LightGBM cannot load {path.name}: {str(exc)[:200]}") from exc
+    booster = _booster(path, "lightgbm")
     return proven_rows(path.name, "lightgbm", booster.predict, int(booster.num_feature()))
 
 
-def _need(library: str) -> Any:
+def _booster(path: Path, library: str) -> Any:
     try:
-        return importlib.import_module(library)
+        module = importlib.import_module(library)
     except ModuleNotFoundError as exc:
         raise MissingExtra(f"{library} is not installed", hint=f"pip install {library}") from exc
+    try:
+        return module.Booster(model_file=str(path))
+    except Exception as exc:  # each has an error class of its own, over C++'s
+        raise ModelLoadError(f"{library} cannot load {path.name}: {str(exc)[:200]}") from exc

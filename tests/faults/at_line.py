@@ -1,7 +1,7 @@
 """The `studio` command, which gets a signal at the n-th line that its main thread executes in chosen files of studio.
 
-`python at_line.py SIGNAL N UNTIL FILE,FILE… WORD…` counts until the function UNTIL is entered, where the signal comes
-at the latest; N = 0 only counts, and says `lines: COUNT` on stderr then.
+`python at_line.py SIGNAL N UNTIL FILE,FILE… WORD…` counts until the function UNTIL (FILE:NAME) is entered, where the
+signal comes at the latest; N = 0 only counts, and says `lines: COUNT` on stderr then.
 No module is changed: the interpreter's own trace function sees each line.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 NUMBER = signal.Signals[sys.argv[1]]
 AT = int(sys.argv[2])
-UNTIL = sys.argv[3]
+UNTIL = sys.argv[3].split(":")
 FILES = tuple(sys.argv[4].split(","))
 count = 0
 
@@ -31,10 +31,9 @@ def line(frame: FrameType, event: str, arg: object) -> Any:
 
 
 def call(frame: FrameType, event: str, arg: object) -> Any:
-    if not frame.f_code.co_filename.endswith(FILES):
-        return None
-    if frame.f_code.co_name != UNTIL:
-        return line
+    file, name = frame.f_code.co_filename, frame.f_code.co_name
+    if name != UNTIL[1] or not file.endswith(UNTIL[0]):
+        return line if file.endswith(FILES) else None
     sys.settrace(None)
     if AT == 0:
         print(f"lines: {count}", file=sys.stderr)

@@ -53,8 +53,9 @@ def each(place: Place, who: str, do: str, command: Command, samples: int) -> Ite
     assert struck, "no call was hit"
 
 
-def within_bounds(found: Found) -> None:
-    assert found.lost_s() <= LOST_S + 2 * found.stall_s(), found
+def bound_s(found: Found) -> float:
+    """What may be lost; a script that the machine did not let run for a while counts that twice."""
+    return LOST_S + 2 * found.stall_s()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def within_bounds(found: Found) -> None:
 )  # fmt: skip
 def test_supervisor_guard_or_both(place: Place, who: str, do: str, lines: Command, samples: int) -> None:
     for found in each(place, who, do, (*RUN, *lines), samples):
-        within_bounds(found)
+        assert found.lost_s() <= bound_s(found), found
 
 
 @pytest.mark.parametrize("samples", [3, pytest.param(10_000, marks=ALL)])
@@ -76,14 +77,14 @@ def test_the_script(place: Place, samples: int) -> None:
     for found in each(place, "script", "kill", (*RUN, *SHORT), samples):
         assert found.record is not None and found.record.status == "failed"
         assert found.lines >= set(range(len(found.said))), "a line that it had flushed is lost"
-        within_bounds(found)
+        assert found.lost_s() <= bound_s(found), found
 
 
 @pytest.mark.parametrize("samples", [4, pytest.param(10_000, marks=ALL)])
 def test_a_process_that_tracks_itself(place: Place, samples: int) -> None:
     for found in each(place, "script", "kill", ("tracked.py", *SHORT), samples):
         found.lines = set(range(len(found.said)))  # its output is its own
-        within_bounds(found)
+        assert found.lost_s() <= bound_s(found), found
         assert found.record is not None or not found.said
 
 

@@ -52,7 +52,7 @@ def test_other_files_of_those_names_are_no_checkpoints(tmp_path: Path) -> None:
 def test_a_broken_booster_says_so(tmp_path: Path) -> None:
     pytest.importorskip("xgboost", reason="xgboost is not installed")
     (tmp_path / "model.json").write_text('{"learner":{"attributes"')
-    with pytest.raises(ModelLoadError, match=r"XGBoost cannot load model\.json"):
+    with pytest.raises(ModelLoadError, match=r"xgboost cannot load model\.json"):
         load_model(tmp_path)
 
 
