@@ -27,7 +27,7 @@ def studio(
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs `studio words…` to its end."""
     return subprocess.run(
-        [*STUDIO, *words], cwd=cwd, env=environment(**(env or {})), input=stdin, capture_output=True, timeout=100
+        [*STUDIO, *words], cwd=cwd, env=environment(**(env or {})), input=stdin, capture_output=True, timeout=120
     )
 
 
@@ -51,7 +51,7 @@ def end_started() -> None:
         if process.poll() is None:
             process.send_signal(signal.SIGCONT)
             process.kill()
-            process.wait(30)
+            process.wait(120)
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -67,7 +67,7 @@ def record(key: str = "last") -> Experiment:
     return opened().experiment(key)
 
 
-def until(happened: Callable[[], object], what: str, *, timeout_s: float = 30.0) -> None:
+def until(happened: Callable[[], object], what: str, *, timeout_s: float = 120.0) -> None:
     """Waits for something.
 
     Raises:

@@ -105,8 +105,8 @@ class Locations:
     def _connect(self) -> sqlite3.Connection:
         import sqlite3
 
-        if not self._path.exists():
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what cannot be made or looked at, SQLite names
+            if not self._path.exists():
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         db = sqlite3.connect(self._path, timeout=5.0)

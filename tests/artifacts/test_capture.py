@@ -191,6 +191,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_kept(folder: Path, tmp_path: 
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
     for path in (folder / "closed", folder / "dir" / "closed", folder / "shut"):
         path.chmod(0)
+    (tmp_path / "shut").mkdir(mode=0o700)
     code = f"""
 import os, pathlib
 from studio.tracking.artifacts import Artifacts
@@ -198,7 +199,7 @@ import studio.tracking.materialise, studio.stores.memory, sqlite3, json
 from studio.stores import open_store
 store = open_store("memory://x")
 os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
-capture = Artifacts(store, pathlib.Path("/nonexistent/cache")).capture(pathlib.Path({str(folder)!r}))
+capture = Artifacts(store, pathlib.Path({str(tmp_path / "shut" / "cache")!r})).capture(pathlib.Path({str(folder)!r}))
 print(capture.files, sorted(capture.skipped))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

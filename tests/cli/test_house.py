@@ -111,7 +111,7 @@ def test_completion_scripts_are_printed(tmp_path: Path, shell: str) -> None:
 def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     def offered(words: str, number: int) -> list[str]:
         env = environment(_STUDIO_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(number))
-        done = subprocess.run([*STUDIO], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*STUDIO], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
         return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
     assert offered("studio ser", 1) == ["serve"]
@@ -121,7 +121,7 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     assert offered("studio runs show so", 3) == ["some-key"]
     assert offered("studio serve l", 2) == ["last"]
     env = environment(_STUDIO_COMPLETE="bash_complete", COMP_WORDS="studio run a", COMP_CWORD="2")
-    done = subprocess.run([*STUDIO], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*STUDIO], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
     assert done.stdout.startswith("file,"), "the shell completes files itself"
     assert set(offered("studio runs ", 2)) >= {"list", "show", "logs", "stop"}
 
@@ -135,14 +135,14 @@ def test_a_bug_shows_a_traceback_and_debug_shows_one_for_errors(tmp_path: Path) 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     command = " ".join([sys.executable, "-m", "studio", "config", "|", "head", "-1"])
-    done = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, timeout=60)
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, timeout=120)
     assert done.stderr == b""
 
 
 def test_the_hyphenated_spellings(tmp_path: Path) -> None:
     body = "import sys; sys.argv = ['studio-runs', 'list']; from studio.cli import spellings; spellings.runs()"
     done = subprocess.run(
-        [sys.executable, "-c", body], cwd=tmp_path, env=environment(), capture_output=True, timeout=60
+        [sys.executable, "-c", body], cwd=tmp_path, env=environment(), capture_output=True, timeout=120
     )
     assert done.returncode == 0 and b"no experiments yet" in done.stderr
 

@@ -91,7 +91,7 @@ def test_ctrl_c_ends_a_query(runs: Path) -> None:
     process = start("sql", ENDLESS, cwd=runs, env={"TMPDIR": str(scratch)})
     until(lambda: list(scratch.iterdir()), "the query's folder")
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and b"Traceback" not in said, said
     assert not list(scratch.iterdir())
 
@@ -104,7 +104,7 @@ def test_from_python_the_rows_are_a_table(runs: Path) -> None:
         "df = t.to_pandas(); print(len(df), df['added'].dtype, t.to_records()[0]['key'], len(studio.sql("
         "'FROM curves', limit=2)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=runs, env=environment(), capture_output=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code], cwd=runs, env=environment(), capture_output=True, timeout=120)
     assert done.stdout.split() == b"2 datetime64[us, UTC] a 2".split(), done.stderr
 
 
@@ -125,7 +125,7 @@ def test_what_is_missing_is_named_with_its_extra(tmp_path: Path, missing: str, e
     )
     code = f"import sys; sys.modules[{missing!r}] = None; {ask}"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, timeout=100
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, timeout=120
     )
     said = done.stderr.decode()
     assert f"{missing} is not installed" in said.replace(f"{missing}.parquet", missing), said

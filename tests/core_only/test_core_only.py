@@ -18,7 +18,7 @@ HEAVY = {
 
 
 def run(*command: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def imported(python: str, *arguments: str) -> set[str]:
@@ -87,7 +87,7 @@ def serving(*command: str, cwd: Path) -> Iterator[str]:
         assert " at http" in line, line + "".join(said)
         yield line.rpartition(" at ")[2].strip()
         server.send_signal(signal.SIGTERM)
-        assert server.wait(60) == 0, "".join(said)
+        assert server.wait(120) == 0, "".join(said)
     finally:
         server.kill()
         server.wait()
@@ -98,7 +98,7 @@ def serving(*command: str, cwd: Path) -> Iterator[str]:
 
 def answer(url: str, body: object) -> object:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as reply:
+    with urllib.request.urlopen(request, timeout=120) as reply:
         return json.loads(reply.read())
 
 

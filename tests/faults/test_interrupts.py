@@ -28,7 +28,7 @@ TRANSACTION = "studio/tracking/handle.py"
 def interrupted(line: int, key: str, cwd: Path, files: str = FILES) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(DRIVER), "SIGINT", str(line), "run/supervisor.py:_loop", files, "run", "-e", key, "a.py"],
-        cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
 

@@ -158,7 +158,7 @@ def test_a_store_that_becomes_read_only_gets_everything_once_it_can_be_written(t
     until(lambda: output.exists() and output.read_bytes() == b"before\n", "the first line in the store")
     until(lambda: not remount(disk, "ro"), "a moment in which no file of the store is open")
     (tmp_path / "go").touch()
-    out, err = running.communicate(timeout=100)
+    out, err = running.communicate(timeout=120)
     assert (running.returncode, out) == (3, b"before\nafter\n"), err
     assert err.count(b"the file system is read-only") == 1 and b"Traceback" not in err, err
     listed = studio("runs", "list", *words, cwd=tmp_path)

@@ -174,7 +174,7 @@ def test_what_the_script_had_started_ends_with_a_killed_guard(tmp_path: Path) ->
         if victims == "both":
             supervisor.kill()
         os.kill(pids[0], signal.SIGKILL)
-        assert supervisor.wait(30) == (137 if victims == "guard" else -9)
+        assert supervisor.wait(120) == (137 if victims == "guard" else -9)
         if victims == "both":
             subprocess.run(
                 [sys.executable, "-m", "studio", "runs", "list"], env=environment(), cwd=tmp_path, check=True

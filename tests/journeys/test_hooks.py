@@ -44,7 +44,7 @@ def answer(folder: Path, *words: str) -> float:
     assert " at http" in line, server.stderr.read().decode()
     body = json.dumps({"x": [[1.0, 1.0, 1.0]]}).encode()
     request = urllib.request.Request(line.split()[-1], body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as reply:
+    with urllib.request.urlopen(request, timeout=120) as reply:
         value = json.load(reply)["x"][0]
     return float(value[0] if isinstance(value, list) else value)
 

@@ -71,7 +71,7 @@ def test_media_are_in_the_store_while_the_script_runs_and_gone_with_the_experime
     until(lambda: list(opened().tracking.store.list("runs/a/media/index")), "the index in the store")
     assert words("a") == ["before"]
     process.send_signal(signal.SIGTERM)
-    process.wait(60)
+    process.wait(120)
     opened().delete("a")
     assert list(opened().tracking.store.list("runs/a")) == []
 
@@ -82,7 +82,7 @@ def test_media_of_a_killed_supervisor_are_recovered(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(60)
+    process.wait(120)
     until(lambda: record("a").status == "lost", "recovery")
     assert words("a") == ["before", "x"]
 
@@ -131,6 +131,6 @@ def test_the_injected_module_alone_needs_neither_studio_nor_numpy(tmp_path: Path
         "media.log_table('table', [{'a': 1}])\n"
     )
     env = {**os.environ, "PYTHONPATH": str(INJECT), "STUDIOML_SPOOL": str(spool)}
-    done = subprocess.run([sys.executable, "a.py"], cwd=tmp_path, env=env, capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "a.py"], cwd=tmp_path, env=env, capture_output=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
     assert sorted(path.name for path in (spool / "media").iterdir()) == ["histogram", "image", "index", "table"]

@@ -138,11 +138,11 @@ def test_forked_children_share_a_name_and_inherit_no_lock(logged):
     def hold() -> None:
         with _lock:
             held.set()
-            enough.wait(60)
+            enough.wait(120)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    held.wait(60)
+    held.wait(120)
     children = []
     for number in range(4):
         pid = os.fork()

@@ -101,7 +101,7 @@ def test_raise_gives_up_what_has_not_started() -> None:
         started.append(x)
         if x == 0:
             raise ValueError("first")
-        gate.wait(30)
+        gate.wait(120)
         return x
 
     pipe = ModelPipe(on_error="raise").add(func, num_workers=2)
@@ -120,7 +120,7 @@ def test_one_bad_value_in_a_batch_fails_alone() -> None:
         return [1 / x for x in batch]
 
     gate = threading.Event()
-    pipe = ModelPipe().add(lambda x: gate.wait(30) and x, num_workers=1).add(func, num_workers=1, batch_size=8)
+    pipe = ModelPipe().add(lambda x: gate.wait(120) and x, num_workers=1).add(func, num_workers=1, batch_size=8)
     futures = [pipe.submit(x) for x in (1, 2, 0, 4)]
     gate.set()
     assert [future.exception(30) is None for future in futures] == [True, True, False, True]
@@ -189,7 +189,7 @@ def test_a_timeout_frees_the_caller_and_keeps_the_others() -> None:
 
     def func(x: int) -> int:
         if x == 3:
-            gate.wait(60)
+            gate.wait(120)
         return x
 
     pipe = ModelPipe(on_error="none").add(func, num_workers=2, timeout=1)
@@ -204,7 +204,7 @@ def test_hanging_functions_do_not_stop_the_rest() -> None:
 
     def func(x: int) -> int:
         if x % 2:
-            gate.wait(60)
+            gate.wait(120)
         return x
 
     pipe = ModelPipe(on_error="drop").add(func, num_workers=2, timeout=1)
@@ -215,7 +215,7 @@ def test_hanging_functions_do_not_stop_the_rest() -> None:
 
 def test_when_every_thread_that_may_be_had_hangs_the_callers_are_told() -> None:
     gate = threading.Event()
-    pipe = ModelPipe().add(lambda x: gate.wait(60) and x, num_workers=8, timeout=0.01)
+    pipe = ModelPipe().add(lambda x: gate.wait(120) and x, num_workers=8, timeout=0.01)
     outcome = pipe.call(range(300))
     assert all(isinstance(error, Timeout) for error in outcome.errors.values())
     assert len(outcome.errors) == 300
@@ -225,7 +225,7 @@ def test_when_every_thread_that_may_be_had_hangs_the_callers_are_told() -> None:
 def test_a_hanging_batch_times_out_and_an_earlier_stage_goes_on() -> None:
     gate = threading.Event()
     pipe = ModelPipe(on_error="drop").add(lambda x: x + 1, num_workers=2)
-    pipe.add(lambda b: (gate.wait(60) if 5 in b else None, b)[1], batch_size=2, timeout=0.1)
+    pipe.add(lambda b: (gate.wait(120) if 5 in b else None, b)[1], batch_size=2, timeout=0.1)
     outcome = pipe.call(range(20), ordered=True)
     gate.set()
     assert 4 in outcome.errors
@@ -243,7 +243,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_another() -> None:
 
     def func(x: int) -> int:
         if x < 4:
-            gate.wait(60)
+            gate.wait(120)
         return x
 
     pipe = ModelPipe(on_error="none").add(func, num_workers=4, timeout=1)

@@ -101,7 +101,7 @@ def test_keras_pictures_in_both_formats() -> None:
 
 
 def test_ten_thousand_values_through_thirty_two_workers() -> None:
-    pipe = model_util.ModelPipe().add(lambda x: x * x, num_workers=32, timeout=30)
+    pipe = model_util.ModelPipe().add(lambda x: x * x, num_workers=32, timeout=120)
     data = {x: x for x in range(10_000)}
     assert pipe(data) == {k: v * v for k, v in data.items()}
     assert threading.active_count() < 64

@@ -63,7 +63,7 @@ def test_a_stuck_first_value_does_not_pile_up_the_rest() -> None:
             given.append(n)
             yield n
 
-    pipe = ModelPipe(max_inflight=8).add(lambda x: (gate.wait(30) if x == 0 else None, x)[1], num_workers=4)
+    pipe = ModelPipe(max_inflight=8).add(lambda x: (gate.wait(120) if x == 0 else None, x)[1], num_workers=4)
     stream = pipe.apply_ordered(source())
     opener = threading.Timer(0.2, gate.set)
     opener.start()
@@ -78,7 +78,7 @@ def test_answers_come_while_the_source_blocks() -> None:
 
     def source() -> Iterator[int]:
         yield 1
-        assert more.wait(30)
+        assert more.wait(120)
         yield 2
 
     stream = doubling()(source())
@@ -184,7 +184,7 @@ def test_coroutines_get_what_calls_get() -> None:
 def test_the_event_loop_is_not_blocked() -> None:
     async def main() -> None:
         gate = threading.Event()
-        pipe = ModelPipe(max_inflight=2).add(lambda x: gate.wait(30) and x, num_workers=1)
+        pipe = ModelPipe(max_inflight=2).add(lambda x: gate.wait(120) and x, num_workers=1)
         task = asyncio.create_task(pipe.apply_async(range(10), ordered=True))
         await turns(lambda: pipe._line is not None and pipe._line.inflight == 2)
         assert not task.done()
@@ -197,7 +197,7 @@ def test_the_event_loop_is_not_blocked() -> None:
 def test_a_cancelled_coroutine_leaves_the_pipe_usable() -> None:
     async def main() -> None:
         gate = threading.Event()
-        pipe = ModelPipe(max_inflight=2).add(lambda x: gate.wait(30) and x, num_workers=1)
+        pipe = ModelPipe(max_inflight=2).add(lambda x: gate.wait(120) and x, num_workers=1)
         tasks = [asyncio.create_task(pipe.apply_async(range(10))) for _ in range(3)]
         await turns(lambda: pipe._line is not None and len(pipe._line._waiters) == 2)  # the third is inside
         for task in tasks:

@@ -74,7 +74,7 @@ def test_concurrent_calls_share_batches() -> None:
     gate, sizes = threading.Event(), []
 
     def func(batch: list[int]) -> list[int]:
-        gate.wait(30)
+        gate.wait(120)
         sizes.append(len(batch))
         return batch
 
@@ -83,13 +83,13 @@ def test_concurrent_calls_share_batches() -> None:
         answers = [callers.submit(pipe, {"k": n}) for n in range(16)]
         until(lambda: pipe._line is not None and pipe._line.inflight == 16)
         gate.set()
-        assert [answer.result(30) for answer in answers] == [{"k": n} for n in range(16)]
+        assert [answer.result(120) for answer in answers] == [{"k": n} for n in range(16)]
     assert len(sizes) <= 2
 
 
 def test_all_workers_work_at_once() -> None:
     barrier = threading.Barrier(32)
-    pipe = ModelPipe(on_error="raise").add(lambda x: barrier.wait(30), num_workers=32)
+    pipe = ModelPipe(on_error="raise").add(lambda x: barrier.wait(120), num_workers=32)
     assert sorted(pipe({x: x for x in range(64)}).values()) == sorted([*range(32)] * 2)
 
 
@@ -109,59 +109,59 @@ def test_no_more_is_inside_than_allowed() -> None:
     pipe = ModelPipe(max_inflight=3).add(func, num_workers=16)
     with ThreadPoolExecutor(8) as callers:
         for answer in [callers.submit(pipe.apply_ordered, range(100)) for _ in range(8)]:
-            assert answer.result(60) == list(range(100))
+            assert answer.result(120) == list(range(100))
     assert most <= 3
 
 
 def test_submit_gives_a_future() -> None:
     pipe = ModelPipe(on_error="none").add(lambda x: 1 / x, num_workers=2)
     futures = [pipe.submit(x) for x in (1, 2, 4)]
-    assert {future.result() for future in as_completed(futures, timeout=30)} == {1, 0.5, 0.25}
+    assert {future.result() for future in as_completed(futures, timeout=120)} == {1, 0.5, 0.25}
     assert isinstance(pipe.submit(0).exception(30), ZeroDivisionError)
     with pytest.raises(FilteredOut) as caught:
-        pipe.submit(None).result(30)
+        pipe.submit(None).result(120)
     assert (caught.value.http_status, caught.value.exit_code) == (422, 8)
     called: Future[object] = Future()
     pipe.submit(5).add_done_callback(lambda future: called.set_result(future.result()))
-    assert called.result(30) == 0.2
+    assert called.result(120) == 0.2
 
 
 def test_a_cancelled_value_is_not_started_and_takes_no_room() -> None:
     gate, seen = threading.Event(), []
-    pipe = ModelPipe().add(lambda x: (seen.append(x), gate.wait(30), x)[2], num_workers=1)
+    pipe = ModelPipe().add(lambda x: (seen.append(x), gate.wait(120), x)[2], num_workers=1)
     first, second, third = (pipe.submit(x) for x in (1, 2, 3))
     until(lambda: seen == [1])
     assert second.cancel()
     gate.set()
-    assert third.result(30) == 3
+    assert third.result(120) == 3
     assert seen == [1, 3]
     with pytest.raises(CancelledError):
-        second.result(30)
-    assert not wait([first, second], timeout=30).not_done
+        second.result(120)
+    assert not wait([first, second], timeout=120).not_done
     until(lambda: pipe._line is not None and pipe._line.inflight == 0)
 
 
 def test_a_cancelled_value_that_runs_already_is_given_up() -> None:
     gate, started = threading.Event(), threading.Event()
-    pipe = ModelPipe().add(lambda x: (started.set(), gate.wait(30), x)[2], num_workers=1)
+    pipe = ModelPipe().add(lambda x: (started.set(), gate.wait(120), x)[2], num_workers=1)
     future = pipe.submit(1)
-    assert started.wait(30)
+    assert started.wait(120)
     assert future.cancel()
     gate.set()
-    assert not wait([future], timeout=30).not_done
-    assert pipe.submit(2).result(30) == 2
+    assert not wait([future], timeout=120).not_done
+    assert pipe.submit(2).result(120) == 2
 
 
 def test_a_full_pipe_waits_or_says_so() -> None:
     gate = threading.Event()
-    pipe = ModelPipe(max_inflight=2).add(lambda x: gate.wait(30) and x, num_workers=1)
+    pipe = ModelPipe(max_inflight=2).add(lambda x: gate.wait(120) and x, num_workers=1)
     futures = [pipe.submit(x, wait=False) for x in (1, 2)]
     with pytest.raises(Overloaded, match="2 values"):
         pipe.submit(3, wait=False)
     with ThreadPoolExecutor(1) as other:
         waiting = other.submit(pipe.submit, 3)
         gate.set()
-        assert [future.result(30) for future in (*futures, waiting.result(30))] == [1, 2, 3]
+        assert [future.result(120) for future in (*futures, waiting.result(120))] == [1, 2, 3]
 
 
 def test_close_waits_for_what_is_inside_and_refuses_the_rest() -> None:
@@ -180,7 +180,7 @@ def test_close_waits_for_what_is_inside_and_refuses_the_rest() -> None:
 
 def test_close_frees_those_who_wait_for_room() -> None:
     gate = threading.Event()
-    pipe = ModelPipe(max_inflight=1).add(lambda x: gate.wait(30) and x, num_workers=1)
+    pipe = ModelPipe(max_inflight=1).add(lambda x: gate.wait(120) and x, num_workers=1)
     first = pipe.submit(1)
     with ThreadPoolExecutor(2) as others:
         second = others.submit(pipe.submit, 2)
@@ -188,19 +188,19 @@ def test_close_frees_those_who_wait_for_room() -> None:
         closing = others.submit(pipe.close)
         assert isinstance(second.exception(30), Overloaded)
         gate.set()
-        closing.result(30)
+        closing.result(120)
     assert first.result(0) == 1
 
 
 def test_close_from_a_function_of_the_pipe_does_not_wait_for_itself() -> None:
     pipe = ModelPipe().add(lambda x: pipe.close() or x, num_workers=1)
-    assert pipe.submit(1).result(30) == 1
+    assert pipe.submit(1).result(120) == 1
 
 
 def drop(count: int) -> None:
     """Makes pipes, uses them and forgets them, until all their threads have ended."""
     for n in range(count):
-        pipe = ModelPipe().add(lambda x: x, num_workers=2, timeout=60).add(lambda b: b, batch_size=2)
+        pipe = ModelPipe().add(lambda x: x, num_workers=2, timeout=120).add(lambda b: b, batch_size=2)
         assert pipe({"a": n}) == {"a": n}
         if n % 3 == 0:
             next(pipe(iter(range(1000))))
@@ -228,10 +228,10 @@ def test_ten_thousand_dropped_pipes_leave_no_thread_and_no_memory() -> None:
 
 def test_a_dropped_pipe_finishes_what_was_submitted() -> None:
     gate = threading.Event()
-    future = ModelPipe().add(lambda x: gate.wait(30) and x, num_workers=1).add(lambda b: b, batch_size=2).submit(3)
+    future = ModelPipe().add(lambda x: gate.wait(120) and x, num_workers=1).add(lambda b: b, batch_size=2).submit(3)
     gc.collect()
     gate.set()
-    assert future.result(30) == 3
+    assert future.result(120) == 3
 
 
 def test_values_and_functions_are_not_kept() -> None:
@@ -291,9 +291,9 @@ def test_a_value_may_hand_on_others_without_waiting() -> None:
         return x
 
     pipe = ModelPipe().add(func, num_workers=2)
-    assert pipe.submit(5).result(30) == 5
+    assert pipe.submit(5).result(120) == 5
     until(lambda: len(found) == 5)
-    assert sorted(future.result(30) for future in found) == [0, 1, 2, 3, 4]
+    assert sorted(future.result(120) for future in found) == [0, 1, 2, 3, 4]
     pipe.close()
 
 
@@ -308,7 +308,7 @@ def test_a_forked_child_starts_its_own_threads() -> None:
     program = """
 import os, sys, threading, time
 from studio.pipe import ModelPipe
-pipe = ModelPipe().add(lambda x: x * 2, num_workers=4, timeout=30).add(lambda b: b, batch_size=2)
+pipe = ModelPipe().add(lambda x: x * 2, num_workers=4, timeout=120).add(lambda b: b, batch_size=2)
 stop = threading.Event()
 def busy():
     while not stop.is_set():
@@ -319,7 +319,7 @@ codes = []
 for _ in range(20):
     child = os.fork()
     if child == 0:
-        ok = pipe.apply_ordered(range(50)) == [x * 2 for x in range(50)] and pipe.submit(4).result(20) == 8
+        ok = pipe.apply_ordered(range(50)) == [x * 2 for x in range(50)] and pipe.submit(4).result(120) == 8
         os._exit(0 if ok else 1)
     codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 stop.set()
@@ -327,7 +327,7 @@ stop.set()
 assert codes == [0] * 20, codes
 """
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -351,7 +351,7 @@ begun = threading.Event()
 hang = ModelPipe().add(lambda x: (begun.set(), threading.Event().wait()), num_workers=1)
 {ending}
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -365,23 +365,23 @@ def test_importing_the_pipe_imports_no_library() -> None:
 
 def test_a_timeout_reaches_a_future_too() -> None:
     gate = threading.Event()
-    pipe = ModelPipe().add(lambda x: gate.wait(60), num_workers=1, timeout=0.05)
+    pipe = ModelPipe().add(lambda x: gate.wait(120), num_workers=1, timeout=0.05)
     assert isinstance(pipe.submit(1).exception(30), Timeout)
     gate.set()
 
 
 def test_all_who_wait_come_in_when_a_batch_leaves() -> None:
     gates = {0: threading.Event(), 1: threading.Event()}
-    pipe = ModelPipe(max_inflight=4).add(lambda b: (gates[b[0]].wait(30), b)[1], batch_size=4, max_delay=30)
+    pipe = ModelPipe(max_inflight=4).add(lambda b: (gates[b[0]].wait(120), b)[1], batch_size=4, max_delay=30)
     first = [pipe.submit(0) for _ in range(4)]
     with ThreadPoolExecutor(4) as others:
         second = [others.submit(pipe.submit, 1) for _ in range(4)]
         until(lambda: pipe._line is not None and len(pipe._line._waiters) == 4)
         gates[0].set()
-        wait(first, timeout=30)
+        wait(first, timeout=120)
         until(lambda: pipe._line is not None and pipe._line.inflight == 4)
         gates[1].set()
-        assert [future.result(30).result(30) for future in second] == [1] * 4
+        assert [future.result(120).result(120) for future in second] == [1] * 4
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads on this system")
@@ -393,7 +393,7 @@ def test_one_who_gives_up_waiting_leaves_the_place_to_the_next() -> None:
         raise Interrupted
 
     gate = threading.Event()
-    pipe = ModelPipe(max_inflight=1).add(lambda x: gate.wait(30) and x, num_workers=1)
+    pipe = ModelPipe(max_inflight=1).add(lambda x: gate.wait(120) and x, num_workers=1)
     first = pipe.submit(1)
     before = signal.signal(signal.SIGUSR1, interrupt)
 
@@ -406,11 +406,11 @@ def test_one_who_gives_up_waiting_leaves_the_place_to_the_next() -> None:
             done = others.submit(interrupt_who_waits)
             with pytest.raises(Interrupted):
                 pipe.submit(2)
-            done.result(30)
+            done.result(120)
         finally:
             signal.signal(signal.SIGUSR1, before)
         third = others.submit(pipe.submit, 3)
         until(lambda: pipe._line is not None and bool(pipe._line._waiters))
         gate.set()
-        assert third.result(30).result(30) == 3
-    assert first.result(30) == 1
+        assert third.result(120).result(120) == 3
+    assert first.result(120) == 1

@@ -84,7 +84,7 @@ def test_resume_of_a_running_one_is_refused(tmp_path: Path) -> None:
 
 def python(body: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", body], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", body], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120
     )
 
 
@@ -145,7 +145,7 @@ def test_a_killed_process_that_tracks_itself_is_recovered(tmp_path: Path) -> Non
     with process.stdout:
         assert process.stdout.readline() == b"ready\n"
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(30)
+        process.wait(120)
     assert not alive(process.pid)
     assert b"k was lost" in studio("runs", "list", cwd=tmp_path).stderr
     assert (record("k").status, record("k").summary["x"].last) == ("lost", 1)

@@ -49,7 +49,7 @@ def test_own_endings(tmp_path: Path, body: str, shell: int, expected: tuple[str,
 
 def test_a_traceback_is_the_same_as_without_studio(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def f():\n    return 1 / 0\n\nf()\n")
-    bare = subprocess.run([sys.executable, "a.py"], cwd=tmp_path, capture_output=True, timeout=60)
+    bare = subprocess.run([sys.executable, "a.py"], cwd=tmp_path, capture_output=True, timeout=120)
     assert bare.stderr in studio("run", "a.py", cwd=tmp_path).stderr
 
 
@@ -80,7 +80,7 @@ def memory_group() -> Path:
 def test_the_kernels_out_of_memory_kill_is_told_from_others(tmp_path: Path, memory_group: Path) -> None:
     (tmp_path / "a.py").write_text("x = []\nwhile True: x.append(bytearray(b'x' * (10 << 20)))\n")
     command = ["/bin/sh", "-c", f'echo $$ > {memory_group}/cgroup.procs; exec "$@"', "sh", *STUDIO, "run", "a.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, timeout=100)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, timeout=120)
     until(lambda: not (memory_group / "cgroup.procs").read_text().strip(), "the group's emptiness")
     memory_group.rmdir()
     assert done.returncode == 137, done.stderr
@@ -104,7 +104,7 @@ def running(tmp_path: Path, body: str, *words: str, env: dict[str, str] | None =
 def test_an_interrupt_of_the_supervisor_reaches_the_script(tmp_path: Path) -> None:
     process = running(tmp_path, SLEEPER)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(120) == 130
     assert ending(record("k")) == ("stopped", None, 2, "interrupted")
 
 
@@ -113,14 +113,14 @@ def test_three_interrupts_end_a_stubborn_script(tmp_path: Path) -> None:
     for _ in range(3):
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)
-    assert process.wait(30) == 130
+    assert process.wait(120) == 130
     assert ending(record("k"))[0] == "stopped"
 
 
 def test_a_term_of_the_supervisor_stops_the_script(tmp_path: Path) -> None:
     process = running(tmp_path, SLEEPER)
     process.terminate()
-    assert process.wait(30) == 128 + 15
+    assert process.wait(120) == 128 + 15
     assert ending(record("k")) == ("stopped", None, 15, "stopped")
 
 
@@ -130,7 +130,7 @@ def test_stopped_from_elsewhere(tmp_path: Path, body: str, number: int) -> None:
     done = studio("runs", "stop", "k", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert b"k stopped" in done.stderr
-    assert process.wait(30) == 128 + number
+    assert process.wait(120) == 128 + number
     assert ending(record("k")) == ("stopped", None, number, "stopped")
     again = studio("runs", "stop", "k", cwd=tmp_path)
     assert (again.returncode, again.stderr) == (0, b"k is over already: stopped\n")
@@ -145,7 +145,7 @@ def test_a_script_that_saves_on_sigterm_has_the_time_to(tmp_path: Path) -> None:
         "signal.signal(signal.SIGTERM, save)\nprint('ready')\ntime.sleep(60)\n",
     )
     assert studio("runs", "stop", "k", cwd=tmp_path).returncode == 0
-    process.wait(30)
+    process.wait(120)
     found = record("k")
     assert ending(found) == ("stopped", 0, None, "stopped")
     manifest = found.artifacts["modeldir"].manifest
@@ -235,7 +235,7 @@ def test_a_killed_supervisor_is_recovered_by_the_next_command(tmp_path: Path, vi
     if victim == "both":
         for pid in below(tmp_path):
             os.kill(pid, signal.SIGKILL)
-    process.wait(30)
+    process.wait(120)
     until(lambda: not below(tmp_path), "the end of every process")
     until(lambda: b"k was lost" in studio("runs", "list", cwd=tmp_path).stderr, "the recovery")
     found = record("k")
@@ -257,7 +257,7 @@ def test_what_a_script_says_after_its_supervisors_death_is_kept(tmp_path: Path) 
         "signal.signal(signal.SIGTERM, bye)\nprint('ready', flush=True)\ntime.sleep(60)\n",
     )
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(30)
+    process.wait(120)
     until(lambda: b"k was lost" in studio("runs", "list", cwd=tmp_path).stderr, "the recovery")
     assert b"".join(opened().output("k")) == b"ready\nbye\n"
     assert ending(record("k")) == ("lost", 5, None, "lost")
@@ -282,7 +282,7 @@ def test_a_sleeping_laptop_is_lost_and_comes_back(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGCONT)
     until(lambda: shown() == "running", "the return")
     (tmp_path / "go").touch()
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     assert ending(record("k")) == ("finished", 0, None, "finished")
 
 
@@ -298,7 +298,7 @@ def test_a_clock_that_is_set_back_changes_no_duration(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("import time; time.sleep(2)")
     env = environment()
     env["PYTHONPATH"] = f"{tmp_path / 'clock'}:{env['PYTHONPATH']}"
-    done = subprocess.run([*STUDIO, "run", "a.py"], cwd=tmp_path, env=env, capture_output=True, timeout=60)
+    done = subprocess.run([*STUDIO, "run", "a.py"], cwd=tmp_path, env=env, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     times = record().times
     assert times.started is not None and times.finished is not None
@@ -331,7 +331,7 @@ def test_the_final_record_is_on_the_disk_when_the_command_returns(tmp_path: Path
         "run",
         "a.py",
     ]
-    assert subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, timeout=100).returncode == 0
+    assert subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, timeout=120).returncode == 0
     calls = [line.split(None, 1)[1] for line in trace.read_text().splitlines() if " = 0" in line]
     last = max(
         i for i, call in enumerate(calls) if (call.startswith("rename") and "records" in call) or "rename" in call
@@ -461,7 +461,7 @@ def test_an_interrupt_at_any_moment_of_the_start_is_no_loss(tmp_path: Path) -> N
         process = start("run", "a.py", cwd=tmp_path)
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(120)
     done = studio("runs", "list", cwd=tmp_path)
     assert b"lost" not in done.stdout + done.stderr
     assert {e.status for e in opened().experiments()} <= {"stopped"}

@@ -20,7 +20,7 @@ def test_arguments_after_the_script_are_the_scripts_byte_for_byte(tmp_path: Path
     (tmp_path / "echo.py").write_text(ECHO)
     words = [*(os.fsencode(w) for w in HARD), b"\xff\xfe"]
     done = subprocess.run(
-        [*STUDIO, "run", "echo.py", *words], cwd=tmp_path, env=environment(), capture_output=True, timeout=60
+        [*STUDIO, "run", "echo.py", *words], cwd=tmp_path, env=environment(), capture_output=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split(b"\0") == words
@@ -62,7 +62,7 @@ def test_it_starts_as_python_itself_would_start_it(tmp_path: Path) -> None:
     script = "import sys, json; print(json.dumps([sys.argv, sys.path[0], __name__, __file__, sys.flags.optimize]))"
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.py").write_text(script)
-    bare = subprocess.run([sys.executable, "sub/a.py", "x"], cwd=tmp_path, capture_output=True, timeout=60)
+    bare = subprocess.run([sys.executable, "sub/a.py", "x"], cwd=tmp_path, capture_output=True, timeout=120)
     assert json.loads(studio("run", "sub/a.py", "x", cwd=tmp_path).stdout) == json.loads(bare.stdout)
 
 
@@ -74,7 +74,7 @@ def test_another_interpreter(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert record().command.interpreter == str(mine)
     assert record().command.python == sys.version.split()[0]
-    has_numpy = subprocess.run([str(mine), "-c", "import numpy"], capture_output=True, timeout=60).returncode == 0
+    has_numpy = subprocess.run([str(mine), "-c", "import numpy"], capture_output=True, timeout=120).returncode == 0
     assert any(p.startswith("numpy==") for p in record().packages) == has_numpy
 
 

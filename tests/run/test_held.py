@@ -55,7 +55,7 @@ def test_a_recovered_run_keeps_no_token(tmp_path: Path, home: Path) -> None:
     token = home / ".studioml" / "experiments" / "k" / ".studio" / "token-1"
     until(token.exists, "the script's begin")
     process.kill()
-    process.wait(30)
+    process.wait(120)
 
     def recovered() -> bool:
         return b"k was lost" in studio("runs", "list", cwd=tmp_path).stderr or record("k").status == "lost"

@@ -60,7 +60,7 @@ def test_a_slow_reader_gets_all_of_what_an_ended_script_wrote(tmp_path: Path) ->
         got += data
         time.sleep(0.15)  # the reader is slow: three seconds for what the script wrote at once
     assert len(got) == 1_000_000
-    assert run.wait(60) == 0
+    assert run.wait(120) == 0
     assert kept() == got
 
 
@@ -75,7 +75,7 @@ def test_output_is_live_and_logs_follow_from_another_process(tmp_path: Path) -> 
     assert follow.stdout.readline() == b"one\n"
     (tmp_path / "go").touch()
     assert follow.stdout.read() == b"two\n"
-    assert (run.wait(30), follow.wait(30)) == (0, 0)
+    assert (run.wait(120), follow.wait(120)) == (0, 0)
 
 
 def test_stdin_reaches_the_script(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_reader_that_leaves_ends_the_script_as_without_studio(tmp_path: Path) 
     assert run.stdout is not None
     assert run.stdout.read(4) == b"y\ny\n"
     run.stdout.close()
-    assert run.wait(30) != 0
+    assert run.wait(120) != 0
     assert record("k").status == "failed"
 
 
@@ -222,6 +222,6 @@ def test_the_terminal_is_left_as_it_was_when_a_run_is_killed(tmp_path: Path) -> 
 def test_closed_descriptors_do_not_disturb(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("print('x' * 10)")
     command = " ".join([*STUDIO, "run", "-e", "k", "a.py", ">&-", "2>&-", "<&-"])
-    subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=environment(), timeout=60)
+    subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=environment(), timeout=120)
     assert record("k").status == "finished"
     assert kept("k") == b"x" * 10 + b"\n"

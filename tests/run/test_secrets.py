@@ -388,7 +388,7 @@ def test_a_server_s_token_is_nowhere_once_it_ended(tmp_path: Path, home: Path) -
     output = home / ".studioml" / "experiments" / key / ".studio" / "output"
     until(lambda: output.exists() and b"Serving" in output.read_bytes(), "the server's start")
     assert studio("runs", "stop", key, cwd=tmp_path).returncode == 0
-    assert process.wait(60) == 0
+    assert process.wait(120) == 0
     assert canary("serve") not in " ".join(record(key).command.args)
     where = {str(p): p.read_bytes() for p in (home / ".studioml").rglob("*") if p.is_file()}
     where["answer"] = studio("runs", "show", key, "--json", cwd=tmp_path).stdout

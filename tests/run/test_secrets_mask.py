@@ -217,7 +217,7 @@ def test_the_guard_masks_what_it_keeps_after_the_supervisors_death(tmp_path: Pat
         p for p in Path("/proc").glob("[0-9]*/cmdline") if b"guard.py" in _read(p) and SECRET.encode() in _read(p)
     ]
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(30)
+    process.wait(120)
     (tmp_path / "alive").unlink()
     until(lambda: record("one").status == "lost", "the guard's end")
     assert stored() == b"ready\nguarded *** done\nargument ***\n"

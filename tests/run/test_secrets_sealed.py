@@ -91,7 +91,7 @@ def test_a_run_whose_supervisor_was_killed_is_recovered_without_the_secret(tmp_p
     process = start("run", "-e", "one", "a.py", "--phrase", CANARY, cwd=tmp_path)
     until((tmp_path / "parsed").exists, "the script's parsing")
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(30)
+    process.wait(120)
     until(lambda: record("one").status == "lost", "the guard's end")
     assert record("one").command.args == ("--phrase", "***")
 

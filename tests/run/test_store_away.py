@@ -49,7 +49,7 @@ def test_a_store_that_is_moved_away_is_waited_for_and_not_made_anew(tmp_path: Pa
     go, process = begin(tmp_path)
     off = store.rename(store.with_name("store.off"))
     go.touch()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert b"the store cannot be written" in said and b"deleted" not in said, said
     assert not store.exists(), "a fresh store would hide the run's own"
@@ -67,7 +67,7 @@ def test_another_store_in_its_place_gets_nothing(tmp_path: Path, store: Path) ->
     (tmp_path / "b.py").write_text("print(1)")
     assert studio("run", "-e", "other", "b.py", cwd=tmp_path).returncode == 0
     go.touch()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert b"another store stands at" in said and b"deleted" not in said, said
     assert not [p for p in store.rglob("*") if p.name in ("k", "k.json")]
     assert b"experiment k waits" in studio("runs", "list", cwd=tmp_path).stderr
@@ -88,7 +88,7 @@ def test_a_store_that_comes_back_in_time_has_everything_at_the_end(tmp_path: Pat
     while b"the store can be written again" not in (said := line()):
         assert said, "the run ended"
     go.touch()
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert not (opened().home / "open" / "k").exists()
     is_whole()
 
@@ -97,7 +97,7 @@ def test_a_run_whose_store_is_gone_for_good_can_be_given_up(tmp_path: Path, stor
     go, process = begin(tmp_path)
     shutil.rmtree(store)
     go.touch()
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     done = studio("runs", "list", cwd=tmp_path)
     folder = home / ".studioml" / "experiments" / "k"
     assert f"rm -r {folder}".encode() in done.stderr, done.stderr
@@ -110,6 +110,6 @@ def test_a_record_that_alone_is_gone_was_deleted(tmp_path: Path, store: Path) ->
     go, process = begin(tmp_path)
     (store / "records" / "k.json").unlink()
     go.touch()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert b"experiment k was deleted" in said and b"cannot be written" not in said, said
     assert b"waits" not in studio("runs", "list", cwd=tmp_path).stderr

@@ -19,7 +19,7 @@ def hammer(server: Served, threads: int, each: int) -> tuple[int, list[object]]:
     right = [0] * threads
 
     def work(worker: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
         for n in range(each):
             key = f"{worker}-{n}"
             connection.request("POST", "/", json.dumps({key: [worker, n]}), {"X-Request-ID": key})

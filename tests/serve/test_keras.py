@@ -112,7 +112,7 @@ def test_several_named_inputs_and_outputs(two: Served) -> None:
 def test_studio_predict_sends_files(made: Path, one: Served, tmp_path: Path) -> None:
     def predict(*words: object, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "studio", "predict", one.url, *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=120)
 
     done = predict("--input", f"mine={made / 'x.npy'}", "--output", tmp_path / "answers.npz", "--json")
     assert done.returncode == 0 and done.stdout.startswith('{"mine": [[')
@@ -134,6 +134,6 @@ def test_a_lambda_is_refused_and_a_saved_model_served(made: Path) -> None:
     )
     root = Path(__file__).parents[2]
     env = {**environment(made), "PYTHONPATH": str(root)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=made, env=env, capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code], cwd=made, env=env, capture_output=True, text=True, timeout=120)
     assert "refused: none of 1 checkpoints" in done.stdout and "Lambda" in done.stdout, done.stderr
     assert "export True" in done.stdout

@@ -47,7 +47,7 @@ def refuses(server: Served) -> bool:
 
 def run(home: Path, *words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "studio.serve_main", *map(str, words)]
-    return subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=120)
 
 
 def test_an_explicit_port_that_is_taken_is_an_error_and_the_default_moves_on() -> None:

@@ -261,7 +261,7 @@ def test_requests_in_flight_are_bounded(
     server = serve("--wrapper", wrapper(ECHO), "--max-inflight", "1", "--name", "echo")
     slow, _ = peer.request({"wait for": np.array([str(tmp_path / "now")], object)})
     quick, _ = peer.request({"x": np.zeros(1)})
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)) as connection:
         connection.request("POST", "/v2/models/echo/infer", slow)
         wait_until(lambda: infer(server, quick).status == 503, "the slow one is in flight")
         refused = infer(server, quick)
@@ -286,7 +286,7 @@ def test_damaged_requests_get_the_right_answer_or_4xx(echo: Served, count: int) 
     rng = random.Random(seed)
     arrays = {name: array.reshape(-1)[-2:] for name, array in peer.samples().items()}
     statuses = {200: 0, 400: 0}
-    connection = http.client.HTTPConnection("127.0.0.1", echo.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", echo.port, timeout=120)
     for _ in range(count):
         some = dict(rng.sample(sorted(arrays.items()), 2))
         body, headers = peer.request(some, binary=rng.choice(([], list(some))), parameters={"binary_data_output": True})

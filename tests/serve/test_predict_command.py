@@ -80,7 +80,7 @@ def test_one_of_several_files_that_cannot_be_read_is_told_and_costs_no_other(
     (folder / "1b.png").write_bytes(b"nonsense")
     picture.rename(folder / "9.png")
     words = ["predict", identity.url, "-i", str(folder), "--batch", "1", "-o", str(tmp_path / "out.npz")]
-    done = subprocess.run([sys.executable, "-m", "studio", *words], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "studio", *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 8
     assert sorted(line.split(":")[1] for line in done.stderr.splitlines()) == [
         " no answer for '1b'", " no answer for '2b'"
@@ -169,7 +169,7 @@ def test_a_key_without_an_answer_is_told_and_the_exit_code_says_so(
     server = serve("--wrapper", wrapper(text))
     done = subprocess.run(
         [sys.executable, "-m", "studio", "predict", server.url, "-i", "-"],
-        input='{"good": 2, "bad": 0}', capture_output=True, text=True, timeout=60,
+        input='{"good": 2, "bad": 0}', capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.stdout == "good: 0.5\n" and done.returncode == 8
     assert "no answer for 'bad'" in done.stderr

@@ -46,7 +46,7 @@ class Recorder:
 
     def __call__(self, arrays: Sequence[Any]) -> Sequence[Any]:
         self.sizes.append(len(arrays[0]))
-        self.gate.wait(60)
+        self.gate.wait(120)
         return [arrays[0] + 1]
 
 
@@ -242,7 +242,7 @@ def test_what_was_cancelled_before_it_began_never_runs() -> None:
 
     def run(arrays: Sequence[Any]) -> Sequence[Any]:
         began.set()
-        gate.wait(60)
+        gate.wait(120)
         seen.extend(arrays[0][:, 0].tolist())
         return [arrays[0]]
 
@@ -309,7 +309,7 @@ def test_dictionary_models_run_side_by_side() -> None:
     together = threading.Barrier(4)
 
     def call(data: dict[str, object]) -> dict[str, object]:
-        together.wait(60)
+        together.wait(120)
         return data
 
     async def work(p: Predictor) -> list[Call]:

@@ -52,11 +52,11 @@ class Serving:
         self.url = self.line.rpartition(" at ")[2]
 
     def ask(self, values: object) -> object:
-        with urllib.request.urlopen(urllib.request.Request(self.url, json.dumps(values).encode()), timeout=30) as got:
+        with urllib.request.urlopen(urllib.request.Request(self.url, json.dumps(values).encode()), timeout=120) as got:
             return json.loads(got.read())
 
     def metadata(self) -> dict[str, object]:
-        with urllib.request.urlopen(self.url + "/metadata", timeout=30) as got:
+        with urllib.request.urlopen(self.url + "/metadata", timeout=120) as got:
             told: dict[str, object] = json.loads(got.read())
         return told
 
@@ -67,7 +67,7 @@ class Serving:
 
 def studio(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "studio", *words], cwd=folder, capture_output=True, text=True, timeout=100
+        [sys.executable, "-m", "studio", *words], cwd=folder, capture_output=True, text=True, timeout=120
     )
 
 
@@ -142,7 +142,7 @@ def test_a_killed_servers_token_goes_with_the_next_command(
     (living,) = kept.glob("token-*")
     server = serving("serve", "./wrapper.py", "--port", "0", "--token", "other-horse-battery")
     server.process.kill()
-    server.process.wait(30)
+    server.process.wait(120)
     assert len(list(kept.glob("token-*"))) == 2
     studio(folder, "runs", "list")
     assert list(kept.glob("token-*")) == [living]

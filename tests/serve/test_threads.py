@@ -15,12 +15,12 @@ def test_jobs_that_come_together_run_side_by_side() -> None:
 
         def job(met: list[int] = met, together: threading.Barrier = together) -> None:
             with contextlib.suppress(threading.BrokenBarrierError):
-                met.append(together.wait(30))
+                met.append(together.wait(120))
 
         for _ in range(4):
             threads.submit(job)
         with contextlib.suppress(threading.BrokenBarrierError):  # it breaks where one waits behind another
-            together.wait(30)
+            together.wait(120)
         assert not together.broken
         threads.close()
 
@@ -28,14 +28,14 @@ def test_jobs_that_come_together_run_side_by_side() -> None:
 def test_a_job_that_hangs_holds_up_none_but_itself_once_it_is_left_behind() -> None:
     threads, gate, ran = Threads(1, "test"), threading.Event(), threading.Event()
     began = threading.Event()
-    threads.submit(lambda: (began.set(), gate.wait(30)))  # type: ignore[arg-type, return-value]
+    threads.submit(lambda: (began.set(), gate.wait(120)))  # type: ignore[arg-type, return-value]
     threads.submit(ran.set)
-    assert began.wait(30)
+    assert began.wait(120)
     assert not ran.is_set()
     threads.replace_hung(time.monotonic() + 1)
-    assert ran.wait(30)
+    assert ran.wait(120)
     gate.set()
     again = threading.Event()
     threads.submit(again.set)
-    assert again.wait(30)
+    assert again.wait(120)
     threads.close()

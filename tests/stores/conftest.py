@@ -51,7 +51,7 @@ def as_nobody() -> Callable[[str], str]:
 
     def act(code: str, *, groups: tuple[int, ...] = ()) -> str:
         become = BECOME.format(groups=groups, user=NOBODY)
-        done = subprocess.run([sys.executable, "-c", become + code], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", become + code], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

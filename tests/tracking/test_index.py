@@ -597,7 +597,7 @@ def test_many_processes_meet_a_damaged_file_and_one_replaces_it(store: LocalStor
         assert one.stdin is not None
         one.stdin.write("go\n")
         one.stdin.flush()
-    said = "".join(one.communicate(timeout=100)[0] for one in openers)
+    said = "".join(one.communicate(timeout=120)[0] for one in openers)
     assert said.count("found 20 ('ok',)") == 6
     assert said.count("is rebuilt") == 1 and "in memory" not in said
 
