@@ -1,6 +1,6 @@
 # Every target sets up all it needs; Python 3.10+ and make are enough to begin with.
 # PYTHON=/path/to/python3 chooses the interpreter that .venv is made with.
-.PHONY: help setup core demo test check format docs bench soak pins clean
+.PHONY: help setup core all demo test test-all check format docs bench soak pins clean
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -8,7 +8,7 @@ BIN := .venv/bin
 JOBS ?= 2
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
 setup:  ## make .venv: studio, editable, with all that demo, tests and checks need
 	@scripts/venv.sh .venv -r requirements.txt -e .
@@ -16,11 +16,17 @@ setup:  ## make .venv: studio, editable, with all that demo, tests and checks ne
 core:  # an environment with the core alone, for the part of the tests that runs in it
 	@scripts/venv.sh .venv-core -c requirements.txt -e .
 
+all:  # an environment with every library that some test asks for: PyTorch and what depends on it too
+	@scripts/venv.sh .venv-all -r requirements.txt -r requirements-all.txt -e .
+
 demo: setup  ## train a Keras model with `studio run`, serve it, ask it for answers
 	@$(BIN)/studio demo
 
 test: setup core  ## all tests but the long ones
 	@STUDIO_CORE_PYTHON=$(CURDIR)/.venv-core/bin/python $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+test-all: all core  ## the same, with the tests that need PyTorch and other large libraries
+	@STUDIO_CORE_PYTHON=$(CURDIR)/.venv-core/bin/python .venv-all/bin/python -m pytest -n $(JOBS) $(ARGS)
 
 check: setup  ## lint, format, types, floors, documentation
 	$(BIN)/ruff check .
@@ -52,4 +58,4 @@ pins: setup  # requirements.txt anew, from clean environments of each Python nam
 	@$(BIN)/python scripts/pin_requirements.py $(PYTHONS)
 
 clean:  ## remove the environments and everything that was built
-	rm -rf .venv .venv-core build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-core .venv-all build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

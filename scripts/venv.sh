@@ -30,7 +30,7 @@ debian_packages() {
     return 1
 }
 
-fingerprint() { { cat pyproject.toml requirements.txt scripts/venv.sh; echo "$PWD $*"; } | cksum | tr -d ' '; }
+fingerprint() { { cat pyproject.toml requirements*.txt scripts/venv.sh; echo "$PWD $*"; } | cksum | tr -d ' '; }
 
 stamp=$folder/.studio-$(fingerprint "$@")
 if [ -e "$stamp" ] && fits "$folder/bin/python"; then
