@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,8 @@ class Studio(Reader):
         """Asks a running experiment to stop; False if it is over, or lost, already."""
         from .run.control import stop
 
-        return stop(self.tracking, self._shown(key))
+        by = f"{self.config['owner']}@{os.uname().nodename}"
+        return stop(self.tracking, self._shown(key), by)
 
     def wait(self, key: str, *, timeout_s: float) -> Experiment:
         """The record once the experiment has ended, or as it is when the time is over."""

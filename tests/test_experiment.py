@@ -18,6 +18,7 @@ from studio.experiment import (
     Command,
     Exit,
     Experiment,
+    Failure,
     Git,
     Host,
     Metric,
@@ -47,7 +48,8 @@ EXAMPLE = json.loads(
  "artifacts": {"workspace": {"mutable": false, "manifest": "sha256:01", "files": 12, "bytes": 48211},
                "modeldir": {"mutable": true, "manifest": "sha256:02", "files": 2, "bytes": 911204}},
  "times": {"added": 1795180502.1, "started": 1795180502.4, "finished": 1795180520.9},
- "exit": {"code": 0, "signal": null, "reason": "finished"},
+ "exit": {"code": 0, "signal": null, "reason": "finished", "by": null,
+          "error": {"type": "ValueError", "message": "bad", "frame": "train.py:12 in main"}},
  "max_duration": null, "lifetime": null, "parent": null, "studio": "0.1.0"}
 """
 )
@@ -62,7 +64,7 @@ def test_the_documented_example_becomes_a_record_and_comes_back() -> None:
     assert found.summary == {"val_accuracy": Summary(0.97, 0.81, 0.97, 2, 3)}
     assert found.artifacts["modeldir"] == ArtifactRef(True, "sha256:02", 2, 911204)
     assert found.times == Times(1795180502.1, 1795180502.4, 1795180520.9)
-    assert found.exit == Exit(0, None, "finished")
+    assert found.exit == Exit(0, None, "finished", None, Failure("ValueError", "bad", "train.py:12 in main"))
     assert found.resources == Resources()
     assert found.ended
     back = to_json(found)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 from ..errors import ConfigError, nearest
-from ..experiment import Experiment
+from ..experiment import Exit, Experiment
 from ..tracking.fields import OF_METRIC, find, spelled
 from ..units import show_duration, show_size
+from .cells import one_line
 
 DEFAULT = ("key", "status", "added", "duration", "project", "metric", "command", "tags")
 PLAIN = (
     "key", "status", "added", "started", "finished", "duration", "project", "owner", "kind", "metric", "command",
-    "tags", "note", "host", "commit", "branch", "exit", "reason", "model", "parent",
+    "tags", "note", "host", "commit", "branch", "exit", "reason", "error", "model", "parent",
 )  # fmt: skip
 
 
@@ -72,6 +74,8 @@ def cell(experiment: Experiment, name: str, now: float) -> str:
                 if end.code is None
                 else str(end.code)
             )
+        case "error":
+            return one_line(why(end))
         case "reason":
             return end.reason if end else ""
         case "model":
@@ -79,6 +83,27 @@ def cell(experiment: Experiment, name: str, now: float) -> str:
             return show_size(model.bytes) if model and model.files else ""
         case _:
             return str(getattr(experiment, name) or "")
+
+
+def why(end: Exit | None) -> str:
+    """Why a run ended as it did, in a line: who stopped it, the exception or the signal; "" if nothing is known."""
+    if end is None:
+        return ""
+    if end.by:
+        return f"by {end.by}"
+    if end.error is not None:
+        message = " ".join(end.error.message.split())
+        return f"{end.error.type}: {message}" if message else end.error.type
+    return signal_name(end) if end.reason in ("killed", "failed", "out-of-memory") else ""
+
+
+def signal_name(end: Exit) -> str:
+    """The name of the signal that ended a run, also one that a shell tells by its exit code; "" for no signal."""
+    number = end.signal or (end.code - 128 if end.code and 128 < end.code < 193 else 0)
+    try:
+        return signal.Signals(number).name if number else ""
+    except ValueError:
+        return f"signal {number}"
 
 
 def moment(seconds: float | None) -> str:

@@ -80,6 +80,8 @@ def list_(
         say("no experiments" + hint)
     else:
         now = time.time()
+        if not names and any(columns.why(e.exit) for e in found):
+            chosen.append("error")
         print_table(
             [c.removeprefix("metrics.") for c in chosen], ([columns.cell(e, c, now) for c in chosen] for e in found)
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..experiment import Experiment
 from ..units import show_duration, show_size
 from .cells import one_line
-from .columns import moment, number
+from .columns import moment, number, signal_name
 
 USAGE = "system/"
 """Prefix of the metrics that the supervisor measures."""
@@ -57,6 +57,7 @@ def _head(experiment: Experiment) -> list[tuple[str, str]]:
     )
     words = {"module": ["-m", command.target], "exec": ["--", command.target]}.get(command.kind, [command.target])
     rows = [("key", experiment.key), ("status", experiment.status + (f" ({_end(experiment)})" if end else ""))]
+    rows += _why(experiment)
     rows += [("kind", experiment.kind), ("project", experiment.project), ("owner", experiment.owner)]
     rows.append(("command", shlex.join([*words, *command.args])))
     if command.python:
@@ -91,8 +92,20 @@ def _end(experiment: Experiment) -> str:
     end = experiment.exit
     if end is None:
         return ""
+    name = signal_name(end)
     detail = f"signal {end.signal}" if end.signal else f"code {end.code}" if end.code is not None else "no exit status"
+    detail += f", {name}" if name and name not in detail else ""
     return f"{end.reason}, {detail}" if end.reason != experiment.status else detail
+
+
+def _why(experiment: Experiment) -> list[tuple[str, str]]:
+    """Who stopped it, or the exception that ended it and where that was raised."""
+    end = experiment.exit
+    rows = [("stopped by", end.by)] if end is not None and end.by else []
+    if end is not None and end.error is not None:
+        rows.append(("error", f"{end.error.type}: {end.error.message}" if end.error.message else end.error.type))
+        rows += [("at", end.error.frame)] if end.error.frame else []
+    return rows
 
 
 def _curve(last: float, low: float, high: float, step: int) -> str:

@@ -12,6 +12,7 @@ from .records import (
     Command,
     Exit,
     Experiment,
+    Failure,
     Git,
     Host,
     Metric,
@@ -210,7 +211,9 @@ _PLANS: dict[type, _Plan] = {
     Summary: _Plan(Summary, dict.fromkeys(("last", "min", "max", "first"), _number)),
     ArtifactRef: _Plan(ArtifactRef, {"files": _real("files"), "bytes": _real("bytes")}),
     Times: _Plan(Times, {name: _real(f"times.{name}") for name in ("added", "started", "finished")}),
-    Exit: _Plan(Exit, {"code": _real("exit.code"), "signal": _real("exit.signal"), "reason": _text("exit.reason")}),
+    Failure: _Plan(Failure, {name: _text(f"exit.error.{name}") for name in ("type", "message", "frame")}),
+    Exit: _Plan(Exit, {"code": _real("exit.code"), "signal": _real("exit.signal"), "reason": _text("exit.reason"),
+                       "by": _text("exit.by"), "error": _one(Failure)}),
 }  # fmt: skip
 _PLANS[Experiment] = _Plan(
     Experiment,

@@ -103,13 +103,25 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """The exception that ended a script: its type, its message, and the last place in the script's own code."""
+
+    type: str
+    message: str = ""
+    frame: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """How it ended. `reason`: finished, failed, killed, out-of-memory, stopped, interrupted, max-duration, expired or
-    lost."""
+    lost. `by` names who stopped it, `error` the exception that ended it; None where there was none, or nobody knows."""
 
     code: int | None = None
     signal: int | None = None
     reason: str = ""
+    by: str | None = None
+    error: Failure | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

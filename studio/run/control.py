@@ -36,15 +36,15 @@ def output(tracking: Tracking, key: str, *, follow: bool, start: int, look: Look
             look(key)
 
 
-def stop(tracking: Tracking, experiment: Experiment) -> bool:
-    """Asks a running experiment to stop; False if it is over, or lost, already."""
+def stop(tracking: Tracking, experiment: Experiment, by: str) -> bool:
+    """Asks a running experiment to stop, in the name of `by`; False if it is over, or lost, already."""
     if experiment.ended:
         return False
     if experiment.status == "waiting":
-        end = Exit(None, None, "stopped")
+        end = Exit(None, None, "stopped", by)
         tracking.records.update(experiment.key, lambda e: e.with_changes(status="stopped", exit=end))
         return True
-    tracking.records.request_stop(experiment.key)
+    tracking.records.request_stop(experiment.key, by)
     return True
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..errors import ExperimentNotFound, StoreError, StudioError
-from ..experiment import ArtifactRef, Experiment, Summary
+from ..experiment import ArtifactRef, Experiment, Failure, Summary
 from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from .events import hear
@@ -39,7 +39,7 @@ class Delivery:
         self.spool = spool
         self.notify = notify
         self.mutable = dict(mutable)
-        self.stop_requested: Callable[[], None] = lambda: None
+        self.stop_requested: Callable[[str | None], None] = lambda by: None
         self.waits = f"the store cannot be written, going on in {spool.folder}"
         self.reachable = not spool.store_is_away
         self._heartbeat_s = float(config["heartbeat"])
@@ -64,6 +64,8 @@ class Delivery:
         self._usage: Usage | None = None
         self._tensorboard: dict[str, TensorBoardTail] = {}
         self.memory_error = False
+        self.failure: Failure | None = None
+        self.take_python: Callable[[str, str, list[str]], None] = lambda version, executable, folders: None
         self.root = 0  # the process below which usage is measured; 0 = not at all
         self.root_itself = False  # whether that process is measured too
 
@@ -202,7 +204,7 @@ class Delivery:
 
     def _look_for_stop(self) -> None:
         if self.tracking.records.stop_requested(self.spool.key):
-            self.stop_requested()
+            self.stop_requested(self.tracking.records.stop_asked_by(self.spool.key))
 
     def _summarise(self) -> None:
         if not self.spool.metrics.is_dir() or not any(self.spool.metrics.iterdir()):
@@ -225,8 +227,10 @@ class Delivery:
             self._warn(text)
         for folder, prefix, since in heard.tensorboard:
             self._follow(str(folder), folder, prefix, since)
-        if heard.memory_error is not None:
-            self.memory_error = heard.memory_error
+        if heard.fresh or heard.failure is not None:
+            self.memory_error, self.failure = bool(heard.memory_error), heard.failure
+        if heard.python is not None:
+            self.take_python(*heard.python)
         if heard.changes_record():
             self.update(heard.merge)
         self._events_at = offset

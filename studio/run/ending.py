@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..experiment import Exit, Experiment
+from ..experiment import Exit, Experiment, Failure
 
 
 class Ending:
@@ -16,20 +16,32 @@ class Ending:
         found: `code` or `signal` of the script.
         requested: `interrupted`, `stopped`, `max-duration` or "": who asked for the end.
         out_of_memory: Whether the kernel or Python ran out of memory.
+        by: Who asked for it.
+        failure: The exception that ended the script.
     """
 
-    def __init__(self, found: Mapping[str, object], *, requested: str, out_of_memory: bool) -> None:
+    def __init__(
+        self,
+        found: Mapping[str, object],
+        *,
+        requested: str,
+        out_of_memory: bool,
+        by: str | None = None,
+        failure: Failure | None = None,
+    ) -> None:
         code, number = found.get("code"), found.get("signal")
         self.code = code if isinstance(code, int) else None
         self.signal = number if isinstance(number, int) else None
         self.reason = self._reason(requested, out_of_memory)
         by_request = self.reason in ("interrupted", "stopped", "max-duration")
         self.status = "stopped" if by_request else "finished" if self.reason == "finished" else "failed"
+        self._by = (by or ("Ctrl-C" if self.reason == "interrupted" else None)) if by_request else None
+        self._failure = failure if self.code else None  # one that is caught in the end, or a signal's, ended nothing
 
     @property
     def exit(self) -> Exit:
         """As the record keeps it."""
-        return Exit(self.code, self.signal, self.reason)
+        return Exit(self.code, self.signal, self.reason, self._by, self._failure)
 
     def _reason(self, requested: str, out_of_memory: bool) -> str:
         interrupted = self.signal == signal.SIGINT or self.code == 130

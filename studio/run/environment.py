@@ -33,12 +33,12 @@ def restore(experiment: Experiment, cache: Path, notify: Notify, *, without: Seq
         without: Packages that are left out.
 
     Raises:
-        ConfigError: there is no Python of its version here, its packages are not known, or one of `without` is none.
+        ConfigError: there is no Python of its version here, it ran a command, or one of `without` is none.
         RunFailed: a package cannot be had any more; the message is the installer's.
     """
     if experiment.command.kind == "exec":
         raise ConfigError(
-            f"the packages of {experiment.key} are not known: it ran a command, no Python",
+            f"--env restore is for scripts and modules: {experiment.key} ran a command",
             hint=f"studio runs rerun {experiment.key}",
         )
     known = {_plain(p.partition("==")[0]): p for p in experiment.packages}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..experiment import Experiment
+from ..experiment import Experiment, Failure
 from .inject._studio_secrets import clean
 from .redact import check_tag
 from .sealed import Seal, redact_sealed
@@ -15,6 +15,9 @@ from .spool import Spool
 
 SCRIPTS_OWN = ("model.save", "torch.save", "joblib.dump", "savefig")
 """Functions by which a script saves what studio then notes."""
+
+MESSAGE_CHARS = 2000
+"""A longer message of an exception is cut."""
 
 
 @dataclass(slots=True)
@@ -26,6 +29,9 @@ class Heard:
         tensorboard: Folders that the script writes event files to: (folder, prefix of the names, since when).
         sealed: Secrets of the command line that only the script's own parser knew as such.
         memory_error: Whether the exception that ended the script was a MemoryError; None if none was told.
+        failure: That exception; None if none was told.
+        python: Version, executable and folders of packages of the Python that a command came to.
+        fresh: Whether a Python began after which nothing failed yet: what failed before did not end the run.
     """
 
     params: dict[str, object] = field(default_factory=dict)
@@ -36,6 +42,9 @@ class Heard:
     saved: dict[str, str] = field(default_factory=dict)
     sealed: list[Seal] = field(default_factory=list)
     memory_error: bool | None = None
+    failure: Failure | None = None
+    python: tuple[str, str, list[str]] | None = None
+    fresh: bool = False
 
     def add(self, event: dict[str, object]) -> None:
         """Takes one event in; unknown ones are left for later versions."""
@@ -58,7 +67,18 @@ class Heard:
             case "sealed", _, _:
                 self.sealed += Seal.of(event)
             case "exception", _, _:
-                self.memory_error = event.get("name") == "MemoryError"
+                self.memory_error = event.get("memory") is True
+                self.failure = failure_of(event)
+            case "began", _, _:
+                self._begin_again()
+            case "python", _, _:
+                self._begin_again()
+                folders = event.get("folders")
+                if isinstance(folders, list) and self.python is None:
+                    self.python = str(event.get("version")), str(event.get("executable")), list(map(str, folders))
+
+    def _begin_again(self) -> None:
+        self.failure, self.memory_error, self.fresh = None, None, True
 
     def _add_tag(self, tag: str) -> None:
         try:
@@ -80,6 +100,14 @@ class Heard:
             notes="\n".join([note for note in (experiment.notes, *new) if note]),
             extra=_with_saved(experiment.extra, self.saved),
         )
+
+
+def failure_of(event: Mapping[str, object]) -> Failure:
+    """The exception that an event of type `exception` tells of."""
+    message = clean(str(event.get("text", "")).encode("utf-8", "replace").decode())  # half surrogates are no text
+    if len(message) > MESSAGE_CHARS:
+        message = message[:MESSAGE_CHARS] + "…"
+    return Failure(str(event.get("name"))[:200], message, clean(str(event.get("frame", "")))[:500])
 
 
 def _with_saved(extra: Mapping[str, object], saved: Mapping[str, str]) -> Mapping[str, object]:

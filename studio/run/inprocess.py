@@ -15,10 +15,11 @@ from typing import Any, NoReturn
 
 from ..config import Config
 from ..errors import ArtifactNotFound
-from ..experiment import Command, Exit, Experiment, Times, new_key
+from ..experiment import Command, Exit, Experiment, Failure, Times, new_key
 from ..tracking import Notify, Tracking
 from .delivery import Delivery, mutable_artifacts
-from .inject import _studio_track, begin_hooks, finish_hooks
+from .events import failure_of
+from .inject import _studio_failure, _studio_track, begin_hooks, finish_hooks
 from .launch import begin, claim, give_up
 from .plan import Plan
 from .redact import check_tag, use_names
@@ -59,12 +60,17 @@ class Run:
     def finish(self, status: str = "finished", *, reason: str = "") -> None:
         """Ends the run; a second call does nothing."""
 
+    def _note_failure(self, exc: BaseException) -> None:
+        """Keeps what ended the run, for its record."""
+
     def __enter__(self) -> Run:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if exc is not None:
+            self._note_failure(exc)
         if kind is None or (kind is SystemExit and getattr(exc, "code", 1) in (None, 0)):
             self.finish()
         elif issubclass(kind, KeyboardInterrupt):
@@ -101,6 +107,8 @@ class InProcessRun(Run):
         self._delivery.stop_requested = self._stop
         self._delivery.root, self._delivery.root_itself = os.getpid(), True
         self._stopped = False
+        self._asked_by: str | None = None
+        self._failure: Failure | None = None
         self._began = time.monotonic()
         self._pid = os.getpid()
         self._over = False
@@ -121,7 +129,14 @@ class InProcessRun(Run):
 
     def _finish_at_exit(self) -> None:
         """The interpreter ends: how, a script's end tells; a notebook's means nothing."""
-        self._finish(*(self._exits.ending() if self._exits is not None else ("finished", "", 0)))
+        ending = self._exits.ending() if self._exits is not None else ("finished", "", 0)
+        if self._exits is not None and self._exits.raised is not None and ending[2]:
+            self._note_failure(self._exits.raised)
+        self._finish(*ending)
+
+    def _note_failure(self, exc: BaseException) -> None:
+        if not isinstance(exc, KeyboardInterrupt | SystemExit):
+            self._failure = failure_of(_studio_failure.described(exc, exc.__traceback__))
 
     def _finish(self, status: str, reason: str, code: int) -> None:
         if self._over or os.getpid() != self._pid:
@@ -146,21 +161,22 @@ class InProcessRun(Run):
 
     def _closing(self, status: str, reason: str, code: int) -> Callable[[Experiment], Experiment]:
         elapsed = time.monotonic() - self._began
+        by = self._asked_by if reason == "stopped" else "Ctrl-C" if reason == "interrupted" else None
 
         def close(experiment: Experiment) -> Experiment:
             added, started = experiment.times.added, experiment.times.started
             times = Times(added, started, round((started or added) + elapsed, 6), experiment.times.extra)
             return self._delivery.final(experiment).with_changes(
-                status=status, exit=Exit(code, None, reason or status), times=times
+                status=status, exit=Exit(code, None, reason or status, by, self._failure if code else None), times=times
             )
 
         return close
 
-    def _stop(self) -> None:
+    def _stop(self, by: str | None) -> None:
         import _thread
 
         if not self._stopped:
-            self._stopped = True
+            self._stopped, self._asked_by = True, by
             _thread.interrupt_main()
 
 
@@ -175,13 +191,19 @@ class Exits:
 
     def ending(self) -> tuple[str, str, int]:
         """Status, reason and exit code, asked when the interpreter ends."""
-        raised = getattr(sys, "last_value", None)
-        if raised is not None and raised is not self._raised:
+        raised = self.raised
+        if raised is not None:
             if isinstance(raised, KeyboardInterrupt):
                 return "stopped", "interrupted", 130
             return "failed", "out-of-memory" if isinstance(raised, MemoryError) else "failed", 1
         code = self._code if isinstance(self._code, int) else 0 if self._code is None else 1
         return ("failed", "failed", code) if code else ("finished", "", 0)
+
+    @property
+    def raised(self) -> BaseException | None:
+        """The exception that nobody caught."""
+        found = getattr(sys, "last_value", None)
+        return found if isinstance(found, BaseException) and found is not self._raised else None
 
     def close(self) -> None:
         """Gives `sys.exit` back, unless somebody else wrapped it since."""

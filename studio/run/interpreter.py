@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 from ..errors import ConfigError
 
 PROBE = "import json, platform, sys; print(json.dumps([platform.python_version(), [p for p in sys.path if p]]))"
+
+
+_PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
 
 
 def choose(wanted: str | None) -> str:
@@ -34,6 +38,33 @@ def choose(wanted: str | None) -> str:
     return sys.executable
 
 
+def of_program(program: str) -> str | None:
+    """The interpreter that runs a program: itself if it is a Python, or the one of its first line; None for others."""
+    if not _PYTHON.fullmatch(os.path.basename(program)):
+        try:
+            with open(program, "rb") as file:
+                first = file.readline(512) if file.read(2) == b"#!" else b""
+        except OSError:
+            return None
+        words = os.fsdecode(first).split()
+        if not words or not _PYTHON.fullmatch(os.path.basename(words[-1] if len(words) > 1 else words[0])):
+            return None
+        program = words[0] if _PYTHON.fullmatch(os.path.basename(words[0])) else words[-1]
+    import shutil
+
+    found = shutil.which(program)
+    return found if found is not None and _starts(found) else None
+
+
+def _starts(program: str) -> bool:
+    """Whether it is an executable of its own; a script of that name (as of pyenv) says only when it runs what it is."""
+    try:
+        with open(program, "rb") as file:
+            return file.read(2) != b"#!"
+    except OSError:
+        return False
+
+
 def describe(interpreter: str, cache: Path) -> tuple[str, tuple[str, ...]]:
     """Version such as `3.11.7`, and the installed distributions as sorted `name==version`.
 
@@ -44,10 +75,11 @@ def describe(interpreter: str, cache: Path) -> tuple[str, tuple[str, ...]]:
         version, folders = sys.version.split()[0].rstrip("+"), [p for p in sys.path if p]
     else:
         version, folders = _probe(interpreter, cache)
-    return version, _installed(folders)
+    return version, installed(folders)
 
 
-def _installed(folders: list[str]) -> tuple[str, ...]:
+def installed(folders: list[str]) -> tuple[str, ...]:
+    """The distributions in these folders of `sys.path`, as sorted `name==version`; of two, the first."""
     found: dict[str, str] = {}
     for folder in folders:
         try:

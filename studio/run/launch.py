@@ -62,7 +62,7 @@ def give_up(plan: Plan, spool: Spool, tracking: Tracking, why: BaseException) ->
     elif kept is None or (isinstance(why, Conflict) and not plan.resume):
         spool.discard()
     elif isinstance(why, KeyboardInterrupt) and not spool.exit.exists():
-        end = Exit(None, int(signal.SIGINT), "interrupted")
+        end = Exit(None, int(signal.SIGINT), "interrupted", "Ctrl-C")
         try:
             tracking.records.update(spool.key, lambda e: e.with_changes(status="stopped", exit=end))
             spool.release()
@@ -125,14 +125,15 @@ def begin(
         inputs.place()
     version: str | None = None
     packages: tuple[str, ...] = ()
-    if plan.command.kind != "exec":
-        version, packages = interpreter.describe(plan.program, tracking.home / "cache")
+    python = interpreter.of_program(plan.program) if plan.command.kind == "exec" else plan.program
+    if python is not None:
+        version, packages = interpreter.describe(python, tracking.home / "cache")
     found = tree.read()
     git = None
     if found is not None:
         git = replace(found[0], patch=_store_patch(found[1], tracking, notify))
         say_left_out("the uncommitted changes", tree.left_out, notify)
-    command = replace(redact_command(plan.command), python=version)
+    command = replace(redact_command(plan.command), python=version, interpreter=python)
     experiment = experiment.with_changes(
         command=command, packages=packages, git=git, host=read_host(), artifacts=inputs.refs,
         times=type(experiment.times)(added=experiment.times.added, started=round(time.time(), 6)),
@@ -222,6 +223,9 @@ def _bring_streams(key: str, tracking: Tracking, spool: Spool) -> None:
         if path is not None and not path.exists():
             tracking.store.download(entry.name, path)
     spool.exit.unlink(missing_ok=True)
+    if spool.events.exists():
+        with open(spool.events, "ab") as file:
+            file.write(b'{"type": "began"}\n')  # what failed before this was another attempt
 
 
 @contextlib.contextmanager

@@ -33,6 +33,12 @@ def forms(secrets: Iterable[str]) -> list[bytes]:
     return list(found)
 
 
+def masked(text: str, secrets: Iterable[bytes]) -> str:
+    """A whole text without them."""
+    found = Mask(secrets)
+    return (found.take(0, text.encode("utf-8", "replace")) + found.end(0)).decode("utf-8", "replace")
+
+
 class Mask:
     """Several streams that are kept in one file. What a call returns is to be written there, in the order of the calls.
 

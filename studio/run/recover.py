@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..config import Config
 from ..errors import Conflict, NotFound, StoreError
-from ..experiment import Exit, Experiment, Times
+from ..experiment import Exit, Experiment, Failure, Times
 from ..tracking import Notify, Tracking
 from .delivery import Delivery, mutable_artifacts
 from .held import remove_dead
@@ -100,7 +100,9 @@ def _close(
     last: list[Experiment] = []
 
     def end(experiment: Experiment) -> Experiment:
-        last.append(delivery.final(_as_kept(experiment, kept) if kept.ended else _ended(experiment, spool)))
+        last.append(
+            delivery.final(_as_kept(experiment, kept) if kept.ended else _ended(experiment, spool, delivery.failure))
+        )
         return last[-1]
 
     if delivery.update(end) and complete:
@@ -117,7 +119,7 @@ def _as_kept(experiment: Experiment, kept: Experiment) -> Experiment:
     )  # fmt: skip
 
 
-def _ended(experiment: Experiment, spool: Spool) -> Experiment:
+def _ended(experiment: Experiment, spool: Spool, failure: Failure | None) -> Experiment:
     """As its supervisor ended it, if that came so far; as lost otherwise."""
     status = spool.exit_status() or {}
     if experiment.ended and (experiment.status != "lost" or not status):
@@ -127,6 +129,11 @@ def _ended(experiment: Experiment, spool: Spool) -> Experiment:
     finished = float(at) if isinstance(at, int | float) else time.time()
     return experiment.with_changes(
         status="lost",
-        exit=Exit(code if isinstance(code, int) else None, number if isinstance(number, int) else None, "lost"),
+        exit=Exit(
+            code if isinstance(code, int) else None,
+            number if isinstance(number, int) else None,
+            "lost",
+            error=failure if code else None,
+        ),
         times=Times(experiment.times.added, experiment.times.started, max(started, finished), experiment.times.extra),
     )

@@ -11,16 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
 from ..config import Config
 from ..errors import StoreError
-from ..experiment import Exit, Experiment, Times
+from ..experiment import Exit, Experiment, Failure, Times
 from ..tracking import Notify, Tracking
 from . import mask
 from .delivery import TICK_S, Delivery, mutable_artifacts
 from .ending import Ending, MemoryWatch
+from .interpreter import installed
 from .kept import KeptOutput
 from .plan import Plan
 from .redact import clean, redact_command, redact_params, secrets_of
@@ -58,10 +60,13 @@ class Supervisor:
         self.notify = notify
         self.mapping = mapping
         self.requested = ""
+        self.asked_by: str | None = None
         self.interrupts = 0
         mutable = mutable_artifacts(experiment, mapping)
         self.delivery = Delivery(tracking, spool, config=config, notify=notify, mutable=mutable)
-        self.delivery.stop_requested = lambda: self.stop("stopped")
+        self.delivery.stop_requested = lambda by: self.stop("stopped", by)
+        if plan.command.kind == "exec":
+            self.delivery.take_python = self._take_python
         self._control = -1
         self._streams: list[Stream] = []
         self._exit: dict[str, object] | None = None
@@ -99,13 +104,35 @@ class Supervisor:
             complete = self.delivery.finish()
             found = self._exit or {"code": None, "signal": int(signal.SIGKILL)}
             out_of_memory = memory.struck() or self.delivery.memory_error
-            return self._close(Ending(found, requested=self.requested, out_of_memory=out_of_memory), complete)
+            ending = Ending(
+                found, requested=self.requested, out_of_memory=out_of_memory, by=self.asked_by, failure=self._failure()
+            )
+            return self._close(ending, complete)
 
-    def stop(self, reason: str) -> None:
-        """Asks the guard to end the script; `reason` becomes the exit's. Safe from any thread."""
+    def stop(self, reason: str, by: str | None) -> None:
+        """Asks the guard to end the script; `reason` and `by` become the exit's. Safe from any thread."""
         if not self.requested:
-            self.requested = reason
+            self.requested, self.asked_by = reason, by
             self._tell(b"T")
+
+    def _failure(self) -> Failure | None:
+        """The exception that ended the script, its message without the secrets that this process knows."""
+        found = self.delivery.failure
+        if found is None:
+            return None
+        self._open_secrets()
+        return replace(found, message=mask.masked(found.message, self._secrets))
+
+    def _take_python(self, version: str, executable: str, folders: list[str]) -> None:
+        """The command came to a Python: what it has is what the experiment ran with."""
+        self.delivery.take_python = lambda *_: None  # the first counts
+        packages = installed(folders)
+
+        def with_python(experiment: Experiment) -> Experiment:
+            command = replace(experiment.command, python=version, interpreter=executable)
+            return experiment.with_changes(packages=packages, command=command)
+
+        self.delivery.update(with_python)
 
     def _close(self, ending: Ending, complete: bool) -> Experiment:
         elapsed = time.monotonic() - self._began
@@ -175,6 +202,8 @@ class Supervisor:
         }
         if self.plan.autolog:
             env["PYTHONPATH"] = os.pathsep.join([str(INJECT), *([env["PYTHONPATH"]] if env.get("PYTHONPATH") else [])])
+            if self.plan.command.kind == "exec":
+                env["STUDIOML_DESCRIBE"] = "1"
         else:
             env["STUDIOML_AUTOLOG"] = "0"
         return env
@@ -207,7 +236,7 @@ class Supervisor:
                 if time.monotonic() >= self._deadline:
                     self._deadline = float("inf")
                     self.notify("the time of --max-duration is over")
-                    self.stop("max-duration")
+                    self.stop("max-duration", "--max-duration")
                 if time.monotonic() >= self._settled:
                     self._settled = float("inf")
                     self._output.append(self._mask.idle())
@@ -251,6 +280,7 @@ class Supervisor:
         """What the script's own parser knew as a secret before it printed what was just read."""
         fresh = self._opener.fresh()
         if fresh and self.config["mask_output"]:
+            self._secrets = [*self._secrets, *mask.forms(fresh)]
             self._mask.add(mask.forms(fresh))
 
     def _hear(self, said: bytes) -> bytes:
@@ -280,7 +310,10 @@ class Supervisor:
                 self._tell(b"W")
 
         wanted: dict[int, Callable[..., None]] = {signal.SIGINT: interrupt, signal.SIGWINCH: resize}
-        wanted |= dict.fromkeys((signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT), lambda *_: self.stop("stopped"))
+        wanted |= dict.fromkeys(
+            (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT),
+            lambda n, _: self.stop("stopped", signal.Signals(n).name),
+        )
         before = {n: signal.signal(n, w) for n, w in wanted.items() if signal.getsignal(n) != signal.SIG_IGN}
         try:
             yield

@@ -107,9 +107,18 @@ class Records:
         """Ends the heartbeat; no error if there is none."""
         self.store.remove(_live(key))
 
-    def request_stop(self, key: str) -> None:
-        """Asks the supervisor of a running experiment to stop it."""
-        self.store.write(_stop(key), b"")
+    def request_stop(self, key: str, by: str = "") -> None:
+        """Asks the supervisor of a running experiment to stop it; `by` says who asks, such as `ada@laptop`."""
+        self.store.write(_stop(key), json.dumps({"by": by}).encode() if by else b"")
+
+    def stop_asked_by(self, key: str) -> str | None:
+        """Who asked this experiment to stop; None if nobody did, or did not say who."""
+        try:
+            asked = json.loads(self.store.read(_stop(key))[0])
+        except (NotFound, ValueError, RecursionError):
+            return None
+        by = asked.get("by") if isinstance(asked, dict) else None
+        return by[:200] if isinstance(by, str) and by else None
 
     def stop_requested(self, key: str) -> bool:
         """Whether somebody asked this experiment to stop."""

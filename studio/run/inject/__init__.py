@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from . import _studio_failure as _studio_failure
     from . import _studio_media as _studio_media
     from . import _studio_track as _studio_track
 else:
@@ -32,8 +33,9 @@ else:
     _load("_studio_siblings").install()
     _studio_track = _load("_studio_track")
     _studio_media = _load("_studio_media")
+    _studio_failure = _load("_studio_failure")
 
-__all__ = ["_studio_media", "_studio_track", "begin_hooks", "finish_hooks"]
+__all__ = ["_studio_failure", "_studio_media", "_studio_track", "begin_hooks", "finish_hooks"]
 
 
 def begin_hooks() -> None:

@@ -61,7 +61,20 @@ def start(folder: str) -> None:
     Former.hook, sys.excepthook = sys.excepthook, excepthook
     import atexit
 
+    import _studio_failure  # type: ignore[import-not-found]
+
+    _studio_failure.watch()
     atexit.register(_end)
+    if os.environ.pop("STUDIOML_DESCRIBE", None):
+        guarded("packages", _describe)
+
+
+def _describe() -> None:
+    """Tells the run of a command which Python it has come to, and where that looks for packages."""
+    import _studio_track  # type: ignore[import-not-found]
+
+    folders = [entry for entry in sys.path if entry and os.path.isabs(entry)]
+    _studio_track.event("python", version=sys.version.split()[0], executable=sys.executable, folders=folders)
 
 
 def begin() -> None:
@@ -232,7 +245,7 @@ def guarded(topic: str, function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
     except Exception as exc:  # noqa: BLE001  (whatever a hook does wrong, the script goes on)
         try:
-            import _studio_track  # type: ignore[import-not-found]
+            import _studio_track
 
             library = topic.replace("_studio_", "")
             _studio_track.warning(topic, f"the {library} hook stepped aside: {type(exc).__name__}: {exc}")
@@ -252,18 +265,13 @@ def excepthook(kind: type[BaseException], value: BaseException, trace: Traceback
     try:
         # Not for Ctrl-C: an import below calls eval(), after which CPython forgets to die by SIGINT.
         if working() and not issubclass(kind, KeyboardInterrupt):
-            _note_exception(kind, value)
+            import _studio_failure
+
+            _studio_failure.note(value, trace)
         trace = _without_hooks(trace)
     except BaseException:  # noqa: BLE001, S110  out of memory, most likely: the traceback matters more
         pass
     Former.hook(kind, value, trace)
-
-
-def _note_exception(kind: type[BaseException], value: BaseException) -> None:
-    import _studio_track
-
-    _studio_track.event("exception", name=kind.__name__, text=str(value)[:2000])
-    _studio_track.flush()
 
 
 def _without_hooks(trace: TracebackType | None) -> TracebackType | None:
