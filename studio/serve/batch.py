@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ServeError, StudioError
 from ..models.base import Run
+from .cost import Cost
+from .threads import FEW, call_soon
 
 if TYPE_CHECKING:
     from ..models.base import Array
@@ -136,101 +138,146 @@ def model_failure(exc: BaseException) -> StudioError:
     return failure
 
 
-class _Batches:
-    """What both ways of running batches have: the model, the most rows, where answers go, and what waits."""
+class Batches:
+    """Runs what waits, batch by batch: on the event loop where that is known to be quick, else in a thread.
 
-    def __init__(self, run: Run, most: int, done: Callable[[Answers], None], loop: asyncio.AbstractEventLoop) -> None:
-        self._run, self._most, self._done, self._loop = run, most, done, loop
-        self._waiting = Waiting()
+    At most one batch runs at a time, and answers reach `done` on the event loop. A thread whose call has not returned
+    within the time limit is left behind and replaced.
 
-
-class LoopBatches(_Batches):
-    """All that was parsed in one tick of the event loop is one batch; for models of microseconds."""
-
-    def __init__(self, run: Run, most: int, done: Callable[[Answers], None], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(run, most, done, loop)
-        self._called = False
-
-    def put(self, item: Item) -> None:
-        """Queues one item; call on the event loop."""
-        self._waiting.put(item)
-        if not self._called:
-            self._called = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._called = False
-        until = time.perf_counter() + FLUSH_S
-        while self._waiting:
-            if time.perf_counter() > until:
-                self._called = True
-                self._loop.call_soon(self._flush)
-                return
-            batch = self._waiting.take(self._most)
-            if batch:
-                self._done(run_batch(self._run, batch))
-
-    def replace_if_hung(self, since: float) -> None:
-        """Nothing to do: a call on the loop cannot be left behind."""
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-
-class ThreadBatches(_Batches):
-    """One thread runs the model and takes whatever waits; one wake-up of the event loop per batch.
-
-    A thread whose call has not returned within the time limit is left behind and replaced.
+    Args:
+        run: The model.
+        most: The most rows of one batch.
+        done: Gets the answers of a batch.
+        loop: The server's event loop, to whose thread all methods belong.
+        where: `auto`, `loop` or `thread`.
     """
 
-    def __init__(self, run: Run, most: int, done: Callable[[Answers], None], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(run, most, done, loop)
+    def __init__(
+        self, run: Run, most: int, done: Callable[[Answers], None], loop: asyncio.AbstractEventLoop, where: str
+    ) -> None:
+        self._run, self._most, self._done, self._loop = run, most, done, loop
+        self._auto, self._on_loop = where == "auto", where != "thread"
+        self._cost = Cost()
+        self._waiting = Waiting()
         self._bell = threading.Condition()
+        self._next: list[Item] = []  # the batch that the thread, or the loop, runs next
+        self._flushing = False
         self._busy_since = 0.0
+        self._threads = 0
         self._generation = 0
         self._closed = False
-        self._start()
+        self.lost = 0
 
-    def _start(self) -> None:
-        threading.Thread(target=self._work, args=(self._generation,), name="model", daemon=True).start()
+    @property
+    def exhausted(self) -> bool:
+        """Whether so many calls hang that it cannot be chance: those that hang from now on are not replaced."""
+        return self.lost >= FEW
 
     def put(self, item: Item) -> None:
-        """Queues one item; call on the event loop."""
+        """Queues one item."""
         with self._bell:
             self._waiting.put(item)
-            if not self._busy_since:
-                self._bell.notify()
+            if self._busy_since:
+                return  # the thread looks for more when it is done
+        self._wake()
 
-    def _work(self, generation: int) -> None:
-        while True:
-            with self._bell:
-                if generation != self._generation:
-                    return
-                self._busy_since = 0.0
-                while not self._waiting and not self._closed and generation == self._generation:
-                    self._bell.wait()
-                if self._closed or generation != self._generation:
-                    return
-                batch = self._waiting.take(self._most)
-                self._busy_since = time.monotonic()
-            if batch:
-                answers = run_batch(self._run, batch)
-                try:
-                    self._loop.call_soon_threadsafe(self._done, answers)
-                except RuntimeError:  # the loop is closed: the server has ended
-                    return
-
-    def replace_if_hung(self, since: float) -> None:
+    def replace_hung(self, since: float) -> None:
         """Leaves the thread behind if it has been in one call since before `since` (monotonic)."""
         with self._bell:
-            if self._busy_since and self._busy_since < since:
-                log.error("the model has not answered within the time limit; its thread is left behind")
-                self._generation += 1
-                self._busy_since = 0.0
-                self._start()
+            if not self._busy_since or self._busy_since >= since or self.exhausted:
+                return
+            log.error("the model has not answered within the time limit; its thread is left behind")
+            self._generation += 1
+            self.lost += 1
+            self._threads -= 1
+            self._busy_since = 0.0
+            self._on_loop = False  # it may hold a lock that the next call waits for: not on the event loop
+        self._wake()
 
     def close(self) -> None:
         """Ends the thread when it is idle."""
         with self._bell:
             self._closed = True
             self._bell.notify_all()
+
+    # -- on the event loop ------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if not self._on_loop:
+            self._hand_over()
+        elif not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """All that was parsed in one tick of the event loop is one batch."""
+        self._flushing = False
+        until = time.perf_counter() + FLUSH_S
+        while not self._busy_since:
+            batch = self._take()
+            if not batch:
+                return
+            if self._auto and not (self._on_loop and self._cost.quick(batch)):
+                self._next = batch
+                self._hand_over()
+                return
+            self._done(self._timed(batch))
+            if time.perf_counter() > until:
+                self._wake()
+                return
+
+    def _hand_over(self) -> None:
+        """From now on the thread has the model, until nothing waits that is worth a thread."""
+        with self._bell:
+            if self._busy_since or self._closed or not (self._next or self._waiting):
+                return
+            self._busy_since = time.monotonic()
+            if self._threads:
+                self._bell.notify()
+                return
+            self._threads = 1
+            generation = self._generation
+        threading.Thread(target=self._work, args=(generation,), name="model", daemon=True).start()
+
+    # -- wherever the model is --------------------------------------------------------------------
+
+    def _take(self) -> list[Item]:
+        batch, self._next = self._next, []
+        return batch or self._waiting.take(self._most)
+
+    def _timed(self, batch: list[Item]) -> Answers:
+        started = time.perf_counter()
+        try:
+            answers = run_batch(self._run, batch)
+        except BaseException as exc:  # noqa: BLE001 - out of memory, say, while the answers are taken apart
+            failure = model_failure(exc)
+            answers = [(item, failure) for item in batch]
+        self._cost.learn(batch, time.perf_counter() - started)
+        return answers
+
+    # -- in the thread ----------------------------------------------------------------------------
+
+    def _work(self, generation: int) -> None:
+        while batch := self._wait(generation):
+            answers = self._timed(batch)
+            call_soon(self._loop, self._done, answers)
+            del batch, answers  # an idle thread holds nothing of the last request
+
+    def _wait(self, generation: int) -> list[Item]:
+        """The next batch for the thread; none when it shall end."""
+        with self._bell:
+            while generation == self._generation and not self._closed:
+                batch = self._take() if self._busy_since else []
+                if batch and not (self._auto and self._on_loop and self._cost.quick(batch)):
+                    self._busy_since = time.monotonic()
+                    return batch
+                self._next = batch
+                if self._busy_since:
+                    self._busy_since = 0.0
+                    if batch:
+                        call_soon(self._loop, self._wake)
+                del batch
+                self._bell.wait()
+            if generation != self._generation:
+                self.lost -= 1
+            return []

@@ -5,15 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from ..errors import ServeError, StudioError
 from ..models.base import DictModel
 from ..pipe import Outcome
 from .batch import model_failure
-from .call import Call
-from .threads import Threads
+from .call import Call, Plan
+from .codec import weight_of_plain
+from .threads import Threads, call_soon
 
-_Answered = tuple[dict[str, object], dict[str, StudioError], StudioError | None]
+
+@dataclass(slots=True)
+class _Answer:
+    """What becomes of a call; the fields are those of `Call`."""
+
+    outputs: dict[str, object] = field(default_factory=dict)
+    errors: dict[str, StudioError] = field(default_factory=dict)
+    failure: StudioError | None = None
+    size: int | None = 0
 
 
 class DictCalls:
@@ -30,12 +40,26 @@ class DictCalls:
         self._model, self._finish, self._loop = model, finish, loop
         self._threads = Threads(model.threads, "wrapper") if model.threads else None
 
-    def start(self, call: Call, values: Mapping[str, object]) -> None:
-        """Begins to answer."""
+    def prepare(self, values: Mapping[str, object]) -> Plan:
+        """The request as it is."""
+        return Plan(tuple(values), values=dict(values))
+
+    def start(self, call: Call, plan: Plan) -> None:
+        """Begins to answer.
+
+        Raises:
+            Overloaded: there is no thread for it.
+        """
+        values = plan.values
         if self._threads is not None:
-            self._threads.submit(lambda: self._in_thread(call, dict(values)))
+            self._threads.submit(lambda: self._in_thread(call, values))
         else:
-            self._loop.call_soon(self._inline, call, dict(values))
+            self._loop.call_soon(self._inline, call, values)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether so many calls hang that the model cannot be trusted to answer any more."""
+        return self._threads is not None and self._threads.exhausted
 
     def replace_hung(self, since: float) -> None:
         """Leaves threads behind whose call has run since before `since` (monotonic)."""
@@ -50,47 +74,45 @@ class DictCalls:
 
     def _inline(self, call: Call, values: dict[str, object]) -> None:
         if not call.finished:
-            self._complete(call, *self._answer(values))
+            self._complete(call, self._answer(values))
 
     def _in_thread(self, call: Call, values: dict[str, object]) -> None:
         if call.finished:
             return
         call.queue_s = time.perf_counter() - call.began
         started = time.perf_counter()
-        outcome = self._answer(values)
+        answer = self._answer(values)
         call.model_s = time.perf_counter() - started
-        try:
-            self._loop.call_soon_threadsafe(self._complete, call, *outcome)
-        except RuntimeError:  # the loop is closed: the server has ended
-            return
+        call_soon(self._loop, self._complete, call, answer)
 
-    def _answer(self, values: dict[str, object]) -> _Answered:
-        errors: dict[str, StudioError] = {}
+    def _answer(self, values: dict[str, object]) -> _Answer:
+        """The model's answer as a plain dictionary, or what went wrong: whatever that is, the request is answered."""
         try:
-            answer = self._model.call(values)
-        except BaseException as exc:  # noqa: BLE001 - a wrapper may raise anything, SystemExit included
-            return {}, {}, model_failure(exc)
+            return self._read(self._model.call(values))
+        except BaseException as exc:  # noqa: BLE001 - a wrapper may raise anything, SystemExit included; its answers too
+            return _Answer(failure=model_failure(exc))
+
+    @staticmethod
+    def _read(answer: object) -> _Answer:
+        errors: dict[str, StudioError] = {}
         if isinstance(answer, Outcome):
             errors = {str(key): model_failure(exc) for key, exc in answer.errors.items()}
             answer = answer.values
         if not isinstance(answer, Mapping):
-            return (
-                {},
-                {},
-                ServeError(
-                    f"the model returned {type(answer).__name__}, not a dictionary",
-                    hint="create_model() returns a function from dict to dict",
-                ),
+            raise ServeError(
+                f"the model returned {type(answer).__name__}, not a dictionary",
+                hint="create_model() returns a function from dict to dict",
             )
-        outputs = {str(k): v for k, v in answer.items()}
-        if len(outputs) < len(answer):
-            return {}, {}, _doubled(answer)
-        return outputs, errors, None
+        given = dict(answer.items())
+        outputs = {str(key): value for key, value in given.items()}
+        if len(outputs) < len(given):
+            raise _doubled(given)
+        return _Answer(outputs, errors, size=weight_of_plain(outputs))
 
-    def _complete(
-        self, call: Call, outputs: dict[str, object], errors: dict[str, StudioError], failure: StudioError | None
-    ) -> None:
-        call.outputs, call.errors, call.failure = outputs, errors, failure
+    def _complete(self, call: Call, answer: _Answer) -> None:
+        if call.finished:
+            return
+        call.outputs, call.errors, call.failure, call.size = answer.outputs, answer.errors, answer.failure, answer.size
         self._finish(call)
 
 

@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import perf_counter
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
-from ..errors import BadInput, Overloaded, ServeError, StudioError, TooLarge, UnsupportedType
+from ..errors import Overloaded, ServeError, StudioError, Timeout, TooLarge, UnsupportedType
 from .access import Access
-from .call import Call
+from .call import Call, Plan
 from .codec import Form, decode, encode, quick, weight
 from .codec import Limits as CodecLimits
 from .contract import check_values
 from .idle import Idle
 from .message import Head, Headers, Reply, error_reply, errors_header
-from .predictor import Predictor
+from .predictor import TICK_S, Predictor
+from .threads import Threads, call_soon
 
 log = logging.getLogger(__name__)
 
-_Decoded = tuple[dict[str, object], object, int]
-"""The values, what `write` needs, and the bytes that the values hold."""
+T = TypeVar("T")
+_Decoded = tuple[Plan, object, int]
+"""What was asked, what `write` needs, and the bytes that the values hold."""
 
 OFF_LOOP_BYTES = 256 * 1024
 """Bodies larger than this are decoded and encoded in a thread, so that small requests do not wait for them."""
@@ -37,6 +38,8 @@ MANY_OUTPUTS = 256
 
 BODIES_AT_ONCE = 8
 """All bodies in flight together may hold this many times the limit of one."""
+
+CODEC_THREADS = 2
 
 LEAST_DECODED = 16 * 1024 * 1024
 """What they unpack to may hold this much, however low the limit of one is."""
@@ -105,23 +108,26 @@ class Wire:
 class Ticket:
     """One request at work; `cancel` when the client has gone."""
 
-    __slots__ = ("call", "dialect", "endpoint", "form", "gone", "head", "send", "size")
+    __slots__ = ("call", "deadline", "dialect", "endpoint", "form", "gone", "head", "send", "size")
 
     def __init__(
         self, endpoint: Endpoint, dialect: Dialect, head: Head, send: Callable[[Reply], None], size: int
     ) -> None:
-        self.endpoint, self.dialect, self.head, self.send, self.size = endpoint, dialect, head, send, size
+        self.endpoint, self.dialect, self.head, self.size = endpoint, dialect, head, size
+        self.send: Callable[[Reply], None] | None = send
+        self.deadline = time.monotonic() + endpoint.limits.timeout_s
         self.form: object = None
         self.call: Call | None = None
         self.gone = False
 
     def cancel(self) -> None:
         """Drops the work; nothing will be sent."""
-        if not self.gone:
-            self.gone = True
-            self.endpoint.held_bytes -= self.size
-            if self.call is not None:
-                self.endpoint.predictor.cancel(self.call)
+        if self.gone:
+            return
+        call = self.call
+        self.endpoint.forget(self)
+        if call is not None:
+            self.endpoint.predictor.cancel(call)
 
 
 class Endpoint:
@@ -135,7 +141,9 @@ class Endpoint:
         self.draining = False
         self.held_bytes = 0
         self.answered = 0
-        self._pool: ThreadPoolExecutor | None = None
+        self._tickets: dict[Ticket, None] = {}
+        self._ticking = False
+        self._threads = Threads(CODEC_THREADS, "codec", "reading or writing of a body")
         self._loop = asyncio.get_running_loop()
         self._codec_limits = CodecLimits(max_bytes=limits.max_body)
 
@@ -183,51 +191,93 @@ class Endpoint:
         """
         ticket = Ticket(self, dialect or self._wire, head, send, len(body))
         self.held_bytes += len(body)
+        self._tickets[ticket] = None
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(TICK_S, self._tick)
         if len(body) > OFF_LOOP_BYTES or not ticket.dialect.quick(head, body, self._codec_limits):
-            task = self._loop.run_in_executor(self._threads(), self._decode, ticket.dialect, head, body)
-            task.add_done_callback(lambda done: self._decoded(ticket, done))
+            self._off_loop(
+                ticket, lambda: self._decode(ticket.dialect, head, body), lambda done: self._begin(ticket, done)
+            )
         else:
-            try:
-                self._begin(ticket, *self._decode(ticket.dialect, head, body))
-            except StudioError as exc:
-                self._reply(ticket, ticket.dialect.refuse(exc, head))
+            self._begin(ticket, self._decode(ticket.dialect, head, body))
         return ticket
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether so many calls hang that the server should be replaced."""
+        return self.predictor.exhausted or self._threads.exhausted
+
+    def replace_hung(self) -> None:
+        """Leaves threads behind that have not returned within the time limit; call now and then."""
+        self.predictor.replace_hung()
+        self._threads.replace_hung(time.monotonic() - self.limits.timeout_s)
+
+    def forget(self, ticket: Ticket) -> None:
+        """The request is over: what it held is given back at once, without waiting for the garbage collector."""
+        call, ticket.call, ticket.form, ticket.send = ticket.call, None, None, None
+        ticket.gone = True
+        self._tickets.pop(ticket, None)
+        self.held_bytes -= ticket.size
+        if call is not None:
+            for error in (*call.errors.values(), call.failure):
+                _drop_traceback(error)
 
     def close(self) -> None:
         """Ends the helper threads."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
-    def _threads(self) -> ThreadPoolExecutor:
-        self._pool = self._pool or ThreadPoolExecutor(2, "codec")
-        return self._pool
+    def _tick(self) -> None:
+        """Every 0.1 s while requests are in flight: those whose time is over, in whatever phase they are."""
+        now = time.monotonic()
+        while self._tickets and (ticket := next(iter(self._tickets))).deadline <= now:
+            call = ticket.call
+            late = Timeout(f"no answer within {self.limits.timeout_s:g} s", hint="raise --timeout, or send less")
+            self._reply(ticket, ticket.dialect.refuse(late, ticket.head))
+            if call is not None:
+                self.predictor.cancel(call)
+        self.replace_hung()
+        self._ticking = bool(self._tickets)
+        if self._ticking:
+            self._loop.call_later(TICK_S, self._tick)
 
-    def _decode(self, dialect: Dialect, head: Head, body: bytes | bytearray) -> _Decoded:
+    def _off_loop(self, ticket: Ticket, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Does in a thread what takes time and raises nothing, unless the client has gone; `then` is on the loop."""
+
+        def job() -> None:
+            if not ticket.gone:
+                call_soon(self._loop, then, work())
+
+        try:
+            self._threads.submit(job)
+        except StudioError as exc:
+            self._fail(ticket, exc)
+
+    def _decode(self, dialect: Dialect, head: Head, body: bytes | bytearray) -> _Decoded | StudioError:
         try:
             values, form = dialect.read(head, body, self._codec_limits)
-            return values, form, weight(values)
-        except StudioError:
-            raise
-        except Exception as exc:
-            log.exception("decoder failed, request %s", head.request_id)
-            raise BadInput("the body cannot be read") from exc
-
-    def _decoded(self, ticket: Ticket, done: asyncio.Future[_Decoded]) -> None:
-        if done.cancelled():
-            return
-        if done.exception() is not None and ticket.gone:  # asked for, else asyncio logs it
-            return
-        try:
-            self._begin(ticket, *done.result())
+            return self.predictor.prepare(values), form, weight(values)
         except StudioError as exc:
-            self._reply(ticket, ticket.dialect.refuse(exc, ticket.head))
+            return exc.with_traceback(None)  # which holds the body
+        except BaseException as exc:
+            log.exception("decoder failed, request %s", head.request_id)
+            return ServeError(f"the body could not be read: {type(exc).__name__}")
 
-    def _begin(self, ticket: Ticket, values: dict[str, object], form: object, size: int) -> None:
+    def _begin(self, ticket: Ticket, decoded: _Decoded | StudioError) -> None:
         if ticket.gone:
             return
-        self._charge(ticket, size)
-        ticket.form = form
-        ticket.call = self.predictor.start(values, lambda call: self._done(ticket, call))
+        try:
+            if isinstance(decoded, StudioError):
+                raise decoded
+            plan, form, size = decoded
+            self._charge(ticket, size)
+            ticket.form = form
+            ticket.call = self.predictor.begin(plan, lambda call: self._done(ticket, call))
+        except StudioError as exc:
+            self._fail(ticket, exc)
+        except Exception as exc:
+            log.exception("request %s could not begin", ticket.head.request_id)
+            self._fail(ticket, ServeError(f"the request could not begin: {type(exc).__name__}"))
 
     def _charge(self, ticket: Ticket, size: int) -> None:
         """From here on the request holds its values, and not its body unless they lie in it.
@@ -249,22 +299,22 @@ class Endpoint:
                 log.error("request %s: %s", ticket.head.request_id, error.message, exc_info=error.__cause__)
         if call.failure is not None:
             self._reply(ticket, ticket.dialect.refuse(call.failure, ticket.head))
-        elif max(ticket.size, _size(call.outputs)) > OFF_LOOP_BYTES or len(call.outputs) > MANY_OUTPUTS:
-            task = self._loop.run_in_executor(self._threads(), self._encode, ticket, call)
-            task.add_done_callback(lambda done: None if done.cancelled() else self._reply(ticket, done.result()))
+        elif call.size is None or max(ticket.size, call.size) > OFF_LOOP_BYTES or len(call.outputs) > MANY_OUTPUTS:
+            form = ticket.form
+            self._off_loop(ticket, lambda: self._encode(ticket, call, form), lambda reply: self._reply(ticket, reply))
         else:
-            self._reply(ticket, self._encode(ticket, call))
+            self._reply(ticket, self._encode(ticket, call, ticket.form))
 
-    def _encode(self, ticket: Ticket, call: Call) -> Reply:
+    def _encode(self, ticket: Ticket, call: Call, form: object) -> Reply:
         head, dialect = ticket.head, ticket.dialect
         try:
-            body, own = dialect.write(call, ticket.form, head)
+            body, own = dialect.write(call, form, head)
         except StudioError as exc:
             return dialect.refuse(exc, head)
-        except Exception as exc:
+        except BaseException as exc:
             log.exception("encoder failed, request %s", head.request_id)
             return dialect.refuse(ServeError(f"the answer cannot be written: {type(exc).__name__}"), head)
-        total_s = perf_counter() - head.arrived
+        total_s = time.perf_counter() - head.arrived
         headers: Headers = [
             *own,
             (b"x-request-id", head.request_id.encode("latin-1")),
@@ -277,15 +327,19 @@ class Endpoint:
         ]
         return Reply(200, body, headers)
 
+    def _fail(self, ticket: Ticket, error: StudioError) -> None:
+        self._reply(ticket, ticket.dialect.refuse(error, ticket.head))
+        _drop_traceback(error)
+
     def _reply(self, ticket: Ticket, reply: Reply) -> None:
-        if ticket.gone:
+        send = ticket.send
+        if ticket.gone or send is None:
             return
-        ticket.gone = True
-        self.held_bytes -= ticket.size
+        self.forget(ticket)
         if reply.status == 200:
             self.answered += 1
             self.idle.touch()
-        ticket.send(reply)
+        send(reply)
 
 
 def _kind(head: Head) -> str | None:
@@ -293,5 +347,10 @@ def _kind(head: Head) -> str | None:
     return None if kind is None else kind.decode("latin-1")
 
 
-def _size(outputs: dict[str, object]) -> int:
-    return sum(int(getattr(value, "nbytes", 0)) for value in outputs.values())
+def _drop_traceback(error: BaseException | None) -> None:
+    """Lets go of the frames of an error and of those before it: they hold the request that the error belongs to."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

@@ -53,6 +53,7 @@ class Exchange:
             return
         self.response_complete = True
         self.body = b""
+        self.ticket = None
         self.free()
         transport = self.connection.transport
         if self.disconnected or transport.is_closing():

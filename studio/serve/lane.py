@@ -81,6 +81,8 @@ class Lane(Connection):
         if self.fast is not None:
             self.fast.free()
         super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment]
+        self.fast = None  # each of them holds the connection
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import Overloaded, Timeout
 from ..models.base import DictModel, LoadedModel, TensorModel
-from .call import Call
+from .call import Call, Plan
 from .dict_calls import DictCalls
 from .tensor_calls import TensorCalls
 
@@ -62,25 +62,40 @@ class Predictor:
 
     def check_room(self) -> None:
         """Raises:
-        Overloaded: as many calls as allowed are in flight.
+        Overloaded: as many calls as allowed are in flight, or so many hang that none is begun any more.
         """
+        if self._way.exhausted:
+            raise Overloaded("the model's calls hang", hint="the server's log has more")
         if len(self._calls) >= self.max_inflight:
             raise Overloaded(f"{self.max_inflight} requests are in flight", hint="retry after the time in Retry-After")
 
-    def start(self, values: Mapping[str, object], done: Callable[[Call], None]) -> Call:
+    @property
+    def exhausted(self) -> bool:
+        """Whether so many calls hang that the model cannot be trusted to answer any more."""
+        return self._way.exhausted
+
+    def prepare(self, values: Mapping[str, object]) -> Plan:
+        """What `begin` takes, checked against the contract; in any thread, as it takes time for large values."""
+        return self._way.prepare(values)
+
+    def begin(self, plan: Plan, done: Callable[[Call], None]) -> Call:
         """Begins one call; `done` gets it when all its keys have an answer or an error.
 
         Raises:
             Overloaded: too many calls are in flight; `done` is not called.
         """
         self.check_room()
-        call = Call(done, tuple(values), self._timeout_s)
+        call = Call(done, plan.order, self._timeout_s)
+        self._way.start(call, plan)
         self._calls[call] = None
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK_S, self._tick)
-        self._way.start(call, values)
         return call
+
+    def start(self, values: Mapping[str, object], done: Callable[[Call], None]) -> Call:
+        """`prepare` and `begin` at once."""
+        return self.begin(self.prepare(values), done)
 
     async def predict(self, values: Mapping[str, object]) -> Call:
         """The finished call. Cancelling the coroutine cancels the call.
@@ -99,6 +114,10 @@ class Predictor:
         """Nobody waits any more: what has not begun is dropped, what has begun is thrown away."""
         if not call.finished:
             self._retire(call)
+
+    def replace_hung(self) -> None:
+        """Leaves threads behind whose call has run for longer than the time limit; call now and then."""
+        self._way.replace_hung(time.monotonic() - self._timeout_s)
 
     def close(self) -> None:
         """Ends the threads; calls in flight get no answer."""
@@ -120,6 +139,7 @@ class Predictor:
         self._calls.pop(call, None)
         for item in call.items:
             item.dropped = True
+        call.items = []  # each of them holds the call
 
     def _tick(self) -> None:
         """Every 0.1 s while calls are in flight: deadlines (all equal, so the oldest call is first), hung threads."""
@@ -127,8 +147,7 @@ class Predictor:
         while self._calls and (call := next(iter(self._calls))).deadline <= now:
             call.failure = Timeout(f"no answer within {self._timeout_s:g} s", hint="raise --timeout, or send less")
             self._finish(call)
-        hung_since = time.monotonic() - self._timeout_s
-        self._way.replace_hung(hung_since)
+        self.replace_hung()
         self._ticking = bool(self._calls)
         if self._ticking:
             self._loop.call_later(TICK_S, self._tick)

@@ -13,12 +13,14 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
 
+from ..errors import ServeError
 from .access import Access
 from .connection import drain, sweep
 from .endpoint import Endpoint, Limits
@@ -39,6 +41,13 @@ BACKLOG_S = 0.1
 
 BACKLOG_ROUNDS = 4096
 """Of the loop, each of which takes one connection that waits in the queue; a busy machine takes its time for them."""
+
+HUNG_S = 5.0
+"""So long a server whose calls hang waits, not ready, for one of them to return; then it ends to be replaced."""
+
+STUCK_LOOKS = 30
+"""So many seconds beyond the time limit the event loop may stand still, in a call that ran on it, before the process is
+ended. Counted by looks once a second, so that a machine that slept is not taken for a loop that stands."""
 
 DRAIN_S = 10.0
 HARD_END_S = 14.0
@@ -104,10 +113,13 @@ class Server:
     ) -> None:
         self._facts, self._sock, self._access, self._settings, self._ready = facts, sock, access, settings, ready
         self._signal = 0
+        self._failed = False
         self._draining = False
+        self._hung_since = 0.0
+        self._beat = True
 
     def run(self) -> int:
-        """Serves until a signal or the idle limit; returns the exit code: 0, or 130 for Ctrl-C."""
+        """Serves until a signal or the idle limit; the exit code: 0, 130 for Ctrl-C, 8 if the model's calls hang."""
         loop_factory = _loop_factory()
         if sys.version_info >= (3, 11):
             with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -118,6 +130,12 @@ class Server:
                 loop.run_until_complete(self._serve())
             finally:
                 loop.close()
+        return self._code
+
+    @property
+    def _code(self) -> int:
+        if self._failed:
+            return ServeError.exit_code
         return 130 if self._signal == signal.SIGINT else 0
 
     async def _serve(self) -> None:
@@ -135,6 +153,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         watch = loop.create_task(self._watch())
+        threading.Thread(target=self._watch_loop, name="watchdog", daemon=True).start()
         try:
             await self._uvicorn.serve(sockets=[self._sock])
         finally:
@@ -169,6 +188,8 @@ class Server:
         """Each half second: slow connections, the idle limit. While draining ten times a second: idle connections."""
         while True:
             await asyncio.sleep(0.1 if self._draining else 0.5)
+            self._beat = True
+            self._look_for_hung()
             if self._draining:
                 drain(self._uvicorn.server_state.connections)
             sweep(self._uvicorn.server_state.connections, self._settings.limits.timeout_s)
@@ -176,6 +197,30 @@ class Server:
             if left == 0.0 and not self._draining:
                 log.warning("nobody asked for %g s: ending", self._facts.idle.killafter_s)
                 self._drain(0.0)
+
+    def _look_for_hung(self) -> None:
+        """Not ready while the model's calls hang; if none of them returns, the server ends so that it is replaced."""
+        self._endpoint.replace_hung()
+        if not self._endpoint.exhausted:
+            self._hung_since = 0.0
+            return
+        self._hung_since = self._hung_since or time.monotonic()
+        if time.monotonic() - self._hung_since > HUNG_S and not self._draining:
+            log.error("the model's calls hang beyond --timeout: this server can answer no more and ends")
+            self._failed = True
+            self._drain(0.0)
+
+    def _watch_loop(self) -> None:
+        """In a thread: ends the process when the event loop stands still in a call that does not return."""
+        looks = 0
+        while True:
+            time.sleep(1.0)
+            looks = 0 if self._beat else looks + 1
+            self._beat = False
+            if looks > self._settings.limits.timeout_s + STUCK_LOOKS:
+                log.error("a call of the model holds the event loop and does not return: ending")
+                sys.stderr.flush()
+                os._exit(ServeError.exit_code)
 
     def _on_signal(self, number: int) -> None:
         if self._draining:
@@ -188,8 +233,7 @@ class Server:
         """Not ready any more; after the lame-duck time no new connections; what is in flight is answered."""
         self._draining = True
         self._endpoint.draining = True
-        code = 130 if self._signal == signal.SIGINT else 0
-        end = threading.Timer(HARD_END_S, _end_now, [code])
+        end = threading.Timer(HARD_END_S, _end_now, [self._code])
         end.daemon = True
         end.start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
@@ -70,11 +71,16 @@ class Site:
         headers = [(b"content-type", b"application/json"), (b"x-request-id", head.request_id.encode("latin-1"))]
         if not up:
             headers.append((b"retry-after", b"1"))
-        return Reply(200 if up else 503, b'{"ready": true}\n' if up else b'{"ready": false}\n', headers)
+        told = {"ready": up, **({} if up or not self._reason else {"reason": self._reason})}
+        return Reply(200 if up else 503, json.dumps(told).encode() + b"\n", headers)
 
     @property
     def _up(self) -> bool:
-        return self.ready and not self._endpoint.draining
+        return self.ready and not self._endpoint.draining and not self._endpoint.exhausted
+
+    @property
+    def _reason(self) -> str:
+        return "the model's calls hang" if self._endpoint.exhausted else ""
 
     async def _open(self, head: Head, receive: Receive) -> Reply:
         """A route of the Open Inference Protocol."""
@@ -108,7 +114,9 @@ class Site:
         if body is None:
             return Reply(400, b"", [])
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        ticket = self._endpoint.start(head, body, lambda r: None if future.done() else future.set_result(r), dialect)
+        whole, body = body, None  # it is the endpoint's now
+        ticket = self._endpoint.start(head, whole, lambda r: None if future.done() else future.set_result(r), dialect)
+        del whole
         gone: asyncio.Future[Message] = asyncio.ensure_future(receive())
         try:
             waiting: list[asyncio.Future[Any]] = [future, gone]

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 
 from ..errors import ContractViolation, StudioError
 from ..models.base import TensorModel
-from .batch import Answers, Item, LoopBatches, ThreadBatches
-from .call import Call
+from .batch import Answers, Batches, Item, model_failure
+from .call import Call, Fitted, Plan
 from .contract import fit, fit_named, mismatch, named_inputs
 
 if TYPE_CHECKING:
     from ..models.base import Array
-
-LOOP_BELOW_S = 300e-6
-"""Models quicker than this run on the event loop: a hand-off to a thread would cost more than it frees."""
 
 KEPT_ERRORS = 256
 """A request whose keys fail in greater number: the others share one error, more than the answer's header holds."""
@@ -47,52 +44,59 @@ class TensorCalls:
         self._model, self._finish, self._loop = model, finish, loop
         self._inputs = model.inputs or ()
         self.batch_size = (batch_size or model.batch) if model.stacks else 1
-        quick = model.call_s is not None and model.call_s < LOOP_BELOW_S
-        on_loop = batch_mode == "loop" or (batch_mode == "auto" and quick)
-        self._batches = (LoopBatches if on_loop else ThreadBatches)(model.run, self.batch_size, self._settle, loop)
+        self._batches = Batches(model.run, self.batch_size, self._settle, loop, batch_mode)
 
-    def start(self, call: Call, values: Mapping[str, object]) -> None:
-        """Queues what fits the contract; what does not has its error at once."""
-        inputs = self._inputs
+    def prepare(self, values: Mapping[str, object]) -> Plan:
+        """What of the request fits the contract, as arrays, and the errors of what does not. In any thread."""
+        inputs, errors = self._inputs, dict[str, StudioError]()
         plan: list[tuple[str | None, object]] = list(values.items())
         if named_inputs(inputs, values):
             plan = [(None, values)]
         elif len(inputs) > 1 and values and not any(isinstance(value, Mapping) for value in values.values()):
             wrong, plan = mismatch(inputs, values), []
-            call.errors[wrong.field] = wrong
+            errors[wrong.field] = wrong
+        fitted: list[Fitted] = []
         for key, value in plan:
             try:
-                item = self._item(call, key, value)
+                fitted.append((key, *self._fit(key, value)))
             except StudioError as exc:
-                call.errors[key or ""] = exc if len(call.errors) < KEPT_ERRORS else _MORE_FAILED
-                continue
-            call.items.append(item)
+                errors[key or ""] = exc if len(errors) < KEPT_ERRORS else _MORE_FAILED
+        return Plan(tuple(values), fitted=fitted, errors=errors)
+
+    def start(self, call: Call, plan: Plan) -> None:
+        """Queues what fits."""
+        call.errors = plan.errors
+        call.items = [Item(arrays, call, key, single) for key, arrays, single in plan.fitted]
         call.left = len(call.items)
         for item in call.items:
             self._batches.put(item)
         if not call.items:
             self._loop.call_soon(self._finish, call)
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether so many calls hang that the model cannot be trusted to answer any more."""
+        return self._batches.exhausted
+
     def replace_hung(self, since: float) -> None:
         """Leaves a call of the model behind that has run since before `since` (monotonic)."""
-        self._batches.replace_if_hung(since)
+        self._batches.replace_hung(since)
 
     def close(self) -> None:
         """Ends the thread; calls in flight get no answer."""
         self._batches.close()
 
-    def _item(self, call: Call, key: str | None, value: object) -> Item:
+    def _fit(self, key: str | None, value: object) -> tuple[list[Array], bool]:
         inputs = self._inputs
         if len(inputs) == 1:
             array, single = fit(inputs[0], value, key or "")
-            return Item([array], call, key, single)
+            return [array], single
         if not isinstance(value, Mapping):
             raise ContractViolation(
                 f"{key!r}: expected an object with the inputs {', '.join(s.name for s in inputs)}, got bare values",
                 hint="send one array for each input name", field=key or "",
             )  # fmt: skip
-        arrays, single = fit_named(inputs, value, f"{key}." if key else "")
-        return Item(arrays, call, key, single)
+        return fit_named(inputs, value, f"{key}." if key else "")
 
     def _settle(self, answers: Answers) -> None:
         """Hands a batch's answers to their calls; the only place where an answer meets its key."""
@@ -103,7 +107,10 @@ class TensorCalls:
             if isinstance(outcome, StudioError):
                 call.errors[item.key or ""] = outcome
             else:
-                self._keep(call, item, outcome)
+                try:
+                    self._keep(call, item, outcome)
+                except Exception as exc:  # noqa: BLE001 - another number of outputs than the contract has, say
+                    call.errors[item.key or ""] = model_failure(exc)
             call.left -= 1
             if call.left == 0:
                 _time(call)
@@ -112,6 +119,8 @@ class TensorCalls:
     def _keep(self, call: Call, item: Item, outcome: Sequence[Array]) -> None:
         values: list[object] = [output[0] for output in outcome] if item.single else list(outcome)
         names = [spec.name for spec in self._model.outputs or ()]
+        for output in outcome:
+            call.size = None if call.size is None or output.dtype.kind == "O" else call.size + output.nbytes
         if item.key is None:
             call.outputs = dict(zip(names, values, strict=True))
         elif len(values) == 1:

@@ -15,9 +15,20 @@ from .form import Form
 from .limits import DEFAULT, Budget, Limits, Malformed
 from .media import CONTENT_TYPES, accepted, kind_of
 from .pickle_templates import known
-from .weight import weight
+from .weight import weight, weight_of_plain
 
-__all__ = ["SMALL_BYTES", "Form", "Limits", "decode", "decode_answer", "encode", "encode_request", "quick", "weight"]
+__all__ = [
+    "SMALL_BYTES",
+    "Form",
+    "Limits",
+    "decode",
+    "decode_answer",
+    "encode",
+    "encode_request",
+    "quick",
+    "weight",
+    "weight_of_plain",
+]
 
 SMALL_BYTES = 8192
 """JSON and pickles up to this size are read in a moment, whatever they hold."""
