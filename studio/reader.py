@@ -12,6 +12,7 @@ from .experiment import Experiment, Summary
 from .tracking import Notify, Tracking
 
 if TYPE_CHECKING:
+    from .tracking.agree import Agreement
     from .tracking.compare import Difference
     from .tracking.frames import Experiments
     from .tracking.media import Media
@@ -123,6 +124,12 @@ class Reader:
         from .tracking.compare import compare
 
         return compare([self._shown(key) for key in keys], self.tracking, tolerance=tolerance)
+
+    def agreement(self, before: str, again: str, *, tolerance: float = 1e-6) -> Agreement:
+        """Whether a rerun's metrics are those of the run before it, as far as they are deterministic."""
+        from .tracking.agree import agreement
+
+        return agreement(self._shown(before), self._shown(again), self.tracking, tolerance=tolerance)
 
     def code_diff(self, one: str, other: str) -> Iterator[str]:
         """The lines of a unified diff between the captured files of two experiments."""

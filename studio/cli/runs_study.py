@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ from .options import print_json, print_table, say, settings
 
 if TYPE_CHECKING:
     from ..api import Studio
+    from ..tracking.agree import Agreement
 
+MOST_NAMES = 5
 CELL = 40
 """Characters of a value in a comparison."""
 
@@ -81,10 +84,14 @@ def rerun(
     *,
     studio: Studio,
 ) -> int:
-    """Run an experiment again, its code and inputs as they were, and say whether its metrics agree."""
+    """Run an experiment again, its code and inputs as they were, and say whether its metrics agree.
+
+    Curves are compared at the steps that both have. Those that are sampled by the clock, and those whose names say that
+    they measure time, do not count.
+    """
     if without and not environment:
         raise click.UsageError("--without goes with --env restore")
-    from ..tracking.compare import check_tolerance, own_metrics
+    from ..tracking.compare import check_tolerance
 
     check_tolerance(tolerance)
     before = studio.experiment(key)
@@ -93,21 +100,31 @@ def rerun(
         python = studio.restore_environment(before.key, without=without)
         plan = studio.plan("key", [before.key], experiment=plan.key, python=python)
     code = studio.run(plan)
-    differences = [
-        d
-        for d in studio.compare([before.key, str(plan.key)], tolerance=tolerance)
-        if d.section in ("metrics", "curves part at")
-    ]
-    count = len(own_metrics(before))
-    if differences:
-        print_table(["", "", before.key, str(plan.key)], ([d.section, d.name, *d.values] for d in differences))
-        say(f"metrics differ; studio runs compare {before.key} {plan.key} tells more")
-    elif not count:
-        say("it logged no metrics to compare")
-    else:
-        which = "its only metric agrees" if count == 1 else f"all {count} metrics agree"
-        say(f"{which} with {'that' if count == 1 else 'those'} of {before.key}")
+    found = studio.agreement(before.key, str(plan.key), tolerance=tolerance)
+    if found.differences:
+        print_table(
+            ["", "", before.key, str(plan.key)], ([d.section, one_line(d.name), *d.values] for d in found.differences)
+        )
+    for line in _verdict(found, before.key, str(plan.key)):
+        say(line)
     return code
+
+
+def _verdict(found: Agreement, before: str, again: str) -> Iterator[str]:
+    """Whether the metrics agree, and what that does not count."""
+    if found.differences:
+        yield f"metrics differ; studio runs compare {before} {again} tells more"
+    elif found.judged:
+        yield f"metrics agree with those of {before} ({found.judged} metric{'s' if found.judged != 1 else ''})"
+    else:
+        yield "it logged no metrics to compare"
+    if found.unequal:
+        more = f" and {len(found.unequal) - MOST_NAMES} more" if len(found.unequal) > MOST_NAMES else ""
+        yield f"compared at the steps that both have: {', '.join(found.unequal[:MOST_NAMES])}{more}"
+    if found.clocked:
+        yield f"not compared: {found.clocked} curve{'s' if found.clocked != 1 else ''} sampled by the clock"
+    if found.timed:
+        yield f"not counted, as the name says time or speed: {', '.join(found.timed)}"
 
 
 @click.command()

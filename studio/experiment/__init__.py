@@ -5,6 +5,8 @@ from __future__ import annotations
 from .form import JSON, from_json, to_json
 from .names import ENDED, KINDS, NAME, STATUSES, check_name, new_key
 from .records import (
+    CLOCK,
+    SAMPLED,
     SCHEMA,
     ArtifactRef,
     Command,
@@ -20,10 +22,12 @@ from .records import (
 )
 
 __all__ = [
+    "CLOCK",
     "ENDED",
     "JSON",
     "KINDS",
     "NAME",
+    "SAMPLED",
     "SCHEMA",
     "STATUSES",
     "ArtifactRef",

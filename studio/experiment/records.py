@@ -9,6 +9,7 @@ from typing import Any
 from .names import ENDED
 
 SCHEMA = 1
+SAMPLED, CLOCK = "sampled", "clock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One metric's curve in short; `step` is that of `last`. In JSON, NaN and infinities are spelled as texts."""
+    """One metric's curve in short; `step` is that of `last`. In JSON, NaN and infinities are spelled as texts.
+
+    A curve that is sampled by the clock, not at each step, has `"sampled": "clock"` among its further fields.
+    """
 
     last: float
     min: float

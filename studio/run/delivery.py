@@ -7,13 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..errors import ExperimentNotFound, StoreError, StudioError
-from ..experiment import ArtifactRef, Experiment, Failure, Summary
+from ..experiment import CLOCK, SAMPLED, ArtifactRef, Experiment, Failure, Summary
 from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from .events import hear
@@ -50,6 +51,7 @@ class Delivery:
         self._events_at = 0
         self._refs: dict[str, ArtifactRef] = {}
         self._summary: Mapping[str, Summary] = {}
+        self._sampled: set[str] = set()
         self._summariser: object | None = None
         self._warned: set[str] = set()
         self._local_trouble = False
@@ -107,8 +109,10 @@ class Delivery:
     def final(self, experiment: Experiment) -> Experiment:
         """The record with the last known artifacts and metrics, as they have to stand at the end."""
         self._summarise()
+        marked = self._sampled | {n for n, s in experiment.summary.items() if s.extra.get(SAMPLED) == CLOCK}
+        summary = {n: replace(s, extra={SAMPLED: CLOCK}) if n in marked else s for n, s in self._summary.items()}
         return experiment.with_changes(
-            artifacts={**experiment.artifacts, **self._refs}, summary=dict(self._summary) or experiment.summary
+            artifacts={**experiment.artifacts, **self._refs}, summary=summary or experiment.summary
         )
 
     def update(self, change: Callable[[Experiment], Experiment]) -> bool:
@@ -229,6 +233,7 @@ class Delivery:
             self._follow(str(folder), folder, prefix, since)
         if heard.fresh or heard.failure is not None:
             self.memory_error, self.failure = bool(heard.memory_error), heard.failure
+        self._sampled |= heard.sampled
         if heard.python is not None:
             self.take_python(*heard.python)
         if heard.changes_record():

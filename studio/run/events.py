@@ -31,6 +31,7 @@ class Heard:
         memory_error: Whether the exception that ended the script was a MemoryError; None if none was told.
         failure: That exception; None if none was told.
         python: Version, executable and folders of packages of the Python that a command came to.
+        sampled: Names of curves that hooks sample by the clock.
         fresh: Whether a Python began after which nothing failed yet: what failed before did not end the run.
     """
 
@@ -44,6 +45,7 @@ class Heard:
     memory_error: bool | None = None
     failure: Failure | None = None
     python: tuple[str, str, list[str]] | None = None
+    sampled: set[str] = field(default_factory=set)
     fresh: bool = False
 
     def add(self, event: dict[str, object]) -> None:
@@ -69,6 +71,8 @@ class Heard:
             case "exception", _, _:
                 self.memory_error = event.get("memory") is True
                 self.failure = failure_of(event)
+            case "sampled", _, _ if isinstance(event.get("names"), list):
+                self.sampled.update(map(clean, map(str, event["names"])))  # type: ignore[call-overload]
             case "began", _, _:
                 self._begin_again()
             case "python", _, _:

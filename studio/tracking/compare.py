@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import ArtifactNotFound, ConfigError, NotFound, StoreError
-from ..experiment import Experiment, Summary
+from ..experiment import CLOCK, SAMPLED, Experiment, Summary
 from . import Tracking
 from .metrics import Curves
 
@@ -61,6 +61,18 @@ def check_tolerance(tolerance: float) -> None:
 def own_metrics(experiment: Experiment) -> Mapping[str, Summary]:
     """What the script logged: all metrics but those of the machine."""
     return {name: s for name, s in experiment.summary.items() if not name.startswith("system/")}
+
+
+def clocked(experiment: Experiment, name: str) -> bool:
+    """Whether a metric is sampled by the clock, such as Keras' `batch/loss`: which steps it has is then by chance."""
+    found = experiment.summary.get(name)
+    return found is not None and found.extra.get(SAMPLED) == CLOCK
+
+
+def _comparable(experiments: Sequence[Experiment]) -> list[str]:
+    """The names of metrics that are not left to chance."""
+    names = {name for e in experiments for name in own_metrics(e)}
+    return sorted(name for name in names if not any(clocked(e, name) for e in experiments))
 
 
 def code_diff(one: Experiment, other: Experiment, tracking: Tracking) -> Iterator[str]:
@@ -178,13 +190,14 @@ def _text(value: object) -> str:
 def _metrics(experiments: Sequence[Experiment], tolerance: float) -> Iterator[Difference]:
     """Last values that are further apart than the tolerance."""
     sheets = [own_metrics(e) for e in experiments]
-    for name in sorted({name for sheet in sheets for name in sheet}):
+    for name in _comparable(experiments):
         found = [sheet[name].last if name in sheet else None for sheet in sheets]
-        if any(not _same(found[0], value, tolerance) for value in found[1:]):
-            yield Difference("metrics", name, _numbers(found))
+        if any(not same(found[0], value, tolerance) for value in found[1:]):
+            yield Difference("metrics", name, numbers(found))
 
 
-def _same(one: float | None, other: float | None, tolerance: float) -> bool:
+def same(one: float | None, other: float | None, tolerance: float) -> bool:
+    """Whether two values are no further apart than the tolerance; None equals None, NaN equals NaN."""
     if one is None or other is None:
         return one is other
     if math.isfinite(one) and math.isfinite(other):
@@ -192,7 +205,7 @@ def _same(one: float | None, other: float | None, tolerance: float) -> bool:
     return one == other or (math.isnan(one) and math.isnan(other))
 
 
-def _numbers(values: Sequence[float | None]) -> tuple[str, ...]:
+def numbers(values: Sequence[float | None]) -> tuple[str, ...]:
     """In six digits, or in as many as it takes to tell them apart."""
     distinct = len({v for v in values if v is not None and v == v})
     for digits in (6, 9, 12, 17):
@@ -204,8 +217,8 @@ def _numbers(values: Sequence[float | None]) -> tuple[str, ...]:
 
 def _parting(experiments: Sequence[Experiment], tracking: Tracking, tolerance: float) -> Iterable[Difference]:
     """The step at which each curve leaves that of the first experiment that has one."""
-    curves = [_curves(e, tracking) for e in experiments]
-    for name in sorted({name for e in experiments for name in own_metrics(e)}):
+    curves = [curves_of(e, tracking) for e in experiments]
+    for name in _comparable(experiments):
         having = [i for i, one in enumerate(curves) if len(one.curve(name)[0])]
         if len(having) < 2:
             continue
@@ -214,7 +227,8 @@ def _parting(experiments: Sequence[Experiment], tracking: Tracking, tolerance: f
             yield Difference("curves part at", name, tuple(found.get(i, MISSING) for i in range(len(experiments))))
 
 
-def _curves(experiment: Experiment, tracking: Tracking) -> Curves:
+def curves_of(experiment: Experiment, tracking: Tracking) -> Curves:
+    """All points that it logged; none if they are not there."""
     try:
         return Curves.from_store(tracking.store, experiment.key)
     except NotFound:
@@ -225,6 +239,17 @@ def _leaves(one: Curves, other: Curves, name: str, tolerance: float) -> str:
     """The first step both have whose values differ; else where the shorter curve ends."""
     import numpy as np
 
+    found = apart(one, other, name, tolerance)
+    if found:
+        return found
+    only = np.setxor1d(one.curve(name)[0], other.curve(name)[0])
+    return f"step {only[0]}, which one lacks" if len(only) else "never"
+
+
+def apart(one: Curves, other: Curves, name: str, tolerance: float) -> str:
+    """The first step both have whose values differ, or that they have no step in common; "" if they agree."""
+    import numpy as np
+
     steps, _, values = one.curve(name)
     other_steps, _, other_values = other.curve(name)
     common, mine, its = np.intersect1d(steps, other_steps, return_indices=True)
@@ -233,8 +258,5 @@ def _leaves(one: Curves, other: Curves, name: str, tolerance: float) -> str:
     a, b = values[mine], other_values[its]
     with np.errstate(invalid="ignore", over="ignore"):
         near = np.isfinite(a - b) & (np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b)))
-    apart = common[~(near | (a == b) | (np.isnan(a) & np.isnan(b)))]
-    if len(apart):
-        return f"step {apart[0]}"
-    only = np.setxor1d(steps, other_steps)
-    return f"step {only[0]}, which one lacks" if len(only) else "never"
+    differ = common[~(near | (a == b) | (np.isnan(a) & np.isnan(b)))]
+    return f"step {differ[0]}" if len(differ) else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.tracking.agree import measures_time
 from tests.studio_process import opened, record, studio
 
 TRAIN = """
@@ -53,7 +54,7 @@ def test_rerun_runs_the_old_code_and_compares_the_metrics(two: Path) -> None:
     (two / "train.py").write_text("raise SystemExit('the new code ran')")
     done = studio("runs", "rerun", "a", "-e", "again", cwd=two)
     assert done.returncode == 0, done.stderr
-    assert b"its only metric agrees with that of a" in done.stderr
+    assert b"metrics agree with those of a (1 metric)\n" in done.stderr
     assert record("again").parent == "a"
 
 
@@ -133,7 +134,7 @@ def test_rerun_says_which_metrics_do_not_agree(tmp_path: Path) -> None:
     assert done.returncode == 0 and b"studio runs compare a b tells more" in done.stderr
     assert done.stdout.count(b"loss") == 2 and b"step 1" in done.stdout and b"same" not in done.stdout
     done = studio("runs", "rerun", "a", "--tolerance", "1e9", cwd=tmp_path)
-    assert b"all 2 metrics agree with those of a" in done.stderr
+    assert b"metrics agree with those of a (2 metrics)" in done.stderr
 
 
 def test_rerun_runs_the_code_that_was_kept_or_says_that_it_was_not(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_rerun_in_a_restored_environment(tmp_path: Path) -> None:
     assert b"making an environment" in done.stderr
     again = studio("runs", "rerun", "--env", "restore", "a", "-e", "c", cwd=tmp_path, env=env)
     assert again.stdout == done.stdout and b"making" not in again.stderr
-    assert b"its only metric agrees" in again.stderr, "studio itself is importable there"
+    assert b"metrics agree" in again.stderr, "studio itself is importable there"
     (Path(done.stdout.decode().strip()) / "ready").unlink()
     assert b"making" in studio("runs", "rerun", "--env", "restore", "a", cwd=tmp_path, env=env).stderr, "one half made"
     opened().tracking.records.update("a", lambda e: e.with_changes(packages=("no-such-package-of-anybody==0.0.1",)))
@@ -230,3 +231,81 @@ def test_export_writes_rows_and_curves(two: Path) -> None:
     assert done.returncode == 0 and (two / "out.parquet").read_bytes()[:4] == b"PAR1"
     done = studio("runs", "export", "other.csv", "--project", "other", cwd=two)
     assert b"0 rows in other.csv" in done.stderr and (two / "other.csv").read_text().startswith("key,status,")
+
+
+def test_a_rerun_is_judged_by_what_is_deterministic(tmp_path: Path) -> None:
+    """The second run is slower: what it samples by the clock and what measures time differ, all else agrees."""
+    (tmp_path / "train.py").write_text(
+        "import os, sys, time, studio\n"
+        "from studio.run.inject import _studio_track\n"
+        "again = os.environ['STUDIOML_EXPERIMENT'] != 'a'\n"
+        "for step in range(12 if again else 10):\n"
+        "    studio.log({'loss': 1 / (step + 1), 'nan': float('nan')}, step=step)\n"
+        "    studio.log({'epoch_time': 1.0 + again, 'samples_per_second': 5.0 - again}, step=step)\n"
+        "    if step % (2 + again) == 0:\n"
+        "        _studio_track.log_sampled({'batch/loss': step + 0.5 * again}, step)\n"
+        "time.sleep(1.5 * again)\n"
+    )
+    assert studio("run", "-e", "a", "train.py", cwd=tmp_path).returncode == 0
+    done = studio("runs", "rerun", "a", "-e", "b", cwd=tmp_path)
+    said = done.stderr.decode()
+    assert "metrics agree with those of a (2 metrics)\n" in said
+    assert "at the steps that both have: loss has 12 points, had 10, nan has 12 points, had 10\n" in said
+    assert "not compared: 1 curve sampled by the clock\n" in said and done.stdout == b""
+    assert "not counted, as the name says time or speed: epoch_time, samples_per_second\n" in said
+    assert record("b").summary["batch/loss"].extra == {"sampled": "clock"}
+    compared = studio("runs", "compare", "a", "b", cwd=tmp_path).stdout.decode()
+    assert "batch/loss" not in compared and "epoch_time" in compared
+
+
+@pytest.mark.parametrize(
+    ("change", "row"),
+    [
+        ("step: step + (step == 7 and again)", "step 7"),
+        ("step: step if not again else step + 1e-3", "step 0"),
+        ("step: step if step < 9 else step + again", "step 9"),
+    ],
+)
+def test_a_rerun_that_differs_says_where(tmp_path: Path, change: str, row: str) -> None:
+    (tmp_path / "train.py").write_text(
+        "import os, studio\n"
+        "again = os.environ['STUDIOML_EXPERIMENT'] != 'a'\n"
+        f"value = lambda {change}\n"
+        "for step in range(10):\n"
+        "    studio.log({'loss': value(step)}, step=step)\n"
+    )
+    assert studio("run", "-e", "a", "train.py", cwd=tmp_path).returncode == 0
+    done = studio("runs", "rerun", "a", "-e", "b", cwd=tmp_path)
+    assert b"metrics differ; studio runs compare a b tells more" in done.stderr and b"agree" not in done.stderr
+    assert row in done.stdout.decode()
+
+
+def test_a_metric_that_only_one_run_has_differs_and_clocks_alone_say_nothing(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import os, studio\n"
+        "again = os.environ['STUDIOML_EXPERIMENT'] != 'a'\n"
+        "studio.log({'loss': 1.0, 'more' if again else 'less': 2.0, 'time' if again else 'x': 1.0})\n"
+    )
+    (tmp_path / "clock.py").write_text(
+        "import time, studio\n"
+        "from studio.run.inject import _studio_track\n"
+        "_studio_track.log_sampled({'batch/loss': time.time()}, 0)\n"
+    )
+    assert studio("run", "-e", "a", "train.py", cwd=tmp_path).returncode == 0
+    done = studio("runs", "rerun", "a", "-e", "b", cwd=tmp_path)
+    assert b"metrics differ" in done.stderr
+    assert [line.split()[1] for line in done.stdout.decode().splitlines()[1:]] == ["less", "more", "time", "x"]
+    assert studio("run", "-e", "c", "clock.py", cwd=tmp_path).returncode == 0
+    said = studio("runs", "rerun", "c", "-e", "d", cwd=tmp_path).stderr.decode()
+    assert "it logged no metrics to compare\n" in said and "1 curve sampled by the clock" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "measures"),
+    [("epoch_time", True), ("time", True), ("trainTime", True), ("sec/it", True), ("it/s", True), ("tokens/sec", True),
+     ("samples_per_second", True), ("train_runtime", True), ("perf/throughput", True), ("loss", False),
+     ("time_error", False), ("times_mae", False), ("time_steps", False), ("sentiment", False), ("timeline", False),
+     ("per_class_f1", False), ("accuracy", False), ("estimate", False)],
+)  # fmt: skip
+def test_names_of_metrics_that_measure_time(name: str, measures: bool) -> None:
+    assert measures_time(name) == measures

@@ -178,7 +178,7 @@ class Fit:
         now = time.monotonic()
         if now - self._last_batch >= BATCH_S and logs and "loss" in logs:
             self._last_batch = now
-            _studio_track.log({"batch/loss": logs["loss"]}, step=_next_batch - 1)
+            _studio_track.log_sampled({"batch/loss": logs["loss"]}, step=_next_batch - 1)
 
     def epoch_begins(self, model: Any, epoch: int) -> None:
         """Saves the epoch before: here the progress bar does not count the time, and nothing has changed since."""

@@ -18,6 +18,7 @@ _spool: str | None = None  # set by attach(); otherwise STUDIOML_SPOOL
 _looked = _attached = False
 _writer: _studio_metrics.Writer | None = None
 _warned: set[str] = set()
+_sampled: set[str] = set()  # names that the run knows as sampled by the clock
 
 
 def log(values: Mapping[str, float], step: int | None = None) -> None:
@@ -42,6 +43,14 @@ def log(values: Mapping[str, float], step: int | None = None) -> None:
         if hasattr(values, "items"):
             raise
         raise TypeError(f"studio.log takes a mapping of names to numbers, not {type(values).__name__}") from None
+
+
+def log_sampled(values: Mapping[str, float], step: int) -> None:
+    """As `log`, for hooks that sample by the clock: which steps such a curve has is by chance, and the run knows."""
+    fresh = [name for name in values if name not in _sampled]
+    if fresh and event("sampled", names=fresh):
+        _sampled.update(fresh)
+    log(values, step)
 
 
 def log_many(name: str, steps: Iterable[int] | None, values: Iterable[float]) -> None:
@@ -88,6 +97,7 @@ def attach(spool: str) -> None:
     global _spool, _looked, _attached
     detach()
     _warned.clear()
+    _sampled.clear()
     _spool, _looked, _attached = os.fspath(spool), True, True
 
 
