@@ -9,6 +9,7 @@ StudioError
 └ ServeError                                                                   exit 8   http 500
     BadInput 400 (RefusedPickle 400) · Unauthorized 401 · Forbidden 403 · TooLarge 413
     UnsupportedType 415 · ContractViolation 422 · FilteredOut 422 · Overloaded 503 · Timeout 504 · ModelLoadError 500
+    NotAModel 500 (a ModelLoadError)
 
 Exit code 2 is wrong usage (click's), 1 a bug in studio, 130 Ctrl-C.
 """
@@ -209,6 +210,10 @@ class Timeout(ServeError):
 
 class ModelLoadError(ServeError):
     """A model's file or wrapper exists but cannot be loaded."""
+
+
+class NotAModel(ModelLoadError):
+    """A file was loaded and holds something else than a model, such as a scaler or a dictionary."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from .errors import ConfigError, StudioError
 from .units import parse_duration
@@ -27,6 +28,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 SOURCE = "STUDIOML_SERVE_SOURCE"
 SHORT = 300
 
+
+class ModelName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A model of what is served; the shell completes it."""
+
+    name = "NAME"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names of the models that the experiment or folder on the command line holds."""
+        from .fleet.names import model_names_of
+
+        known = model_names_of(ctx.params.get("what"), ctx.params.get("store"), ctx.params.get("project"))
+        return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+
+
 _OPTIONS = (
     click.option("--wrapper", "-w", metavar="FILE[:ATTR]", help="Python file with create_model(modeldir)."),
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind; 0.0.0.0 serves the network."),
@@ -38,6 +53,8 @@ _OPTIONS = (
         "--runtime", type=click.Choice(["auto", "keras", "onnx"]), default="auto", help="What runs the model."
     ),
     click.option("--best", is_flag=True, help="The checkpoint with the best metric instead of the newest."),
+    click.option("--model", type=ModelName(), help="Another model of the run, by name or file."),
+    click.option("--identity", is_flag=True, help="Answer with the input, whatever models there are."),
     click.option("--trust", is_flag=True, help="Load formats that run code (joblib) from other users' folders."),
     click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Most rows of one batch. [the model's]"),
     click.option("--batch-mode", type=click.Choice(["auto", "loop", "thread"]), default="auto", help="Where it runs."),
@@ -139,8 +156,9 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     if note:
         click.echo(note, err=True)
     model = load_model(
-        modeldir, wrapper=options["wrapper"], runtime=options["runtime"], best=options["best"], trust=options["trust"],
-        own=source.pop("own", True) is True, debug=options["debug"],
+        modeldir, wrapper=options["wrapper"], model=options["model"], best=options["best"],
+        as_identity=options["identity"], runtime=options["runtime"], trust=options["trust"],
+        own=source.pop("own", True) is True, private=source.get("kind") == "experiment", debug=options["debug"],
     )  # fmt: skip
     for warning in model.warnings:
         click.echo(f"WARNING: {warning}", err=True)

@@ -35,6 +35,7 @@ TABLE = {
     "Overloaded": (8, 503),
     "Timeout": (8, 504),
     "ModelLoadError": (8, 500),
+    "NotAModel": (8, 500),
 }
 CLASSES = {n: c for n, c in vars(errors).items() if inspect.isclass(c) and issubclass(c, StudioError)}
 

@@ -43,6 +43,8 @@ class LoadedModel:
         inputs: The contract on the way in, or None where there is none.
         outputs: The contract on the way out, or None.
         warnings: What is degraded, one line each; shown in the terminal, on the page and in the metadata.
+        caveat: Value of the header `X-Studio-Model` of every answer: `identity`, or `older; <why>` where another model
+            was trained later. "" = no header.
     """
 
     style: str
@@ -52,6 +54,7 @@ class LoadedModel:
     inputs: tuple[TensorSpec, ...] | None = None
     outputs: tuple[TensorSpec, ...] | None = None
     warnings: tuple[str, ...] = ()
+    caveat: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelLoadError
+from ..errors import ModelLoadError, NotAModel
 from ..extras import need
 from .base import LoadedModel
 from .measure import proven_rows
@@ -24,6 +24,6 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
     except Exception as exc:
         raise ModelLoadError(f"joblib cannot load {path.name}: {type(exc).__name__}: {str(exc)[:200]}") from exc
     if not callable(getattr(estimator, "predict", None)):
-        raise ModelLoadError(f"{path.name} holds a {type(estimator).__name__}, which has no predict()")
+        raise NotAModel(f"{path.name} holds a {type(estimator).__name__}, which has no predict()")
     features = int(getattr(estimator, "n_features_in_", -1))
     return proven_rows(path.name, type(estimator).__module__.partition(".")[0], estimator.predict, features)

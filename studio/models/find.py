@@ -1,94 +1,95 @@
-"""Finds the checkpoints of a model folder, newest first, without opening a framework."""
+"""Decides in which order the checkpoints of a model folder are tried: chosen, named, newest or best."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ModelLoadError, ModelNotFound, nearest
+from .folder import Candidate, look_into
+from .note import Kept, Note, one_line
 
-DEPTH = 3
-_BY_SUFFIX = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".joblib": "joblib"}
-_BOOSTERS = {".json": ("xgboost", b'{"learner":{'), ".txt": ("lightgbm", b"tree\nversion=")}
 _METRIC = re.compile(
     r"(?P<name>(?:val_)?(?:loss|acc|accuracy|auc|mae|mse|f1))[-_=](?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)"
 )
 _SMALLER_IS_BETTER = ("loss", "mae", "mse", "error")
-SIDECAR = ".studio.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A file or folder that looks like a checkpoint. `format` is a name of the `studio.loaders` table."""
-
-    path: Path
-    format: str
-    mtime: float
-
-    def label(self, modeldir: Path) -> str:
-        """Its path within the model folder."""
-        return self.path.relative_to(modeldir).as_posix()
-
-
-def format_of(path: Path) -> str | None:
-    """The loader for this path by its name (or, for a folder, its content); None if it is no checkpoint."""
-    if path.is_dir():
-        return "saved_model" if (path / "saved_model.pb").is_file() else None
-    if path.name.startswith(".") or weights_only(path):
-        return None
-    suffix = path.suffix.lower()
-    if suffix.startswith(".hdf"):
-        return "keras"
-    return _BY_SUFFIX.get(suffix) or _booster_format(path, suffix)
-
-
-def _booster_format(path: Path, suffix: str) -> str | None:
-    """Boosters by their first bytes: `.json` and `.txt` may be anything."""
-    if suffix == ".ubj":
-        return "xgboost"
-    if suffix not in _BOOSTERS:
-        return None
-    library, beginning = _BOOSTERS[suffix]
-    try:
-        with open(path, "rb") as file:
-            return library if file.read(len(beginning)) == beginning else None
-    except OSError:
-        return None
-
-
-def weights_only(path: Path) -> bool:
-    """Whether the name says that the file holds weights without the model's structure."""
-    return path.name.lower().endswith(".weights.h5")
 
 
 def find_checkpoints(modeldir: Path) -> list[Candidate]:
     """Every checkpoint in the folder (down to three levels), newest first, ties by name."""
-    found = [Candidate(p, f, _newest(p)) for p, f in _walk(modeldir, DEPTH)]
-    return sorted(found, key=lambda c: (-c.mtime, c.path.name))
+    return newest_first(look_into(modeldir).checkpoints)
 
 
-def find_weights(modeldir: Path) -> list[Path]:
-    """Files that hold only weights, PyTorch's included: not servable alone, named in the error."""
-    return sorted(p for end in ("*.weights.h5", "*.pt", "*.pth") for p in modeldir.rglob(end) if p.is_file())
+def newest_first(candidates: list[Candidate]) -> list[Candidate]:
+    """The same checkpoints by their time of change, ties by name."""
+    return sorted(candidates, key=lambda c: (-c.mtime, c.path.name))
 
 
-def _walk(folder: Path, depth: int) -> Iterator[tuple[Path, str]]:
-    for entry in sorted(folder.iterdir()):
-        found = format_of(entry)
-        if found is not None:
-            yield entry, found
-        elif entry.is_dir() and not entry.is_symlink() and depth > 1 and not entry.name.startswith("."):
-            yield from _walk(entry, depth - 1)
+def chosen_first(candidates: list[Candidate], modeldir: Path, note: Note) -> list[Candidate]:
+    """The same checkpoints in the order in which they are tried.
+
+    The model that the run's note calls *the* model comes first, then the others, newest first, and at the end those
+    that the note calls helpers. A checkpoint that the note does not know and that is newer than the note was written
+    by the script itself afterwards, and comes before all.
+    """
+
+    def rank(candidate: Candidate) -> tuple[int, float, str]:
+        kept = note.kept(candidate.label(modeldir))
+        later = kept is None and note.chosen is not None and candidate.mtime > note.written
+        group = 0 if later else 1 if kept is not None and kept.chosen else 3 if kept is not None and kept.helper else 2
+        return group, -_trained(candidate, kept), candidate.path.name
+
+    return sorted(candidates, key=rank)
 
 
-def _newest(path: Path) -> float:
-    return (path / "saved_model.pb" if path.is_dir() else path).stat().st_mtime
+def trained_at(candidate: Candidate, modeldir: Path, note: Note) -> float:
+    """When the model was trained, in seconds since 1970: by the note, else the file's time of change."""
+    return _trained(candidate, note.kept(candidate.label(modeldir)))
 
 
-def best_first(candidates: list[Candidate], modeldir: Path) -> list[Candidate]:
+def _trained(candidate: Candidate, kept: Kept | None) -> float:
+    return kept.trained if kept is not None and kept.trained else candidate.mtime
+
+
+def named(name: str, candidates: list[Candidate], modeldir: Path, note: Note) -> Candidate:
+    """The checkpoint that `--model NAME` means: by the name in the note, by its file, or by its file without suffix.
+
+    Raises:
+        ModelLoadError: the model was seen and is not there.
+        ModelNotFound: nothing is called so.
+        ConfigError: several are.
+    """
+    files = {c.label(modeldir): c for c in candidates}
+    kept = {k.name: k.file for k in note.models}
+    if name in kept or name in files:
+        file = kept.get(name, name)
+        if file in files:
+            return files[file]
+        raise ModelLoadError(f"model {name!r} was kept as {file}, which is not there or cannot be read")
+    lost = next((lost for lost in note.lost if lost.name == name), None)
+    if lost is not None:
+        raise ModelLoadError(f"model {name!r} was trained, but could not be kept: {lost.why}")
+    hits = [file for file in files if name in (Path(file).name, Path(file).stem)]
+    if len(hits) > 1:
+        raise ConfigError(f"--model {name} means {' and '.join(sorted(hits))}", hint="name the file")
+    if hits:
+        return files[hits[0]]
+    known = model_names(candidates, modeldir, note)
+    stems = [Path(file).stem for file in known]
+    raise ModelNotFound(
+        f"no model {one_line(name)!r} in {modeldir}",
+        hint="; ".join(filter(None, (nearest(name, [*known, *stems]), "known: " + (", ".join(known) or "none")))),
+    )
+
+
+def model_names(candidates: list[Candidate], modeldir: Path, note: Note) -> list[str]:
+    """What `--model` takes: the names in the note, then the files that have none."""
+    noted = [kept for kept in note.models if any(c.label(modeldir) == kept.file for c in candidates)]
+    files = {kept.file for kept in noted}
+    return [one_line(kept.name) for kept in noted] + sorted({c.label(modeldir) for c in candidates} - files)
+
+
+def best_first(candidates: list[Candidate], modeldir: Path, note: Note) -> list[Candidate]:
     """The same checkpoints, the one with the best metric first.
 
     The metric comes from `.studio.json`, which studio's Keras hook writes, else from the file names
@@ -97,8 +98,7 @@ def best_first(candidates: list[Candidate], modeldir: Path) -> list[Candidate]:
     Raises:
         ConfigError: nothing tells which one is best.
     """
-    told = _told_best(modeldir)
-    first = [c for c in candidates if c.label(modeldir) == told]
+    first = [c for c in candidates if c.label(modeldir) == note.best]
     if first:
         return first + [c for c in candidates if c not in first]
     scores = _from_names(candidates)
@@ -111,13 +111,6 @@ def best_first(candidates: list[Candidate], modeldir: Path) -> list[Candidate]:
         f"--best: nothing in {modeldir} tells a metric",
         hint="leave out --best, or name checkpoints like model-{epoch:02d}-val_loss={val_loss:.4f}.keras",
     )
-
-
-def _told_best(modeldir: Path) -> str | None:
-    try:
-        return str(json.loads((modeldir / SIDECAR).read_bytes())["best"]["file"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _from_names(candidates: list[Candidate]) -> dict[Path, float]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import plugins
-from ..errors import ConfigError, ModelLoadError, StudioError
+from ..errors import ConfigError, ModelLoadError, ModelNotFound, NotAModel, StudioError
 from .base import DictModel, LoadedModel
-from .find import Candidate, best_first, find_checkpoints, find_weights, format_of
+from .find import best_first, chosen_first, named, trained_at
+from .folder import Candidate, Found, Leftover, look_at, look_into, shown
+from .note import Lost, Note, one_line, read_note
+from .ownership import foreign
 
 Loader = Callable[[Path, str, bool], LoadedModel]
 """(file or folder, runtime, may it run code) → model. Third parties add theirs as entry points of `studio.loaders`."""
@@ -23,30 +25,55 @@ RUN_CODE = ("joblib", "saved_model")
 SETTLE_S = 2.0
 """A newest checkpoint that changed this recently may still be being written: it is tried once more."""
 
+SAME_SAVE_S = 60.0
+"""Weights beside a whole model that are newer by less than this were written by the same save."""
+
+MOST_REASONS = 8
+WRAPPER_HINT = "a model with classes of its own needs a wrapper: studio serve … --wrapper FILE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """Which model of a folder to load, and what it may do; see `load_model`."""
+
+    model: str | None
+    best: bool
+    runtime: str
+    trust: bool
+    own: bool
+    private: bool
+
 
 def load_model(
     modeldir: Path | None,
     *,
     wrapper: str | None = None,
-    runtime: str = "auto",
+    model: str | None = None,
     best: bool = False,
+    as_identity: bool = False,
+    runtime: str = "auto",
     trust: bool = False,
     own: bool = True,
+    private: bool = False,
     debug: bool = False,
 ) -> LoadedModel:
-    """Loads the wrapper if one is given, else the newest loadable checkpoint, else the identity.
+    """Loads the wrapper if one is given, else the chosen checkpoint or the next best, else the identity.
 
     Args:
         modeldir: The folder with checkpoints; a single checkpoint file is taken as well; None = no folder.
         wrapper: `FILE[:attribute]` with a `create_model(modeldir)`.
+        model: A name of `--model`, which alone is loaded; None = *the* model, or the next best.
+        best: The checkpoint with the best metric instead.
+        as_identity: The identity, whatever is in the folder.
         runtime: `auto`, `keras` or `onnx`.
-        best: The checkpoint with the best metric instead of the newest.
         trust: Allows formats that run code (joblib, SavedModel) although they are not one's own.
         own: Whether the model comes from the user's own experiment; files must belong to the user, too.
+        private: Whether nobody else could have changed the folder: studio made it, in its own home.
         debug: Errors keep the original traceback visible.
 
     Raises:
-        ModelLoadError: there are checkpoints and none can be loaded, or the wrapper cannot.
+        ModelLoadError: there is what looks like a model and none of it can be served, or the wrapper cannot.
+        ModelNotFound: no model is called so.
         ConfigError: an option's value cannot be used.
     """
     if runtime not in RUNTIMES:
@@ -55,87 +82,158 @@ def load_model(
         from .wrapper import load_wrapper
 
         return load_wrapper(wrapper, modeldir, debug=debug)
+    if as_identity:
+        return identity("--identity: the identity is served, which answers with its input")
     if modeldir is None:
+        if model is not None:
+            raise ModelNotFound(f"no model {one_line(model)!r}: there is no model folder to look in")
         return identity("no model folder was given, so the identity is served: it answers with its input")
-    if not modeldir.exists():
-        raise ModelLoadError(f"the model folder {modeldir} does not exist", hint="check the path, or --modeldir")
-    return _checkpoint(modeldir, runtime=runtime, best=best, trust=trust, own=own)
+    folder, found = _look(modeldir)
+    choice = _Choice(model=model, best=best, runtime=runtime, trust=trust, own=own, private=private)
+    return _checkpoint(modeldir, folder, found, choice)
 
 
 def identity(warning: str) -> DictModel:
     """The model that returns its input, as the original serves where there is no checkpoint."""
-    return DictModel(style="identity", call=lambda data: data, threads=0, warnings=(warning,))
+    return DictModel(style="identity", call=lambda data: data, threads=0, warnings=(warning,), caveat="identity")
 
 
-def _weights_only(path: Path) -> ModelLoadError:
-    if path.suffix in (".pt", ".pth"):
-        return ModelLoadError(
-            f"{path.name} holds weights only, or a pickle of PyTorch's whose code studio does not run",
-            hint="build the network in a wrapper: --wrapper FILE; or save it with torch.onnx.export(…, 'model.onnx')",
-        )
-    return ModelLoadError(
-        f"{path.name} holds weights only, without the model's structure",
-        hint="save the whole model (model.save('model.keras')), or build it in a wrapper: --wrapper FILE",
+def _look(modeldir: Path) -> tuple[Path, Found]:
+    """The folder, and what is in it; for a single file, that alone."""
+    at = look_at(modeldir)
+    if isinstance(at, Candidate):
+        return modeldir.parent, Found([at])
+    if isinstance(at, str):
+        raise ModelLoadError(f"{shown(str(modeldir))} cannot be served: {at}")
+    if isinstance(at, Leftover):
+        return modeldir.parent, Found(leftovers=[at])
+    try:
+        if modeldir.is_dir():
+            return modeldir, look_into(modeldir)
+        modeldir.lstat()
+    except FileNotFoundError:
+        raise ModelLoadError(
+            f"the model folder {shown(str(modeldir))} does not exist", hint="check the path, or --modeldir"
+        ) from None
+    except OSError as exc:
+        raise ModelLoadError(f"{shown(str(modeldir))} cannot be read: {exc.strerror or exc}") from exc
+    raise ModelLoadError(
+        f"{shown(str(modeldir))} is not a checkpoint",
+        hint="known: .keras .h5 .hdf* .onnx .joblib .pkl, files of XGBoost and LightGBM, SavedModel, a folder of these",
     )
 
 
-def _checkpoint(modeldir: Path, *, runtime: str, best: bool, trust: bool, own: bool) -> LoadedModel:
-    folder, candidates = _candidates(modeldir)
-    if not candidates:
-        weights = find_weights(folder)
-        if weights:
-            raise _weights_only(weights[-1])
-        return identity(f"no checkpoint in {modeldir}, so the identity is served: it answers with its input")
-    if best:
-        candidates = best_first(candidates, folder)
-    failures: list[str] = []
-    skipped: list[str] = []
-    last: StudioError | None = None
-    hint = "a model with classes of its own needs a wrapper: studio serve … --wrapper FILE"
+def _checkpoint(modeldir: Path, folder: Path, found: Found, choice: _Choice) -> LoadedModel:
+    note = read_note(folder)
+    if choice.model is not None:
+        candidate = named(choice.model, found.checkpoints, folder, note)
+        return replace(_load_one(candidate, choice), file=candidate.label(folder))
+    if not found.checkpoints:
+        return _nothing(modeldir, found, note)
+    order = best_first if choice.best else chosen_first
+    candidates = order(found.checkpoints, folder, note)
+    failures: list[tuple[str, StudioError]] = []
     for candidate in candidates:
+        label = candidate.label(folder)
         try:
-            trusted = trust or (own and candidate.path.stat().st_uid == os.getuid())
-            model = _load_one(candidate, runtime, trusted)
+            model = _load_one(candidate, choice)
         except StudioError as exc:
-            failures.append(f"{candidate.label(folder)}: {exc.message}")
-            skipped.append(f"skipped {failures[-1]}" + (f"; {exc.hint}" if exc.hint else ""))
-            hint, last = exc.hint or hint, exc
+            failures.append((label, exc))
             continue
-        notes = tuple(skipped)
-        if failures and not best:
-            notes += (f"serving {candidate.label(folder)}, an older checkpoint than the newest",)
-        return replace(model, file=candidate.label(folder), warnings=notes + model.warnings)
+        notes, caveat = _caveats(candidate, folder, found, note, failures)
+        return replace(model, file=label, warnings=(*notes, *model.warnings), caveat=caveat)
+    reasons = [_reason(label, exc) for label, exc in failures] + found.skipped
+    if folder != modeldir:  # a single file
+        raise ModelLoadError(reasons[0], hint=failures[0][1].hint or WRAPPER_HINT) from failures[0][1]
     raise ModelLoadError(
-        f"none of {len(candidates)} checkpoints in {modeldir} can be loaded: " + "; ".join(failures),
-        hint=hint,
-    ) from last
+        f"none of {len(candidates)} checkpoints in {modeldir} can be loaded: {_joined(reasons)}",
+        hint=next((exc.hint for _, exc in reversed(failures) if exc.hint), WRAPPER_HINT),
+    ) from failures[-1][1]
 
 
-def _candidates(modeldir: Path) -> tuple[Path, list[Candidate]]:
-    found = format_of(modeldir)
-    if found is not None:
-        return modeldir.parent, [Candidate(modeldir, found, modeldir.stat().st_mtime)]
-    if not modeldir.is_dir():
-        raise ModelLoadError(
-            f"{modeldir} is not a checkpoint",
-            hint="known: .keras .h5 .hdf* .onnx .joblib, files of XGBoost and LightGBM, SavedModel, a folder of these",
+def _caveats(
+    served: Candidate, folder: Path, found: Found, note: Note, failures: list[tuple[str, StudioError]]
+) -> tuple[list[str], str]:
+    """The warnings of a model that is served in the place of others, and the value of the header that says so."""
+    label, at = served.label(folder), trained_at(served, folder, note)
+    notes = [f"skipped {line}" for line in found.skipped]
+    notes += [f"skipped {_reason(name, exc)}" + (f"; {exc.hint}" if exc.hint else "") for name, exc in failures]
+    older = [f"{name} cannot be loaded" for name, exc in failures if not isinstance(exc, NotAModel)]
+    chosen = note.chosen
+    if chosen is not None and all(c.label(folder) != chosen.file for c in found.checkpoints):
+        older.append(
+            f"{one_line(chosen.name)} was kept as {one_line(chosen.file)}, which is not there or cannot be read"
         )
-    return modeldir, find_checkpoints(modeldir)
+    lost = _newest_lost(note)
+    if lost is not None and lost.trained > at:
+        older.insert(0, f"{lost.name} was trained later and could not be kept: {lost.why}")
+    notes += [f"serving {label}, an older checkpoint: {why}" for why in older]
+    if not note.models:
+        late = [left for left in found.leftovers if left.mtime > at + SAME_SAVE_S]
+        notes += [f"{left.label} is newer than {label} and cannot be served: it {left.why}" for left in late]
+    return notes, f"older; {older[0]}" if older else ""
 
 
-def _load_one(candidate: Candidate, runtime: str, trusted: bool) -> LoadedModel:
+def _nothing(modeldir: Path, found: Found, note: Note) -> LoadedModel:
+    """The identity where nothing looks like a model.
+
+    Raises:
+        ModelLoadError: something does, or a training was seen whose model was not kept.
+    """
+    lost = sorted(note.lost, key=lambda one: -one.trained)
+    reasons = [f"{one.name} was trained and could not be kept: {one.why}" for one in lost]
+    reasons += [f"{left.label} {left.why}" for left in sorted(found.leftovers, key=lambda one: -one.mtime)]
+    reasons += found.skipped
+    if not reasons:
+        return identity(f"no checkpoint in {modeldir}, so the identity is served: it answers with its input")
+    raise ModelLoadError(
+        f"no model in {modeldir} can be served: {_joined(reasons)}",
+        hint="save the whole model (model.save('model.keras'), torch.onnx.export(…, 'model.onnx')) or build it in a "
+        "wrapper: --wrapper FILE; --identity serves a server that answers with its input",
+    )
+
+
+def _reason(label: str, exc: StudioError) -> str:
+    return exc.message if exc.message.startswith(label) else f"{label}: {exc.message}"
+
+
+def _newest_lost(note: Note) -> Lost | None:
+    return max(note.lost, key=lambda one: one.trained, default=None)
+
+
+def _joined(reasons: list[str]) -> str:
+    more = [f"and {len(reasons) - MOST_REASONS} more"] if len(reasons) > MOST_REASONS else []
+    return "; ".join(reasons[:MOST_REASONS] + more)
+
+
+def _load_one(candidate: Candidate, choice: _Choice) -> LoadedModel:
     """Loads one checkpoint; one that was written moments ago gets a second chance when it is complete."""
     loader: Loader = plugins.load("studio.loaders", candidate.format)
+    whose = "is somebody else's" if not choice.own else foreign(candidate.path, folders=not choice.private)
+    trusted = choice.trust or not whose
     if not trusted and candidate.format in RUN_CODE:
         raise ModelLoadError(
-            f"{candidate.path.name} is somebody else's, and loading such a file can run its code",
+            f"{candidate.path.name} {whose}, and loading such a file can run its code",
             hint="if you trust where it comes from: --trust",
         )
     try:
-        return loader(candidate.path, runtime, trusted)
+        return _guarded(loader, candidate, choice.runtime, trusted=trusted)
     except ModelLoadError:
         wait_s = candidate.mtime + SETTLE_S - time.time()
         if not 0 < wait_s <= SETTLE_S:
             raise
         time.sleep(min(wait_s, 0.5))
+        return _guarded(loader, candidate, choice.runtime, trusted=trusted)
+
+
+def _guarded(loader: Loader, candidate: Candidate, runtime: str, *, trusted: bool) -> LoadedModel:
+    """Whatever a library raises while it loads or first runs a file is a reason to take the next one."""
+    try:
         return loader(candidate.path, runtime, trusted)
+    except StudioError:
+        raise
+    except (Exception, SystemExit) as exc:
+        text = one_line(str(exc))
+        raise ModelLoadError(
+            f"{candidate.path.name} cannot be loaded: {type(exc).__name__}{': ' + text if text else ''}"
+        ) from exc

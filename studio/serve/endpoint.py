@@ -20,7 +20,7 @@ from .codec import Form, decode, encode, quick, weight
 from .codec import Limits as CodecLimits
 from .contract import check_values
 from .idle import Idle
-from .message import Head, Headers, Reply, error_reply, errors_header
+from .message import Head, Headers, Reply, caveat_header, error_reply, errors_header
 from .predictor import TICK_S, Predictor
 from .threads import Threads, call_soon
 
@@ -138,6 +138,7 @@ class Endpoint:
     ) -> None:
         self.predictor, self.access, self.idle, self.limits = predictor, access, idle, limits
         self._wire = Wire(arrays=predictor.model.arrays, debug=debug)
+        self._caveat = caveat_header(predictor.model.caveat)
         self.draining = False
         self.held_bytes = 0
         self.answered = 0
@@ -324,6 +325,7 @@ class Endpoint:
                 % (call.queue_s * 1e3, call.batch_s * 1e3, call.model_s * 1e3, total_s * 1e3),
             ),
             (b"x-content-type-options", b"nosniff"),
+            *self._caveat,
         ]
         return Reply(200, body, headers)
 

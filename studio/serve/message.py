@@ -17,6 +17,7 @@ _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _ID_PREFIX = secrets.token_hex(4)
 _ID_COUNTER = itertools.count(1)
 MAX_ERRORS_HEADER = 8192
+MAX_CAVEAT = 500
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -91,6 +92,12 @@ def error_reply(error: StudioError, head_id: str, *, debug: bool = False, extra:
     if isinstance(error, Unauthorized):
         headers.append((b"www-authenticate", b"Bearer"))
     return Reply(error.http_status, json.dumps(told).encode() + b"\n", headers + (extra or []))
+
+
+def caveat_header(caveat: str) -> Headers:
+    """`X-Studio-Model` of every answer of a model that is not the one to be expected; nothing for all others."""
+    text = caveat if caveat.isascii() else caveat.encode("ascii", "backslashreplace").decode()
+    return [(b"x-studio-model", " ".join(text.split())[:MAX_CAVEAT].encode("ascii"))] if text else []
 
 
 def errors_header(errors: dict[str, StudioError]) -> bytes:

@@ -29,6 +29,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     _check_host(options["host"])
     parse_networks(options["allow"])
     _check_tls(options["tls_cert"], options["tls_key"])
+    _check_choice(options)
     _check_wrapper(options["wrapper"])
     check_token(
         options["host"], token=options["token"], token_file=token_file(options), no_token=options["no_token"],
@@ -99,6 +100,13 @@ def _check_tls(cert: str | None, key: str | None) -> None:
             f"--tls-cert {cert} and --tls-key {key} are not a certificate and its key: {said}",
             hint="both take PEM files, the key without a password",
         ) from exc
+
+
+def _check_choice(options: Mapping[str, Any]) -> None:
+    """Of the options that say which model is served, one counts."""
+    given = [f"--{name}" for name in ("wrapper", "identity", "model", "best") if options[name]]
+    if len(given) > 1 and given != ["--wrapper", "--best"]:
+        raise ConfigError(f"{' and '.join(given)} exclude each other", hint="give one of them")
 
 
 def _check_wrapper(spec: str | None) -> None:

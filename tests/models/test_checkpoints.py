@@ -18,6 +18,7 @@ from studio.errors import ConfigError, ModelLoadError
 from studio.models import TensorModel, load_model
 from studio.models.find import best_first, find_checkpoints
 from studio.models.h5_guard import check_file
+from studio.models.note import Note, read_note
 
 
 def touch(path: Path, mtime: float, data: bytes = b"") -> Path:
@@ -48,19 +49,19 @@ def test_best_by_the_hooks_note_by_names_or_not_at_all(tmp_path: Path) -> None:
     for at, name in enumerate(["m-01-val_loss=0.5.keras", "m-02-val_loss=0.2.keras", "m-03-val_loss=0.3.keras"]):
         touch(tmp_path / name, 1000 + at)
     newest = find_checkpoints(tmp_path)
-    assert best_first(newest, tmp_path)[0].path.name == "m-02-val_loss=0.2.keras"
+    assert best_first(newest, tmp_path, read_note(tmp_path))[0].path.name == "m-02-val_loss=0.2.keras"
     (tmp_path / ".studio.json").write_text(json.dumps({"best": {"file": "m-01-val_loss=0.5.keras"}}))
-    assert [c.path.name[:4] for c in best_first(newest, tmp_path)] == ["m-01", "m-03", "m-02"]
+    assert [c.path.name[:4] for c in best_first(newest, tmp_path, read_note(tmp_path))] == ["m-01", "m-03", "m-02"]
     other = tmp_path / "other"
     touch(other / "x-val_accuracy-0.7.keras", 2)
     touch(other / "x-val_accuracy-0.9.keras", 1)
-    assert best_first(find_checkpoints(other), other)[0].path.name == "x-val_accuracy-0.9.keras"
+    assert best_first(find_checkpoints(other), other, Note())[0].path.name == "x-val_accuracy-0.9.keras"
     plain = tmp_path / "plain"
     touch(plain / "model.keras", 1)
     with pytest.raises(ConfigError, match="--best"):
-        best_first(find_checkpoints(plain), plain)
+        best_first(find_checkpoints(plain), plain, Note())
     touch(plain / "best.keras", 0)
-    assert best_first(find_checkpoints(plain), plain)[0].path.name == "best.keras"
+    assert best_first(find_checkpoints(plain), plain, Note())[0].path.name == "best.keras"
 
 
 def test_no_folder_and_no_checkpoint_are_the_identity_with_a_warning(tmp_path: Path) -> None:

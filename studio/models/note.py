@@ -1,0 +1,127 @@
+"""Reads `.studio.json`, where the hooks of a run tell which models they kept, which is *the* model, which were lost."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from .folder import opened, shown
+
+SIDECAR = ".studio.json"
+MOST_BYTES = 16 * 1024 * 1024
+LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A model that a hook kept. `file` is relative to the folder; `trained` in seconds since 1970, 0 if unknown."""
+
+    name: str
+    file: str
+    helper: bool
+    chosen: bool
+    trained: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A training that a hook saw and whose model it could not keep."""
+
+    name: str
+    trained: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the file tells. `written` is its time of change, 0 without one."""
+
+    best: str | None = None
+    models: tuple[Kept, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    written: float = 0.0
+
+    @property
+    def chosen(self) -> Kept | None:
+        """*The* model, if a hook has chosen one."""
+        return next((kept for kept in self.models if kept.chosen), None)
+
+    def kept(self, label: str) -> Kept | None:
+        """What is told of a file."""
+        return next((kept for kept in self.models if kept.file == label), None)
+
+
+def read_note(modeldir: Path) -> Note:
+    """The folder's note; an empty one where it is missing or damaged, for a script may write there what it likes."""
+    try:
+        with opened(modeldir / SIDECAR) as descriptor:
+            written = os.fstat(descriptor).st_mtime
+            if os.fstat(descriptor).st_size > MOST_BYTES:
+                return Note()
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(MOST_BYTES + 1)
+    except OSError:
+        return Note()
+    return parse_note(data, written)
+
+
+def parse_note(data: bytes, written: float = 0.0) -> Note:
+    """The same for the bytes of a note."""
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        return Note()
+    if not isinstance(told, dict):
+        return Note()
+    best = told.get("best")
+    file = best.get("file") if isinstance(best, dict) else None
+    models, lost = ([e for e in _list(told.get(k)) if isinstance(e, dict)] for k in ("models", "lost"))
+    return Note(
+        file if isinstance(file, str) else None,
+        tuple(kept for entry in models if (kept := _kept(entry)) is not None),
+        tuple(_lost(entry) for entry in lost if entry.get("role") != "helper"),
+        written,
+    )
+
+
+def _kept(entry: dict[str, object]) -> Kept | None:
+    name, file = entry.get("name"), entry.get("file")
+    if not isinstance(name, str) or not isinstance(file, str):
+        return None
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts:
+        return None
+    return Kept(
+        name,
+        path.as_posix(),
+        entry.get("role") == "helper",
+        entry.get("chosen") is True,
+        _seconds(entry.get("trained")),
+    )
+
+
+def _lost(entry: dict[str, object]) -> Lost:
+    name = entry.get("name") or entry.get("class") or "a model"
+    why = entry.get("why") or "the hook does not tell why"
+    return Lost(one_line(str(name)), _seconds(entry.get("trained")), one_line(str(why)))
+
+
+def one_line(text: str) -> str:
+    """Text from a file as one printable line of bounded length."""
+    return shown(" ".join(text.split())[:LONGEST])
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    try:
+        return float(value) if math.isfinite(value) else 0.0
+    except OverflowError:
+        return 0.0
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,377 @@
+"""Which model of a folder is served, what lies there and is never opened, and when the identity is an answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import socket
+import stat
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import StandardScaler
+
+from studio.errors import ConfigError, ModelLoadError, ModelNotFound
+from studio.models import DictModel, LoadedModel, TensorModel, load_model
+from studio.models.find import model_names
+from studio.models.folder import look_into
+from studio.models.note import read_note
+
+
+def slope(path: Path, value: float, mtime: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = LinearRegression().fit([[0.0], [1.0]], [0.0, value])
+    if path.suffix == ".pkl":
+        path.write_bytes(pickle.dumps(model))
+    else:
+        joblib.dump(model, path)
+    os.utime(path, (mtime, mtime))
+
+
+def served(model: LoadedModel) -> float:
+    assert isinstance(model, TensorModel)
+    return float(model.run([np.array([[1.0]])])[0][0])
+
+
+def note(folder: Path, *, at: float = 5000.0, **told: object) -> None:
+    path = folder / ".studio.json"
+    path.write_text(json.dumps({"schema": 1, **told}))
+    os.utime(path, (at, at))
+
+
+def kept(name: str, *, chosen: bool = False, role: str = "predictor", trained: float = 0.0) -> dict[str, object]:
+    return {"name": name, "file": f"{name}.joblib", "role": role, "chosen": chosen, "trained": trained}
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    for at, name in enumerate(["forest", "ridge", "lasso"]):
+        slope(tmp_path / f"{name}.joblib", at + 1.0, 1000.0 + at)
+    return tmp_path
+
+
+# -- the note of a run ---------------------------------------------------------------------------------
+
+
+def test_the_chosen_model_is_served_although_another_is_newer(three: Path) -> None:
+    note(three, models=[kept("forest", chosen=True), kept("ridge"), kept("lasso")])
+    model = load_model(three)
+    assert (model.file, served(model), model.warnings, model.caveat) == ("forest.joblib", pytest.approx(1.0), (), "")
+
+
+def test_without_a_choice_the_newest_predictor_is_served_before_helpers(three: Path) -> None:
+    note(
+        three, models=[kept("forest", trained=30), kept("ridge", trained=20), kept("lasso", role="helper", trained=99)]
+    )
+    assert load_model(three).file == "forest.joblib"
+    (three / "forest.joblib").unlink()
+    assert load_model(three).file == "ridge.joblib"
+    (three / "ridge.joblib").unlink()
+    assert load_model(three).file == "lasso.joblib"
+
+
+def test_what_the_script_wrote_after_the_note_is_served_first(three: Path) -> None:
+    note(three, at=1001.5, models=[kept("forest", chosen=True)])  # ridge was there, lasso came later
+    assert load_model(three).file == "lasso.joblib"
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("ridge", "ridge.joblib"), ("second", "lasso.joblib"), ("ridge.joblib", "ridge.joblib"),
+                       ("deep", "a/b/deep.joblib"), ("a/b/deep.joblib", "a/b/deep.joblib")]
+)  # fmt: skip
+def test_a_model_is_named_by_the_note_its_file_or_the_files_stem(three: Path, name: str, file: str) -> None:
+    slope(three / "a" / "b" / "deep.joblib", 9.0, 1.0)
+    note(three, models=[kept("forest", chosen=True), {"name": "second", "file": "lasso.joblib"}],
+         lost=[{"name": "net", "trained": 9000.0, "why": "no"}])  # fmt: skip
+    model = load_model(three, model=name)
+    assert (model.file, model.warnings, model.caveat) == (file, (), "")
+
+
+def test_a_name_that_no_model_has_suggests_one_and_lists_all(three: Path) -> None:
+    note(three, models=[kept("forest", chosen=True), {"name": "my\nscaler", "file": "gone.joblib"}])
+    with pytest.raises(ModelNotFound, match="no model 'forrest'") as caught:
+        load_model(three, model="forrest")
+    assert caught.value.hint == "did you mean 'forest'?; known: forest, lasso.joblib, ridge.joblib"
+    assert model_names(look_into(three).checkpoints, three, read_note(three)) == [
+        "forest",
+        "lasso.joblib",
+        "ridge.joblib",
+    ]
+    slope(three / "sub" / "ridge.joblib", 1.0, 1.0)
+    with pytest.raises(ConfigError, match=r"means ridge\.joblib and sub/ridge\.joblib"):
+        load_model(three, model="ridge")
+    with pytest.raises(ModelLoadError, match="not there"):
+        load_model(three, model="my\nscaler")
+    with pytest.raises(ModelNotFound, match="no model folder"):
+        load_model(None, model="forest")
+
+
+def test_a_named_model_that_cannot_be_loaded_has_no_stand_in(three: Path) -> None:
+    (three / "ridge.joblib").write_bytes(b"nonsense")
+    with pytest.raises(ModelLoadError, match=r"ridge\.joblib"):
+        load_model(three, model="ridge")
+
+
+def test_a_lost_model_that_was_trained_later_is_told_with_each_answer(three: Path) -> None:
+    lost = {"name": "Net", "trained": 2000.0, "why": "Keras cannot save it: no get_config\nat all"}
+    note(three, models=[kept("forest", chosen=True, trained=1900.0)], lost=[lost])
+    model = load_model(three)
+    why = "Net was trained later and could not be kept: Keras cannot save it: no get_config at all"
+    assert model.warnings == (f"serving forest.joblib, an older checkpoint: {why}",)
+    assert model.caveat == f"older; {why}"
+    for fresh in ({**lost, "trained": 1800.0}, {**lost, "role": "helper"}):
+        note(three, models=[kept("forest", chosen=True, trained=1900.0)], lost=[fresh])
+        assert (load_model(three).warnings, load_model(three).caveat) == ((), "")
+
+
+def test_a_chosen_file_that_is_gone_is_told(three: Path) -> None:
+    note(three, models=[{"name": "best", "file": "best.joblib", "chosen": True}])
+    model = load_model(three)
+    assert model.file == "lasso.joblib" and model.caveat.startswith("older; best was kept as best.joblib, which is not")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"", b"null", b"[]", b"{", b"[" * 100_000, b'{"models": 3, "lost": {}, "best": []}', b"\xff\xfe",
+        b'{"models": [null, 3, {"name": 1, "file": 2}, {"name": "x", "file": "/etc/passwd", "chosen": true}]}',
+        b'{"models": [{"name": "x", "file": "../up.joblib", "chosen": true}], "lost": [{"trained": 1e999}, 3]}',
+        b'{"lost": [{"role": "helper", "trained": 1e300}], "models": [{"name": "x", "file": "f", "trained": "z"}]}',
+    ],
+)  # fmt: skip
+def test_a_damaged_note_is_as_none(three: Path, told: bytes) -> None:
+    (three / ".studio.json").write_bytes(told)
+    assert load_model(three).file == "lasso.joblib"
+
+
+def test_a_note_that_is_a_pipe_does_not_make_the_server_wait(three: Path) -> None:
+    os.mkfifo(three / ".studio.json")
+    assert load_model(three).file == "lasso.joblib"
+
+
+# -- pickles -------------------------------------------------------------------------------------------
+
+
+def test_a_pickle_is_served_and_what_is_no_model_is_passed_over(tmp_path: Path) -> None:
+    slope(tmp_path / "model.pkl", 2.0, 1000)
+    (tmp_path / "history.pickle").write_bytes(pickle.dumps({"loss": [1.0]}))
+    joblib.dump(StandardScaler().fit([[0.0], [1.0]]), tmp_path / "scaler.joblib.gz")
+    model = load_model(tmp_path)
+    assert (model.file, served(model), model.caveat) == ("model.pkl", pytest.approx(2.0), "")
+    assert {w.partition(":")[0] for w in model.warnings} == {
+        "skipped history.pickle holds a dict, which has no predict()",
+        "skipped scaler.joblib.gz holds a StandardScaler, which has no predict()",
+    }
+    (tmp_path / "model.pkl").unlink()
+    with pytest.raises(ModelLoadError, match="none of 2 checkpoints"):
+        load_model(tmp_path)
+
+
+class Raises(LinearRegression):  # type: ignore[misc]
+    def __setstate__(self, state: object) -> None:
+        raise SystemExit(0)
+
+
+def test_a_pickle_that_would_end_the_server_is_passed_over(tmp_path: Path) -> None:
+    slope(tmp_path / "good.joblib", 2.0, 1000)
+    (tmp_path / "new.pkl").write_bytes(pickle.dumps(Raises().fit([[0.0], [1.0]], [0.0, 1.0])))
+    model = load_model(tmp_path)
+    assert model.file == "good.joblib" and model.caveat == "older; new.pkl cannot be loaded"
+
+
+# -- what lies in a model folder -----------------------------------------------------------------------
+
+
+def _link(folder: Path) -> None:
+    (folder / "latest.keras").symlink_to("deleted.keras")
+
+
+def _loop(folder: Path) -> None:
+    (folder / "a.keras").symlink_to("b.keras")
+    (folder / "b.keras").symlink_to("a.keras")
+
+
+def _pipe(folder: Path) -> None:
+    os.mkfifo(folder / "new.keras")
+
+
+def _link_to_a_pipe(folder: Path) -> None:
+    os.mkfifo(folder / "feed")
+    (folder / "new.onnx").symlink_to("feed")
+
+
+def _booster_pipe(folder: Path) -> None:
+    os.mkfifo(folder / "model.ubj")
+
+
+def _device(folder: Path) -> None:
+    (folder / "new.h5").symlink_to("/dev/zero")
+
+
+def _socket(folder: Path) -> None:
+    here = os.getcwd()
+    os.chdir(folder)  # names of sockets are short
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind("new.joblib")
+    finally:
+        os.chdir(here)
+
+
+def _sparse(folder: Path) -> None:
+    with (folder / "new.joblib").open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def _newline(folder: Path) -> None:
+    (folder / "new\n.joblib").write_bytes((folder / "good.joblib").read_bytes())
+
+
+def _no_text(folder: Path) -> None:
+    (folder / os.fsdecode(b"new\xff.joblib")).write_bytes((folder / "good.joblib").read_bytes())
+
+
+def _saved_model_with_a_pipe(folder: Path) -> None:
+    (folder / "export" / "variables").mkdir(parents=True)
+    (folder / "export" / "saved_model.pb").write_bytes(b"x")
+    os.mkfifo(folder / "export" / "variables" / "variables.index")
+
+
+def _saved_model_that_is_a_pipe(folder: Path) -> None:
+    (folder / "export").mkdir()
+    os.mkfifo(folder / "export" / "saved_model.pb")
+
+
+SKIPPED = [
+    (_link, "latest.keras: a link that leads nowhere"),
+    (_loop, "a.keras: a link that leads nowhere"),
+    (_pipe, "new.keras: a named pipe"),
+    (_link_to_a_pipe, "new.onnx: a named pipe"),
+    (_booster_pipe, "model.ubj: a named pipe"),
+    (_device, "new.h5: a device"),
+    (_socket, "new.joblib: a socket"),
+    (_sparse, "new.joblib: a sparse file"),
+    (_newline, r"'new\n.joblib': its name"),
+    (_no_text, r"'new\udcff.joblib': its name"),
+    (_saved_model_with_a_pipe, "export: variables/variables.index in it: a named pipe"),
+    (_saved_model_that_is_a_pipe, "export: saved_model.pb in it: a named pipe"),
+]
+
+
+@pytest.mark.parametrize(("put", "said"), SKIPPED, ids=[f.__name__ for f, _ in SKIPPED])
+def test_what_is_no_readable_file_is_named_and_the_next_best_served(tmp_path: Path, put: object, said: str) -> None:
+    assert callable(put)
+    slope(tmp_path / "good.joblib", 2.0, 1000)
+    put(tmp_path)
+    model = load_model(tmp_path)
+    assert model.file == "good.joblib" and served(model) == pytest.approx(2.0)
+    assert any(w.startswith(f"skipped {said}") for w in model.warnings), model.warnings
+    assert all("\n" not in w for w in model.warnings)
+    (tmp_path / "good.joblib").unlink()
+    with pytest.raises(ModelLoadError) as caught:  # alone it is refused, never the identity
+        load_model(tmp_path)
+    assert said in caught.value.message and "--identity" in caught.value.hint
+
+
+def test_links_to_files_are_followed_and_deep_or_closed_folders_are_not(tmp_path: Path) -> None:
+    slope(tmp_path / "elsewhere" / "m.joblib", 2.0, 1000)
+    models = tmp_path / "models"
+    deep = models / "/".join(["d"] * 300)
+    deep.mkdir(parents=True)
+    (models / "again").symlink_to(models)
+    (models / "latest.joblib").symlink_to("../elsewhere/m.joblib")
+    closed = models / "closed"
+    closed.mkdir(mode=0)
+    model = load_model(models)
+    assert model.file == "latest.joblib" and served(model) == pytest.approx(2.0)
+    if os.getuid() != 0:
+        assert model.warnings == ("skipped closed/: cannot be read: Permission denied",)
+    closed.chmod(0o700)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link", "loop", "device", "weights"])
+def test_a_path_that_is_no_checkpoint_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    made = {"pipe": _pipe, "socket": _socket, "link": _link, "loop": _loop, "device": _device}
+    names = {"pipe": "new.keras", "socket": "new.joblib", "link": "latest.keras", "loop": "a.keras", "device": "new.h5"}
+    if kind in made:
+        made[kind](tmp_path)
+    path = tmp_path / names.get(kind, "w.weights.h5")
+    if kind == "weights":
+        path.write_bytes(b"x")
+    with pytest.raises(ModelLoadError) as caught:
+        load_model(path)
+    assert path.name in caught.value.message and "\n" not in caught.value.message
+
+
+# -- the identity --------------------------------------------------------------------------------------
+
+LOOK_LIKE_MODELS = [
+    "net.pt", "net.pth", "last.ckpt", "model.safetensors", "checkpoint", "w.weights.h5", "pytorch_model.bin", "m.pt2",
+    "m.tflite", "m.skops", "m.cbm", "ckpt-1.index", "sub/deep/net.pt", "empty.keras", "empty.pkl", "empty.onnx",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOOK_LIKE_MODELS)
+def test_a_file_that_looks_like_a_model_is_refused_with_the_reason(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ModelLoadError) as caught:
+        load_model(tmp_path)
+    assert name in caught.value.message and caught.value.hint
+    model = load_model(tmp_path, as_identity=True)
+    assert isinstance(model, DictModel) and model.caveat == "identity" and "--identity" in model.warnings[0]
+
+
+def test_a_training_that_left_nothing_is_refused_with_the_reason(tmp_path: Path) -> None:
+    note(tmp_path, lost=[{"name": "Net", "class": "Net", "library": "keras", "trained": 1.0, "why": "no get_config"}])
+    with pytest.raises(ModelLoadError, match="Net was trained and could not be kept: no get_config") as caught:
+        load_model(tmp_path)
+    assert "--identity" in caught.value.hint and caught.value.exit_code == 8
+    assert load_model(tmp_path, as_identity=True).style == "identity"
+
+
+def test_a_folder_of_other_files_is_the_identity(tmp_path: Path) -> None:
+    for name in ("notes.txt", "config.json", ".hidden.keras", "plot.png", "data.csv", "feed"):
+        (tmp_path / name).write_bytes(b"x")
+    note(tmp_path, models=[], lost=[])
+    os.mkfifo(tmp_path / "queue")
+    model = load_model(tmp_path)
+    assert (model.style, model.caveat) == ("identity", "identity")
+
+
+def test_weights_that_are_much_newer_than_the_model_are_told(tmp_path: Path) -> None:
+    slope(tmp_path / "good.joblib", 2.0, 1000)
+    for at, told in ((1030, False), (2000, True)):
+        (tmp_path / "net.pt").write_bytes(b"x")
+        os.utime(tmp_path / "net.pt", (at, at))
+        assert any("net.pt is newer" in w for w in load_model(tmp_path).warnings) is told
+
+
+# -- files that others may write -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["model.joblib", "model.pkl"])
+@pytest.mark.parametrize("mode", [0o666, 0o602, 0o622])
+def test_a_pickle_that_others_may_write_needs_trust(tmp_path: Path, name: str, mode: int) -> None:
+    slope(tmp_path / name, 2.0, 1000)
+    (tmp_path / name).chmod(mode)
+    with pytest.raises(ModelLoadError, match=rf"can be changed by others \(mode {mode:04o}\)") as caught:
+        load_model(tmp_path)
+    assert "--trust" in caught.value.hint
+    assert load_model(tmp_path, trust=True).file == name
+    assert load_model(tmp_path, private=True).file == name  # in studio's own home, which nobody else can enter
+
+
+def test_so_does_one_in_a_folder_that_others_may_write_but_not_below_tmp(tmp_path: Path) -> None:
+    slope(tmp_path / "models" / "sub" / "model.joblib", 2.0, 1000)
+    (tmp_path / "models").chmod(0o777)
+    (tmp_path / "link.joblib").symlink_to("models/sub/model.joblib")
+    for path in (tmp_path / "models" / "sub", tmp_path / "models" / "sub" / "model.joblib", tmp_path / "link.joblib"):
+        with pytest.raises(ModelLoadError, match="models, which others can change"):
+            load_model(path)
+    (tmp_path / "models").chmod(0o777 | stat.S_ISVTX)  # as of /tmp: others may add, but not replace
+    assert load_model(tmp_path / "models" / "sub").file == "model.joblib"
