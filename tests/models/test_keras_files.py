@@ -85,10 +85,10 @@ def test_a_newest_model_with_code_of_its_own_is_skipped_with_what_it_lacks_and_w
     model = load_model(tmp_path)
     assert model.file == "older.h5"
     assert model.warnings[0] == (
-        "skipped second.keras: second.keras needs the class Doubled, which Keras does not know; "
+        "skipped second.keras needs the class Doubled, which Keras does not know; "
         "serve it by a wrapper that imports it (--wrapper FILE), or model.export('model.onnx', format='onnx')"
     )
-    assert model.warnings[1] == "serving older.h5, an older checkpoint than the newest"
+    assert model.warnings[1] == "serving older.h5, an older checkpoint: second.keras cannot be loaded"
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, activation=bent)]).save(tmp_path / "third.keras")
     with pytest.raises(ModelLoadError, match=r"third\.keras needs the function bent, which Keras") as caught:
         load_model(tmp_path / "third.keras")
