@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import http.client
 import math
-import socket
 import ssl
 import threading
 import time
@@ -17,13 +15,16 @@ from urllib.parse import SplitResult, urlsplit
 from .errors import ConfigError, ServeError, StudioError, Timeout
 from .experiment import JSON
 from .serve.address import is_loopback
-from .serve.told import error_of, one_line, parse_errors, parse_metadata, read_body, wait_of
+from .serve.line import LONGEST_OTHER, Answer, Line
+from .serve.told import error_of, one_line, parse_errors, parse_metadata, wait_of
 
 __all__ = ["AsyncModelClient", "ModelClient", "PartialAnswer"]
 
 IDLE_CONNECTIONS = 32
 LONGEST_S = 2_000_000.0
 """More seconds than a socket can wait."""
+
+LARGEST_ANSWER = 256 << 20
 
 
 class PartialAnswer(dict[str, object]):
@@ -38,12 +39,14 @@ class ModelClient:
     Args:
         url: What `studio serve` printed.
         token: The server's token; refused over plain HTTP to another machine unless `insecure`.
-        timeout_s: Seconds that one try may take.
+        timeout_s: Seconds that an answer may take in all: looking the name up, connecting, sending, every byte of the
+            answer, and further tries.
         retries: How often a request is sent again when the server is busy (503) or the connection broke before
             anything was answered.
         form: How requests are written: `pickle`, `json`, `npy`, `npz` or `safetensors`.
         fingerprint: SHA-256 of the server's certificate in hex: exactly this one is accepted, whoever signed it.
         insecure: Sends the token over plain HTTP.
+        max_answer: Bytes of the largest answer that is read.
 
     Raises:
         ConfigError: the URL, the token, the time or the fingerprint is none, or the token would travel in the open.
@@ -59,6 +62,7 @@ class ModelClient:
         form: str = "pickle",
         fingerprint: str | None = None,
         insecure: bool = False,
+        max_answer: int = LARGEST_ANSWER,
     ) -> None:
         parts, host, port = _split(url)
         if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
@@ -76,7 +80,8 @@ class ModelClient:
         self._token, self._timeout_s = token, min(timeout_s, LONGEST_S)
         self._retries, self.form = retries, form
         self._fingerprint = None if fingerprint is None else _digest(fingerprint)
-        self._idle: list[http.client.HTTPConnection] = []
+        self._max_answer = max_answer
+        self._idle: list[Line] = []
         self._lock = threading.Lock()
         self._closed = False
 
@@ -91,29 +96,30 @@ class ModelClient:
 
         Raises:
             BadInput, ContractViolation, Overloaded, Timeout, …: the class that the server named.
+            Timeout, TooLarge: the answer takes too long, or has more than `max_answer` bytes.
         """
         from .serve.codec import decode_answer, encode_request
 
         body, kind = encode_request(inputs, self.form)
-        status, headers, answer = self._send("POST", self._path, body, {"Content-Type": kind})
-        if status != 200:
-            raise error_of(status, answer)
-        result = PartialAnswer(decode_answer(answer, headers.get("content-type")))
-        if "x-studio-errors" in headers:
-            result.errors = parse_errors(headers["x-studio-errors"])
+        answer = self._send("POST", self._path, body, {"Content-Type": kind})
+        if answer.status != 200:
+            raise error_of(answer.status, answer.body)
+        result = PartialAnswer(decode_answer(answer.body, answer.headers.get("content-type")))
+        if "x-studio-errors" in answer.headers:
+            result.errors = parse_errors(answer.headers["x-studio-errors"])
         return result
 
     def metadata(self) -> dict[str, JSON]:
         """What is served: `GET /metadata`."""
-        status, _, answer = self._send("GET", self._path + "metadata", None, {})
-        if status != 200:
-            raise error_of(status, answer)
-        return parse_metadata(answer)
+        answer = self._send("GET", self._path + "metadata", None, {})
+        if answer.status != 200:
+            raise error_of(answer.status, answer.body)
+        return parse_metadata(answer.body)
 
     def ready(self) -> bool:
         """Whether the server answers requests now; False also if it cannot be reached."""
         try:
-            return self._send("GET", self._path + "readyz", None, {}, retries=0)[0] == 200
+            return self._send("GET", self._path + "readyz", None, {}, retries=0).status == 200
         except StudioError:
             return False
 
@@ -122,8 +128,8 @@ class ModelClient:
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        for line in idle:
+            line.shut()
 
     def __enter__(self) -> ModelClient:
         return self
@@ -137,98 +143,89 @@ class ModelClient:
 
     def _send(
         self, verb: str, path: str, body: bytes | None, headers: dict[str, str], *, retries: int | None = None
-    ) -> tuple[int, dict[str, str], bytes]:
+    ) -> Answer:
         left = self._retries if retries is None else retries
+        deadline = time.monotonic() + self._timeout_s
         if self._token is not None:
             headers = {**headers, "Authorization": f"Bearer {self._token}"}
         while True:
             try:
-                status, told, answer = self._once(verb, path, body, headers)
+                answer = self._once(verb, path, body, headers, deadline)
             except (ConnectionError, http.client.BadStatusLine) as exc:
-                if left <= 0:
+                wait_s = 0.05
+                if left <= 0 or time.monotonic() + wait_s >= deadline:
                     said = one_line(exc, 200) or type(exc).__name__
                     raise ServeError(
                         f"no answer from {self._host}:{self._port}: {said}", hint="is the server running?"
                     ) from exc
-                wait_s = 0.05
-            except TimeoutError as exc:
-                raise Timeout(f"no answer from {self._host}:{self._port} within {self._timeout_s:g} s") from exc
-            except ssl.SSLCertVerificationError as exc:
-                raise ServeError(
-                    f"the certificate of {self._host}:{self._port} is not trusted: {exc.verify_message}",
-                    hint="if nobody signed it, give the fingerprint that the server printed (--fingerprint)",
-                ) from exc
-            except OSError as exc:
-                raise ServeError(
-                    f"cannot reach {self._host}:{self._port}: {exc}", hint="is the server running?"
-                ) from exc
-            except (http.client.HTTPException, ValueError) as exc:
-                raise ServeError(
-                    f"{self._host}:{self._port} does not answer in HTTP: {type(exc).__name__}: {one_line(exc, 200)}",
-                    hint="is it a studio server?",
-                ) from exc
+            except (OSError, http.client.HTTPException, ValueError) as exc:
+                raise self._failure(exc) from exc
             else:
-                if status != 503 or left <= 0:
-                    return status, told, answer
-                wait_s = wait_of(told.get("retry-after"))
+                wait_s = wait_of(answer.headers.get("retry-after"))
+                if answer.status != 503 or left <= 0 or time.monotonic() + wait_s >= deadline:
+                    return answer
             left -= 1
             time.sleep(wait_s)
 
-    def _once(
-        self, verb: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[int, dict[str, str], bytes]:
-        connection, used = self._take()
+    def _failure(self, exc: Exception) -> StudioError:
+        """What the user is told of an exchange that came to nothing."""
+        server = f"{self._host}:{self._port}"
+        if isinstance(exc, TimeoutError):
+            return Timeout(f"no answer from {server} within {self._timeout_s:g} s")
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return ServeError(
+                f"the certificate of {server} is not trusted: {exc.verify_message}",
+                hint="if nobody signed it, give the fingerprint that the server printed (--fingerprint)",
+            )
+        if isinstance(exc, OSError):
+            return ServeError(f"cannot reach {server}: {exc}", hint="is the server running?")
+        return ServeError(
+            f"{server} does not answer in HTTP: {type(exc).__name__}: {one_line(exc, 200)}",
+            hint="is it a studio server?",
+        )
+
+    def _once(self, verb: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float) -> Answer:
+        most = self._max_answer if verb == "POST" else LONGEST_OTHER
+        line, used = self._take(deadline)
         try:
             try:
-                connection.request(verb, path, body, headers)
-                response = connection.getresponse()
+                answer = line.ask(verb, path, body, headers, deadline=deadline, most=most)
             except (ConnectionError, http.client.BadStatusLine):
                 if not used:
                     raise
-                connection.close()  # an idle connection that the server had closed: once more on a fresh one
-                connection = self._connect()
-                connection.request(verb, path, body, headers)
-                response = connection.getresponse()
-            answer = read_body(response, self._timeout_s)
+                line.shut()  # an idle connection that the server had closed: once more on a fresh one
+                line = self._connect(deadline)
+                answer = line.ask(verb, path, body, headers, deadline=deadline, most=most)
         except BaseException:
-            connection.close()
+            line.shut()
             raise
-        told = {name.lower(): value for name, value in response.getheaders()}
-        self._give(connection, keep=not response.will_close)
-        return response.status, told, answer
+        self._give(line, keep=answer.keep)
+        return answer
 
-    def _take(self) -> tuple[http.client.HTTPConnection, bool]:
-        with self._lock:
-            if self._closed:
-                raise ServeError("this client is closed")
-            if self._idle:
-                return self._idle.pop(), True
-        return self._connect(), False
+    def _take(self, deadline: float) -> tuple[Line, bool]:
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise ServeError("this client is closed")
+                line = self._idle.pop() if self._idle else None
+            if line is None:
+                return self._connect(deadline), False
+            if not line.stale:
+                return line, True
+            line.shut()
 
-    def _give(self, connection: http.client.HTTPConnection, *, keep: bool) -> None:
+    def _give(self, line: Line, *, keep: bool) -> None:
         with self._lock:
             if keep and not self._closed and len(self._idle) < IDLE_CONNECTIONS:
-                self._idle.append(connection)
+                self._idle.append(line)
                 return
-        connection.close()
+        line.shut()
 
-    def _connect(self) -> http.client.HTTPConnection:
-        if not self._tls:
-            plain = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-            plain.connect()
-            plain.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return plain
-        context = ssl.create_default_context()
-        if self._fingerprint is not None:
+    def _connect(self, deadline: float) -> Line:
+        context = ssl.create_default_context() if self._tls else None
+        if context is not None and self._fingerprint is not None:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        secure = http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=context)
-        secure.connect()
-        if self._fingerprint is not None:
-            shown = hashlib.sha256(secure.sock.getpeercert(binary_form=True) or b"").hexdigest()
-            if shown != self._fingerprint:
-                secure.close()
-                raise ServeError(f"{self._host} shows another certificate: {shown}", hint="do not send it anything")
-        return secure
+        return Line((self._host, self._port), context, self._fingerprint, deadline)
 
 
 class AsyncModelClient:
@@ -240,6 +237,7 @@ class AsyncModelClient:
     def __init__(
         self, url: str, *, token: str | None = None, timeout_s: float = 60.0, retries: int = 3, form: str = "pickle",
         fingerprint: str | None = None, insecure: bool = False, connections: int = IDLE_CONNECTIONS,
+        max_answer: int = LARGEST_ANSWER,
     ) -> None:  # fmt: skip
         from concurrent.futures import ThreadPoolExecutor
 
@@ -251,6 +249,7 @@ class AsyncModelClient:
             form=form,
             fingerprint=fingerprint,
             insecure=insecure,
+            max_answer=max_answer,
         )
         self._threads = ThreadPoolExecutor(connections, "model-client")
 

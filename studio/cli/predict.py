@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 @click.option("--batch", metavar="N", type=click.IntRange(1), default=64, show_default=True,
               help="Values in one request.")  # fmt: skip
 @click.option("--timeout", metavar="DURATION", default="60", help="Longest wait for an answer. [60]")
+@click.option("--max-answer", metavar="SIZE", default="256MiB", help="Largest answer that is read. [256MiB]")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
     url: str, inputs: tuple[str, ...], output: str | None, as_json: bool, token: str | None, token_file: str | None,
-    fingerprint: str | None, batch: int, timeout: str, debug: bool,
+    fingerprint: str | None, batch: int, timeout: str, max_answer: str, debug: bool,
 ) -> int:  # fmt: skip
     """Send inputs to the model at URL and print its answers.
 
@@ -43,7 +44,7 @@ def command(
     told and left out.
     """
     from ..client import ModelClient, PartialAnswer
-    from ..units import parse_duration
+    from ..units import parse_duration, parse_size
 
     if token_file is not None:
         token = _read_token(token_file, token)
@@ -58,7 +59,9 @@ def command(
         click.echo(f"studio: no answer for {key!r}: {exc.message}", err=True)
 
     told_of = refuse if len(files) > 1 else None
-    with ModelClient(url, token=token, timeout_s=parse_duration(timeout), fingerprint=fingerprint) as client:
+    with ModelClient(
+        url, token=token, timeout_s=parse_duration(timeout), fingerprint=fingerprint, max_answer=parse_size(max_answer)
+    ) as client:
         try:
             for number, values in enumerate(_batches(read_values(files, told_of), batch, len(files))):
                 part = _ask(client, values, told_of)

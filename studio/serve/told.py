@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import time
 
 from .. import errors
-from ..errors import NotFound, Overloaded, ServeError, StudioError, Timeout
+from ..errors import NotFound, Overloaded, ServeError, StudioError
 from ..experiment import JSON
 
 HINT = "is it a studio server?"
 LONGEST_WAIT_S = 10.0
-PIECE = 1 << 20
+_BY_STATUS = {413: errors.TooLarge, 415: errors.UnsupportedType, 400: errors.BadInput, 503: Overloaded,
+              504: errors.Timeout}  # fmt: skip
 
 
 def one_line(text: object, most: int = 2000) -> str:
     """Text of a server's, without line breaks and control characters."""
     words = " ".join(str(text)[:most].split())
     return "".join(c if c.isprintable() else "?" for c in words)
-
-
-def read_body(response: http.client.HTTPResponse, timeout_s: float) -> bytes:
-    """The whole body, read in pieces: a declared length is a claim, not a reason to take memory.
-
-    Raises:
-        http.client.IncompleteRead: it is shorter than declared.
-        Timeout: it still comes after so many seconds.
-    """
-    deadline = time.monotonic() + timeout_s
-    pieces: list[bytes] = []
-    while piece := response.read(PIECE):
-        pieces.append(piece)
-        if time.monotonic() > deadline:
-            raise Timeout(f"the answer is still incomplete after {timeout_s:g} s")
-    if response.length:
-        raise http.client.IncompleteRead(b"".join(pieces[-1:]), response.length)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def wait_of(retry_after: str | None) -> float:
@@ -47,7 +28,7 @@ def wait_of(retry_after: str | None) -> float:
     return LONGEST_WAIT_S if len(text) > 6 else min(float(text), LONGEST_WAIT_S)
 
 
-def parse_metadata(body: bytes) -> dict[str, JSON]:
+def parse_metadata(body: bytes | bytearray) -> dict[str, JSON]:
     """The object of `GET /metadata`.
 
     Raises:
@@ -75,11 +56,13 @@ def parse_errors(header: str) -> dict[str, dict[str, str]]:
     }
 
 
-def error_of(status: int, body: bytes) -> StudioError:
+def error_of(status: int, body: bytes | bytearray) -> StudioError:
     """The error that the server named, if a server can have it; else the one that the status means."""
     told = _json(body)
     if not isinstance(told, dict) or "error" not in told:
-        return ServeError(f"the server answered {status}", hint=HINT)
+        if 300 <= status < 400:
+            return ServeError(f"the server answered {status}: it wants another address to be asked", hint=HINT)
+        return _BY_STATUS.get(status, ServeError)(f"the server answered {status}", hint=HINT)
     message, hint = one_line(told["error"]), one_line(told.get("hint") or "", 500)
     kind = told.get("kind")
     found = getattr(errors, kind, None) if isinstance(kind, str) and kind.isidentifier() else None
@@ -87,11 +70,10 @@ def error_of(status: int, body: bytes) -> StudioError:
         return errors.BadInput(message, hint=hint)
     if isinstance(found, type) and issubclass(found, (ServeError, NotFound)):
         return found(message, hint=hint)
-    by_status = {413: errors.TooLarge, 415: errors.UnsupportedType, 400: errors.BadInput, 503: Overloaded}
-    return by_status.get(status, ServeError)(message, hint=hint)
+    return _BY_STATUS.get(status, ServeError)(message, hint=hint)
 
 
-def _json(text: str | bytes) -> JSON:
+def _json(text: str | bytes | bytearray) -> JSON:
     """The JSON value, or None: what is not JSON and `null` are equally useless here."""
     try:
         told: JSON = json.loads(text)
