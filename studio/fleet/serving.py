@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..config import Config
+from ..models.wrapper_source import own_files
 from ..run.commandline import Options, make_plan
 from ..run.plan import Plan, Reuse, make_command
+from ..serve.options import check_wrapper
 from ..serve.resolve import Resolved, resolve
 from ..tracking import Tracking
 
@@ -35,12 +37,13 @@ def plan_serving(
         wrapper: `FILE[:attribute]` with `create_model(modeldir)`.
 
     Raises:
-        ConfigError: `what` means two things or nothing.
+        ConfigError: `what` means two things or nothing, or the wrapper has no such function.
         ExperimentNotFound: no experiment is called so.
     """
     found = Resolved() if what is None else resolve(what, tracking=tracking, project=project, owner=config["owner"])
     if found.is_wrapper and wrapper is None:
         wrapper = str(found.path)
+    code = own_files(check_wrapper(wrapper)) if wrapper is not None else ()
     words = [*options, *_naming(found, options, tracking), *(["--wrapper", wrapper] if wrapper is not None else [])]
     options_of_run = Options(no_workspace=wrapper is None, no_autolog=True)
     frame = make_plan("exec", [sys.executable], options_of_run, tracking=tracking, config=config)
@@ -48,7 +51,7 @@ def plan_serving(
         "module", "studio.serve_main", words, folder=frame.folder, python=sys.executable
     )
     return replace(
-        frame, command=command, program=program, argv=argv, kind="serving", reuses=_model(found),
+        frame, command=command, program=program, argv=argv, kind="serving", reuses=_model(found), code=code,
         parent=found.experiment.key if found.experiment else frame.parent,
         env={SOURCE: json.dumps(_source(found, wrapper, tracking, config["owner"]))},
     )  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import ModelLoadError, ServeError, StudioError, nearest
 from ..pipe import ModelPipe
 from .base import DictModel
+from .wrapper_source import check_source
 
 DEFAULT_ATTRIBUTE = "create_model"
 THREADS = 8
@@ -35,6 +36,7 @@ def load_wrapper(spec: str, modeldir: Path | None, *, debug: bool = False) -> Di
         ModelLoadError: the file, the attribute or a usable result is missing, or the wrapper raised.
     """
     path, attribute = find_wrapper(spec)
+    check_source(path, attribute)
     module = _import(path, debug=debug)
     create = getattr(module, attribute, None)
     if not callable(create):

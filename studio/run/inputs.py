@@ -53,7 +53,7 @@ class Inputs:
         named = {c.name for c in self.plan.captures} | {r.name for r in self.plan.reuses}
         if self.plan.workspace and "workspace" not in {*named, *self.refs}:  # first: it may be refused for its size
             self.refs["workspace"] = self._workspace()
-            self.mapping["workspace"] = self.plan.folder
+            self.mapping["workspace"] = self.plan.code[0].parent if self.plan.code else self.plan.folder
         for reuse in self.plan.reuses:
             self._reuse(reuse.key, reuse.artifact, reuse.name)
         for capture in self.plan.captures:
@@ -98,6 +98,13 @@ class Inputs:
 
     def _workspace(self) -> ArtifactRef:
         path = self.plan.folder
+        if self.plan.code:
+            root = self.plan.code[0].parent
+            try:
+                return self._store(root, "workspace", mutable=False, rules="workspace", only=self.plan.code)
+            except StoreError as exc:
+                self.notify(f"the wrapper could not be captured: {exc}")
+                return ArtifactRef()
         if path in (Path.home(), Path("/"), self.tracking.home):
             self.notify(f"the workspace is not captured: {path} is too much; run from the project's folder")
             if self.plan.command.kind != "script":
@@ -113,11 +120,20 @@ class Inputs:
             return ArtifactRef()
 
     def _store(
-        self, path: Path, name: str, *, mutable: bool, rules: str = "plain", limit: int | None = None
+        self,
+        path: Path,
+        name: str,
+        *,
+        mutable: bool,
+        rules: str = "plain",
+        limit: int | None = None,
+        only: Sequence[Path] | None = None,
     ) -> ArtifactRef:
         progress = spoken_progress(f"capturing {name}", self.notify)
         redact = redact_source if rules == "workspace" else None
-        found = self.tracking.artifacts.capture(path, rules=rules, limit_bytes=limit, progress=progress, redact=redact)
+        found = self.tracking.artifacts.capture(
+            path, rules=rules, limit_bytes=limit, progress=progress, redact=redact, only=only
+        )
         say_left_out(name, found.skipped, self.notify)
         return ArtifactRef(mutable, found.manifest, found.files, found.bytes)
 

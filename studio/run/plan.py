@@ -42,6 +42,7 @@ class Plan:
     """One run to be. `program` and `argv` are what is executed in `folder`; durations in seconds.
 
     `restore` is an experiment whose workspace and inputs are brought back into the run's own folder to run there.
+    `code` are the files of the workspace, the first one beside or above all others; without any it is all of `folder`.
     `secrets` are values that `params` no longer shows: they are looked for in the output, and written nowhere.
     """
 
@@ -67,6 +68,7 @@ class Plan:
     restore: Experiment | None = None
     resume: bool = False
     workspace: bool = True
+    code: tuple[Path, ...] = ()
     autolog: bool = True
     secrets: tuple[str, ...] = field(default=(), repr=False)
 

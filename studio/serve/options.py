@@ -12,7 +12,7 @@ from ..errors import ConfigError, ModelLoadError
 from ..units import parse_duration, parse_size
 from .access import check_token, parse_networks
 
-__all__ = ["check_options", "parse_limits"]
+__all__ = ["check_options", "check_wrapper", "parse_limits"]
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -30,7 +30,8 @@ def check_options(options: Mapping[str, Any]) -> None:
     parse_networks(options["allow"])
     _check_tls(options["tls_cert"], options["tls_key"])
     _check_choice(options)
-    _check_wrapper(options["wrapper"])
+    if options["wrapper"] is not None:
+        check_wrapper(options["wrapper"])
     check_token(
         options["host"], token=options["token"], token_file=token_file(options), no_token=options["no_token"],
         insecure=options["insecure"],
@@ -109,12 +110,18 @@ def _check_choice(options: Mapping[str, Any]) -> None:
         raise ConfigError(f"{' and '.join(given)} exclude each other", hint="give one of them")
 
 
-def _check_wrapper(spec: str | None) -> None:
-    if spec is None:
-        return
+def check_wrapper(spec: str) -> Path:
+    """The file of `FILE[:attribute]`, which is read and not run.
+
+    Raises:
+        ConfigError: it is not there, or has no such function.
+    """
     from ..models.wrapper import find_wrapper
+    from ..models.wrapper_source import check_source
 
     try:
-        find_wrapper(spec)
+        path, attribute = find_wrapper(spec)
+        check_source(path, attribute)
+        return path
     except ModelLoadError as exc:
         raise ConfigError(exc.message, hint=exc.hint or "-w takes FILE or FILE:ATTRIBUTE") from exc

@@ -14,7 +14,7 @@ from .blobs import Blobs, blob_name, damaged
 from .capturing import Capture, Capturing, Redact, too_large, unchanged
 from .manifest import FileEntry, Manifest, decode_manifest
 from .reading import PART_BYTES
-from .scan import scan
+from .scan import scan, scan_files
 from .statcache import load_stat_cache
 
 __all__ = ["Artifacts", "Capture"]
@@ -46,6 +46,7 @@ class Artifacts:
         limit_bytes: int | None = None,
         progress: Progress | None = None,
         redact: Redact | None = None,
+        only: Iterable[Path] | None = None,
     ) -> Capture:
         """Stores a folder (or one file) as it is now.
 
@@ -55,6 +56,7 @@ class Artifacts:
             limit_bytes: More than this is refused.
             progress: Called with the bytes done and in all.
             redact: Takes secrets out of the content of small files; the same content has to give the same again.
+            only: Files below `path`: they alone are captured, and nothing else is looked at; None = all.
 
         Raises:
             ArtifactNotFound: there is nothing at `path`.
@@ -62,11 +64,12 @@ class Artifacts:
             StoreError: the store refuses.
         """
         path = Path(os.path.abspath(path))
-        found = scan(path, rules, self._avoided())
+        found = scan(path, rules, self._avoided()) if only is None else scan_files(path, only)
         if limit_bytes is not None and found.size > limit_bytes:
             raise too_large(path, found, limit_bytes)
         blobs = Blobs(self.store, self._cache)
-        cache = load_stat_cache(self._cache / "stat", path, rules if redact is None else f"{rules}, redacted")
+        key = rules + ("" if redact is None else ", redacted") + ("" if only is None else ", some")
+        cache = load_stat_cache(self._cache / "stat", path, key)
         again = unchanged(found, cache, blobs)
         if again is not None:
             return again

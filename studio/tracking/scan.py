@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -85,6 +85,28 @@ def scan(path: Path, rules: str, avoid: frozenset[tuple[int, int]]) -> Scan:
         raise ConfigError(f"cannot read {path}: {exc.strerror}", hint=f"look at: ls -ld {path}") from exc
     out = walk.out
     out.members = dict(sorted(out.members.items()))
+    return out
+
+
+def scan_files(path: Path, files: Iterable[Path]) -> Scan:
+    """The same for some files below the folder `path`, which alone are looked at; what looks like a secret stays out.
+
+    Raises:
+        ConfigError: one of them cannot be read.
+    """
+    out = Scan()
+    for file in sorted(files):
+        name = file.relative_to(path).as_posix()
+        try:
+            found = os.lstat(file)
+        except OSError as exc:
+            raise ConfigError(f"cannot read {file}: {exc.strerror}", hint=f"look at: ls -ld {file}") from exc
+        if secret_by_name(name, False):
+            out.skipped.append(f"{name}: looks like a secret")
+        elif stat.S_ISLNK(found.st_mode):
+            out.members[name] = Seen(text=os.readlink(file))
+        elif stat.S_ISREG(found.st_mode):
+            out.members[name] = _of_stat(found)
     return out
 
 

@@ -102,13 +102,13 @@ def test_a_pipe_answers_by_key_and_keeps_errors(tmp_path: Path) -> None:
     [
         ("def create_modell(d): return d\n", "has no create_model()", "create_modell"),
         ("x = 1\n", "has no create_model()", "defines create_model"),
-        ("import no_such_library_at_all\n", "import of wrapper.py raised ModuleNotFoundError", "--debug"),
+        ("import no_such_library_at_all\n" + ECHO, "import of wrapper.py raised ModuleNotFoundError", "--debug"),
         (
             "def create_model(d):\n    raise KeyError('weights')\n",
             "create_model() of wrapper.py raised KeyError",
             "--debug",
         ),
-        ("import sys\nsys.exit(3)\n", "raised SystemExit", "--debug"),
+        ("import sys\nsys.exit(3)\n" + ECHO, "raised SystemExit", "--debug"),
         ("def create_model(d) return\n", "raised SyntaxError", "--debug"),
         ("def create_model(d): return 5\n", "returned a int, not a function", "ModelPipe"),
     ],
@@ -122,12 +122,12 @@ def test_one_line_for_what_is_wrong(tmp_path: Path, text: str, message: str, hin
 
 def test_the_line_of_the_wrapper_that_raised_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"ZeroDivisionError: .*\(line 3\)"):
-        load(write(tmp_path, "x = 1\n\ny = x / 0\n"))
+        load(write(tmp_path, "x = 1\n\ny = x / 0\n" + ECHO))
 
 
 def test_debug_lets_the_original_exception_through(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        load(write(tmp_path, "1 / 0\n"), debug=True)
+        load(write(tmp_path, "1 / 0\n" + ECHO), debug=True)
 
 
 def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:

@@ -134,6 +134,56 @@ def test_paths_and_wrappers_need_no_experiment(folder: Path, serving: Callable[.
     assert serving("serve", "empty/", "--port", "0").ask({"a": "b"}) == {"a": "b"}
 
 
+def test_a_wrapper_takes_its_own_files_only(folder: Path, serving: Callable[..., Serving]) -> None:
+    (folder / "wrapper.py").write_text("import beside\n\ndef create_model(modeldir):\n    return beside.answer\n")
+    (folder / "beside.py").write_text("def answer(data):\n    return data\n")
+    with (folder / "data.bin").open("wb") as file:
+        file.truncate(3 << 30)
+    (folder / "many").mkdir()
+    for number in range(200):
+        (folder / "many" / f"{number}.py").write_text("")
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    for words in (("--wrapper", "wrapper.py"), ("./wrapper.py",)):
+        assert serving("serve", *words, "--port", "0").ask({"a": 1}) == {"a": 1}
+    for key in records(folder):
+        got = folder / f"got-{key}"
+        assert studio(folder, "runs", "get", key, "workspace", str(got)).returncode == 0
+        assert sorted(p.name for p in got.rglob("*")) == ["beside.py", "wrapper.py"]
+
+
+def test_a_training_script_is_not_run(folder: Path) -> None:
+    script = "import joblib\nopen('trained', 'w').close()\n"
+    for text in (
+        script,
+        script + "def create_model():\n    return 1\n",
+        "if True:\n    " + script.replace("\n", "; ", 1),
+    ):
+        (folder / "train.py").write_text(text)
+        for words in (("train.py",), ("./train.py",), ("--wrapper", "train.py"), ("-w", "train")):
+            done = studio(folder, "serve", *words)
+            assert done.returncode == 3 and "studio run train.py" in done.stderr, (words, done.stderr)
+    assert not (folder / "trained").exists() and records(folder) == {}
+
+
+def test_a_path_that_is_neither_file_nor_folder_is_one_line(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.keras")
+    (folder / "link.py").symlink_to("nothing.py")
+    (folder / "loop.keras").symlink_to("loop.keras")
+    (folder / "null.h5").symlink_to("/dev/zero")
+    refused = {
+        "pipe.keras": "is a named pipe", "link.py": "is a link that leads nowhere", "null.h5": "is a device",
+        "loop.keras": "cannot be read: Too many levels", "/dev/null": "is a device", "a" * 5000: "no ",
+        "new\n.keras": "no ", "./new\n.keras": "no file or folder './new",
+    }  # fmt: skip
+    for what, said in refused.items():
+        for spelled in {what, what if "/" in what else f"./{what}"}:
+            done = studio(folder, "serve", spelled)
+            lines = done.stderr.splitlines()
+            assert done.returncode in (3, 4) and said in lines[0] and len(lines) <= 2, (spelled, done.stderr)
+    assert records(folder) == {}
+
+
 def test_a_killed_servers_token_goes_with_the_next_command(
     folder: Path, home: Path, serving: Callable[..., Serving]
 ) -> None:
