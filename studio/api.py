@@ -70,12 +70,15 @@ class Studio(Reader):
         from .run.commandline import not_kept
         from .run.ending import shell_code
         from .run.launch import launch
+        from .run.left_out import lacking_file
         from .run.report import closing_line, lacking_metric
 
         self.recover()
         if plan.restore is not None and (lacking := not_kept(plan.restore)):
             self.notify(lacking)
         experiment = launch(plan, tracking=self.tracking, config=self.config, notify=self.notify)
+        if plan.restore is not None and (said := lacking_file(experiment, plan.restore)):
+            self.notify(said)
         if said := lacking_metric(experiment):
             self.notify(said)
         setting = self.config.settings["store"]

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from ..experiment import Experiment
+from ..run.left_out import left_out_of
 from ..units import show_duration, show_size
 from .cells import one_line
 from .columns import moment, number, signal_name
@@ -32,6 +33,7 @@ def sheet(experiment: Experiment, media: Sequence[str] = ()) -> Iterator[str]:
         ("metrics", [(n, _curve(s.last, s.min, s.max, s.step)) for n, s in curves if not n.startswith(USAGE)]),
         ("resources", [(n.removeprefix(USAGE), _used(n, s.max)) for n, s in curves if n.startswith(USAGE)]),
         ("artifacts", [(name, f"{ref.files} files, {show_size(ref.bytes)}") for name, ref in kept]),
+        ("not captured", _not_captured(experiment)),
         ("saved by the script", _saved(experiment)),
     ):
         if rows:
@@ -79,6 +81,15 @@ def _head(experiment: Experiment) -> list[tuple[str, str]]:
     rows += [("tags", ", ".join(experiment.tags))] if experiment.tags else []
     rows += [("note", experiment.notes)] if experiment.notes else []
     rows += [("parent", experiment.parent)] if experiment.parent else []
+    return rows
+
+
+def _not_captured(experiment: Experiment) -> list[tuple[str, str]]:
+    """What the workspace is without for its size or number."""
+    rows = []
+    for one in left_out_of(experiment):
+        files = f"{one.files:,} files" if one.path.endswith("/") else ""
+        rows.append((one.path, ", ".join(filter(None, [files, show_size(one.bytes) if one.bytes >= 0 else ""]))))
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..config import Config
@@ -12,6 +13,7 @@ from ..experiment import ArtifactRef, Experiment
 from ..stores import Progress
 from ..tracking import Notify, Tracking
 from ..units import show_size
+from .left_out import as_field, left_out_of, not_kept, say_left_out, spelled
 from .plan import Capture, Plan
 from .redact import clean, redact_source
 from .spool import Spool
@@ -20,7 +22,6 @@ FOLDERS = ("modeldir", "tb")
 """Artifacts that every run has: folders below the run's own, captured as long as it lives."""
 
 SILENCE_S = 2.0
-MOST_LINES = 5
 
 
 class Inputs:
@@ -44,7 +45,7 @@ class Inputs:
         """Captures, fetches, restores and reuses everything that the plan names.
 
         Raises:
-            ConfigError: the workspace is over the limit, or something cannot be captured.
+            ConfigError: something cannot be captured.
             ArtifactNotFound: an artifact to reuse is not there.
             StoreError: what the run needs cannot be read from the store.
         """
@@ -71,6 +72,9 @@ class Inputs:
             if ref.manifest is not None and name not in FOLDERS:
                 self.mapping[name] = bring(self.tracking, ref.manifest, self.spool.run_folder / name, self.notify)
                 self.refs[name] = ref
+        left_out = left_out_of(again)
+        if left_out:
+            self.notify(f"not there, since it was not captured with {again.key}: {spelled(left_out)}")
 
     def _reuse(self, key: str, artifact: str, name: str) -> None:
         target = self.spool.run_folder / name
@@ -135,15 +139,11 @@ class Inputs:
             path, rules=rules, limit_bytes=limit, progress=progress, redact=redact, only=only
         )
         say_left_out(name, found.skipped, self.notify)
-        return ArtifactRef(mutable, found.manifest, found.files, found.bytes)
-
-
-def say_left_out(name: str, lines: Sequence[str], notify: Notify) -> None:
-    """Says what is not in something that is kept, and why."""
-    for text in lines[:MOST_LINES]:
-        notify(f"left out of {name}: {text}")
-    if len(lines) > MOST_LINES:
-        notify(f"left out of {name}: {len(lines) - MOST_LINES} more")
+        ref = ArtifactRef(mutable, found.manifest, found.files, found.bytes)
+        if not found.left_out or limit is None:
+            return ref
+        self.notify(not_kept(name, found.left_out, limit))
+        return replace(ref, extra=as_field(found.left_out))
 
 
 def bring(tracking: Tracking, manifest: str, target: Path, notify: Notify) -> Path:

@@ -17,8 +17,9 @@ from ..tracking import Notify, Tracking
 from . import interpreter
 from .git import Worktree
 from .host import read_host
-from .inputs import FOLDERS, Inputs, bring, say_left_out
+from .inputs import FOLDERS, Inputs, bring
 from .interrupts import held_interrupts
+from .left_out import say_left_out
 from .plan import Plan
 from .redact import redact_command
 from .spool import Spool, unwritable

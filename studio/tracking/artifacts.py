@@ -6,15 +6,17 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ArtifactNotFound, ConfigError, Conflict, NotFound, StoreError
 from ..stores import Progress, Store
 from .blobs import Blobs, blob_name, damaged
-from .capturing import Capture, Capturing, Redact, too_large, unchanged
+from .capturing import Capture, Capturing, Redact, unchanged
 from .manifest import FileEntry, Manifest, decode_manifest
 from .reading import PART_BYTES
-from .scan import scan, scan_files
+from .scan import Scan, scan, scan_files
+from .selection import MOST_FILES, LeftOut, Sized, listed, select
 from .statcache import load_stat_cache
 
 __all__ = ["Artifacts", "Capture"]
@@ -53,31 +55,31 @@ class Artifacts:
         Args:
             path: Folder or file; a link to one is followed.
             rules: "plain" (`.studioml_ignore` applies) or "workspace" (also `.gitignore`, and no secrets).
-            limit_bytes: More than this is refused.
+            limit_bytes: More than this is not kept: `selection` says what is, `Capture.left_out` what is not.
             progress: Called with the bytes done and in all.
             redact: Takes secrets out of the content of small files; the same content has to give the same again.
             only: Files below `path`: they alone are captured, and nothing else is looked at; None = all.
 
         Raises:
             ArtifactNotFound: there is nothing at `path`.
-            ConfigError: it is larger than `limit_bytes` (the message names the largest), or cannot be read at all.
+            ConfigError: it cannot be read at all.
             StoreError: the store refuses.
         """
         path = Path(os.path.abspath(path))
-        found = scan(path, rules, self._avoided()) if only is None else scan_files(path, only)
-        if limit_bytes is not None and found.size > limit_bytes:
-            raise too_large(path, found, limit_bytes)
+        most = None if limit_bytes is None else MOST_FILES
+        found = scan(path, rules, self._avoided(), most=most) if only is None else scan_files(path, only)
+        left_out = () if limit_bytes is None or found.single else _reduce(found, limit_bytes)
         blobs = Blobs(self.store, self._cache)
         key = rules + ("" if redact is None else ", redacted") + ("" if only is None else ", some")
         cache = load_stat_cache(self._cache / "stat", path, key)
         again = unchanged(found, cache, blobs)
         if again is not None:
-            return again
+            return replace(again, left_out=left_out)
         work = Capturing(path, found, cache, blobs)
         work.workspace = rules == "workspace"
         work.redact = redact
         work.part_bytes, work.clock = self._part_bytes, self._clock
-        return work.run(progress)
+        return replace(work.run(progress), left_out=left_out)
 
     def manifest(self, digest: str) -> Manifest:
         """The members of the artifact whose manifest is `digest` (`sha256:…`).
@@ -187,3 +189,12 @@ class Artifacts:
             except OSError:
                 continue
         return frozenset(out)
+
+
+def _reduce(found: Scan, limit_bytes: int) -> tuple[LeftOut, ...]:
+    """Takes out of a scan what is too large or too much; what that was."""
+    sizes = (Sized(path, max(seen.size, 0)) for path, seen in found.members.items())
+    chosen = select(sizes, found.crowds, limit_bytes)
+    if chosen.left_out:
+        found.members = {path: seen for path, seen in found.members.items() if path in chosen.kept}
+    return tuple(listed(chosen.left_out))

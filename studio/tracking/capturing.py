@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigError
 from ..stores import Progress
-from ..units import show_size
 from .blobs import Blobs, blob_name
 from .locations import Location
 from .manifest import FileEntry, Manifest, Part
 from .packs import pack_name
 from .reading import PART_BYTES, take_file
 from .scan import Scan, Seen
+from .selection import LeftOut
 from .sensitive import SCAN_BYTES, secret_by_content
 from .statcache import Content, Done, StatCache, racy
 
@@ -35,6 +34,7 @@ class Capture:
         bytes: Of all files together.
         sent_bytes: What was written to the store for it; 0 if nothing had changed.
         skipped: A line for each name that was left out or may be inconsistent, with the reason.
+        left_out: What is not kept for its size or number.
     """
 
     manifest: str
@@ -42,6 +42,7 @@ class Capture:
     bytes: int
     sent_bytes: int
     skipped: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def unchanged(found: Scan, cache: StatCache, blobs: Blobs) -> Capture | None:
@@ -205,22 +206,3 @@ def _objects(entry: FileEntry) -> Iterable[tuple[str, int]]:
         return [(pack_name(entry.pack), entry.at + entry.size)]
     parts = entry.parts or (Part(entry.sha256, entry.size),)
     return [(blob_name(p.sha256), p.size) for p in parts]
-
-
-def too_large(path: Path, found: Scan, limit_bytes: int) -> ConfigError:
-    """The error for a folder over the limit; names its largest folders and files."""
-    folders: dict[str, int] = {}
-    for name, seen in found.members.items():
-        above = name.rpartition("/")[0]
-        if above and seen.size > 0:
-            folders[above + "/"] = folders.get(above + "/", 0) + seen.size
-    files = {name: seen.size for name, seen in found.members.items() if seen.size > 0}
-    parts = []
-    for what, sizes in (("folders", folders), ("files", files)):
-        largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
-        if largest:
-            parts.append(f"largest {what}: " + ", ".join(f"{name} ({show_size(size)})" for name, size in largest))
-    return ConfigError(
-        f"{path} holds {show_size(found.size)}, more than the limit of {show_size(limit_bytes)}; " + "; ".join(parts),
-        hint=f"name what is not needed in {path / '.studioml_ignore'}, one pattern a line",
-    )

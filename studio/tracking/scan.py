@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ArtifactNotFound, ConfigError
 from .ignore import Patterns, git_patterns, tar_patterns
+from .selection import is_data_folder, is_program
 from .sensitive import secret_by_name
 
 RULES = ("plain", "workspace")
 IGNORE_FILE = ".studioml_ignore"
 DEEPEST = 200
 _NEVER = frozenset({".git", "__pycache__", "node_modules"})
+_CACHES = frozenset(
+    {
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".ipynb_checkpoints",
+        ".tox",
+        ".nox",
+        ".eggs",
+        ".cache",
+        ".hypothesis",
+    }
+)
 _ENVIRONMENT_MARKS = frozenset({"pyvenv.cfg", "conda-meta"})
+_MARKS = (*_ENVIRONMENT_MARKS, IGNORE_FILE, ".gitignore")
+MOST_SEEN, MOST_MET = 5, 25
+"""Of what may be kept: so many times that many files are looked at, and folders entered until so many were met."""
 
 
 class Seen(NamedTuple):
@@ -33,9 +52,13 @@ class Seen(NamedTuple):
 
 @dataclass(slots=True)
 class Scan:
-    """The members by path, sorted; `skipped` has a line for each name that was left out against expectation."""
+    """The members by path, sorted; `skipped` has a line for each name that was left out against expectation.
+
+    `crowds` has the folders (`…/`, "" for the top) with files that nobody looked at, and how many.
+    """
 
     members: dict[str, Seen] = field(default_factory=dict)
+    crowds: dict[str, int] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     single: bool = False
 
@@ -43,6 +66,15 @@ class Scan:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(s.size for s in self.members.values() if s.size > 0)
+
+
+class _Folder(NamedTuple):
+    """A folder to go through: `above` are those that it lies in, `late` whether it waits for all that is no data."""
+
+    prefix: str
+    layers: list[_Layer]
+    above: frozenset[tuple[int, int]]
+    late: bool = False
 
 
 class _Layer(NamedTuple):
@@ -53,17 +85,18 @@ class _Layer(NamedTuple):
     lead: str = ""
 
 
-def scan(path: Path, rules: str, avoid: frozenset[tuple[int, int]]) -> Scan:
+def scan(path: Path, rules: str, avoid: frozenset[tuple[int, int]], *, most: int | None = None) -> Scan:
     """What a capture of the folder or file `path` holds.
 
     Left out always: `.git`, `__pycache__`, `node_modules`, virtual environments, the folders `avoid`,
-    and what the folder's `.studioml_ignore` names. By `rules` = "workspace" also what `.gitignore` files
+    and what the folder's `.studioml_ignore` names. By `rules` = "workspace" also caches, what `.gitignore` files
     name and what looks like a secret. Links are taken as links, never followed.
 
     Args:
         path: A folder or a file.
         rules: One of `RULES`.
         avoid: (device, inode) of folders to leave out, such as studio's own home.
+        most: Only a few times so many files are looked at; further ones are counted (`Scan.crowds`), programs excepted.
 
     Raises:
         ArtifactNotFound: there is nothing at `path`.
@@ -77,8 +110,8 @@ def scan(path: Path, rules: str, avoid: frozenset[tuple[int, int]]) -> Scan:
             return Scan({path.name: _of_stat(top)}, single=True)
         if not stat.S_ISDIR(top.st_mode):
             raise ConfigError(f"{path} is neither a file nor a folder", hint="capture a file or a folder")
-        walk = _Walk(str(path), rules == "workspace", avoid)
-        walk.folder("", [*_outer_layers(path, rules)], {(top.st_dev, top.st_ino)})
+        walk = _Walk(str(path), rules == "workspace", avoid, most)
+        walk.run([*_outer_layers(path, rules)], (top.st_dev, top.st_ino))
     except FileNotFoundError as exc:
         raise ArtifactNotFound(f"nothing to capture at {path}", hint=f"look at: ls -ld {path}") from exc
     except OSError as exc:
@@ -111,44 +144,91 @@ def scan_files(path: Path, files: Iterable[Path]) -> Scan:
 
 
 class _Walk:
-    def __init__(self, root: str, workspace: bool, avoid: frozenset[tuple[int, int]]) -> None:
+    """Goes through the folders level by level, those whose names say data last."""
+
+    def __init__(self, root: str, workspace: bool, avoid: frozenset[tuple[int, int]], most: int | None) -> None:
         self.root = root
         self.workspace = workspace
         self.avoid = avoid
         self.avoided_inodes = {ino for _, ino in avoid}
         self.out = Scan()
+        self._most = most
+        self._met = 0
+        self._waiting: tuple[deque[_Folder], deque[_Folder]] = (deque(), deque())
 
-    def folder(self, prefix: str, layers: list[_Layer], above: set[tuple[int, int]]) -> None:
-        """Takes in everything below `prefix` ("" or "…/"); `above` are the folders that we are in."""
-        with os.scandir(f"{self.root}/{prefix}") as found:
-            entries = list(found)
-        names = {e.name for e in entries}
-        if prefix and names & _ENVIRONMENT_MARKS:
-            self._skip(prefix[:-1], "a Python environment", quiet=self.workspace)
-            return
-        layers = self._with_own(prefix, layers, names)
-        before = len(self.out.members)
-        for entry in entries:
-            path = prefix + entry.name
+    def run(self, layers: list[_Layer], top: tuple[int, int]) -> None:
+        """Takes in everything below the root, as far as there may be `most` of it.
+
+        Raises:
+            OSError: the root itself cannot be read.
+        """
+        entered: list[str] = []
+        self._folder(_Folder("", layers, frozenset({top})))
+        while any(self._waiting):
+            waiting = self._waiting[0] or self._waiting[1]
+            folder = waiting.popleft()
+            if self._most is not None and self._met > MOST_MET * self._most:
+                self.out.crowds[folder.prefix] = self.out.crowds.get(folder.prefix, 0) + 1
+                continue
             try:
-                self._take(entry, path, layers, above)
+                if self._folder(folder):
+                    entered.append(folder.prefix[:-1])
             except FileNotFoundError:
-                self._skip(path, "vanished while it was captured")
+                self._skip(folder.prefix[:-1], "vanished while it was captured")
             except OSError as exc:
-                self._skip(path, f"cannot be read: {exc.strerror}")
-        if prefix and len(self.out.members) == before:
-            self.out.members[prefix[:-1]] = Seen()
+                self._skip(folder.prefix[:-1], f"cannot be read: {exc.strerror}")
+        self._keep_empty(entered)
 
-    def _take(self, entry: os.DirEntry[str], path: str, layers: list[_Layer], above: set[tuple[int, int]]) -> None:
+    def _folder(self, folder: _Folder) -> bool:
+        """Looks at each entry of a folder; False if it is none that is captured."""
+        prefix, layers = folder.prefix, folder.layers
+        with os.scandir(f"{self.root}/{prefix}") as found:
+            entries = list(islice(found, self._most))
+            names = {e.name for e in entries}
+            if self._most is not None and len(entries) == self._most:  # more than are read at once
+                names.update(n for n in _MARKS if os.path.lexists(f"{self.root}/{prefix}{n}"))
+            if prefix and names & _ENVIRONMENT_MARKS:
+                self._skip(prefix[:-1], "a Python environment", quiet=self.workspace)
+                return False
+            folder = folder._replace(layers=self._with_own(prefix, layers, names))
+            for entry in chain(entries, found):
+                try:
+                    self._take(entry, prefix + entry.name, folder)
+                except FileNotFoundError:
+                    self._skip(prefix + entry.name, "vanished while it was captured")
+                except OSError as exc:
+                    self._skip(prefix + entry.name, f"cannot be read: {exc.strerror}")
+        return True
+
+    def _keep_empty(self, entered: list[str]) -> None:
+        """A folder with nothing in it that is captured is a member itself."""
+        filled = {crowd.rstrip("/") for crowd in self.out.crowds}
+        for path in (*self.out.members, *filled):
+            while path and (path := path.rpartition("/")[0]) not in filled:
+                filled.add(path)
+        for path in sorted(entered, key=lambda path: -path.count("/")):
+            if path not in filled:
+                self.out.members[path] = Seen()
+                while path and (path := path.rpartition("/")[0]) not in filled:
+                    filled.add(path)
+
+    def _is_crowd(self, name: str) -> bool:
+        """Whether there is so much already that a file is counted, no more."""
+        self._met += 1
+        return self._most is not None and self._met > MOST_SEEN * self._most and not is_program(name)
+
+    def _take(self, entry: os.DirEntry[str], path: str, folder: _Folder) -> None:
         is_folder = entry.is_dir(follow_symlinks=False)
-        if entry.name in _NEVER:
+        if entry.name in _NEVER or (is_folder and self.workspace and entry.name in _CACHES):
             self._skip(path, "never captured", quiet=self.workspace)
+        elif folder.layers and _left_out(folder.layers, path, is_folder):
+            pass
+        elif self._is_crowd(entry.name) and not is_folder:
+            self.out.crowds[folder.prefix] = self.out.crowds.get(folder.prefix, 0) + 1
         elif self.workspace and secret_by_name(path, is_folder):
             self._skip(path, "looks like a secret")
-        elif layers and _left_out(layers, path, is_folder):
-            pass
         elif is_folder:
-            self._enter(entry, path, layers, above)
+            self._enter(entry, path, folder)
         elif entry.is_file(follow_symlinks=False):
             self.out.members[path] = _of_stat(entry.stat(follow_symlinks=False))
         elif entry.is_symlink():
@@ -156,17 +236,18 @@ class _Walk:
         else:
             self._skip(path, "is a socket, a pipe or a device")
 
-    def _enter(self, entry: os.DirEntry[str], path: str, layers: list[_Layer], above: set[tuple[int, int]]) -> None:
+    def _enter(self, entry: os.DirEntry[str], path: str, folder: _Folder) -> None:
         found = entry.stat(follow_symlinks=False)
         here = (found.st_dev, found.st_ino)
         if found.st_ino in self.avoided_inodes and here in self.avoid:
             self._skip(path, "studio's own folder", quiet=self.workspace)
-        elif here in above:
+        elif here in folder.above:
             self._skip(path, "is a folder that it lies in itself")
         elif path.count("/") >= DEEPEST:
             self._skip(path, f"lies more than {DEEPEST} folders deep")
         else:
-            self.folder(path + "/", layers, above | {here})
+            late = folder.late or is_data_folder(entry.name)
+            self._waiting[late].append(_Folder(path + "/", folder.layers, folder.above | {here}, late))
 
     def _with_own(self, prefix: str, layers: list[_Layer], names: set[str]) -> list[_Layer]:
         own = []

@@ -20,6 +20,7 @@ from studio.errors import ArtifactNotFound, ConfigError, StoreError
 from studio.stores import Store, open_store
 from studio.tracking.artifacts import Artifacts
 from studio.tracking.manifest import Manifest
+from studio.tracking.selection import MOST_FILES, LeftOut
 from tests.artifacts.trees import put, tree
 
 Open = Callable[..., Artifacts]
@@ -209,18 +210,35 @@ print(capture.files, sorted(capture.skipped))
         path.chmod(0o755)
 
 
-def test_the_size_guard_names_the_largest(folder: Path, content_store: Store, open_artifacts: Open) -> None:
-    put(folder, data__train__a=b"x" * 50_000, data__train__b=b"x" * 60_000, video=b"x" * 90_000, code="y")
+def test_what_is_too_much_is_left_out_and_named(folder: Path, content_store: Store, open_artifacts: Open) -> None:
+    put(folder, data__train__a=b"x" * 50_000, data__train__b=b"x" * 60_000, video=b"x" * 150_000, code="y")
+    put(folder, **{"data__load.py": "z", "src__deep__net.py": "n", "src__weights.bin": b"w" * 2_000_000})
     artifacts = open_artifacts(content_store)
-    with pytest.raises(ConfigError) as caught:
-        artifacts.capture(folder, limit_bytes=100_000)
-    assert caught.value.message == (
-        f"{folder} holds 195.3 KiB, more than the limit of 97.7 KiB; largest folders: data/train/ (107.4 KiB); "
-        "largest files: video (87.9 KiB), data/train/b (58.6 KiB), data/train/a (48.8 KiB)"
-    )
-    assert ".studioml_ignore" in caught.value.hint
-    put(folder, **{".studioml_ignore": "data\n"})
-    assert artifacts.capture(folder, limit_bytes=100_000).files == 3
+    found = artifacts.capture(folder, rules="workspace", limit_bytes=200_000)
+    assert names(artifacts.manifest(found.manifest)) == ["code", "data/load.py", "src/deep/net.py"]
+    assert found.left_out == (
+        LeftOut("src/weights.bin", 1, 2_000_000), LeftOut("video", 1, 150_000), LeftOut("data/train/b", 1, 60_000),
+        LeftOut("data/train/a", 1, 50_000),
+    )  # fmt: skip
+    again = artifacts.capture(folder, rules="workspace", limit_bytes=200_000)
+    assert (again.manifest, again.sent_bytes, again.left_out) == (found.manifest, 0, found.left_out)
+    put(folder, **{".studioml_ignore": "data\nweights.bin\n"})
+    found = artifacts.capture(folder, rules="workspace", limit_bytes=2_000_000)
+    assert names(artifacts.manifest(found.manifest)) == [".studioml_ignore", "code", "src/deep/net.py", "video"]
+    assert found.left_out == () and artifacts.capture(folder).files == 4
+
+
+def test_a_sparse_giant_and_a_crowd_of_files_are_not_read(
+    folder: Path, content_store: Store, open_artifacts: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder, **{"train.py": "x", "images__label.py": "l"})
+    with open(folder / "giant", "wb") as file:
+        file.truncate(50 << 30)
+    for number in range(MOST_FILES + 10):
+        (folder / "images" / f"{number}.jpg").touch()
+    found = open_artifacts(content_store).capture(folder, rules="workspace", limit_bytes=1 << 30)
+    assert names(open_artifacts(content_store).manifest(found.manifest)) == ["images/label.py", "train.py"]
+    assert found.left_out == (LeftOut("giant", 1, 50 << 30), LeftOut("images/", MOST_FILES + 10, 0))
 
 
 def test_progress_rises_to_all(folder: Path, content_store: Store, open_artifacts: Open, tmp_path: Path) -> None:

@@ -196,13 +196,30 @@ def test_fs_tracker_inside_and_outside_a_run(tmp_path: Path, home: Path) -> None
     assert fs_tracker.get_artifact("x") == os.path.join(os.getcwd(), "..", "x")
 
 
-def test_a_workspace_over_the_limit_is_refused_before_anything_else_is_captured(tmp_path: Path, home: Path) -> None:
-    (tmp_path / "inputs").mkdir()
-    (tmp_path / "inputs" / "rows").write_text("an input")
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "large").write_bytes(bytes(2000))
-    (tmp_path / "code" / "studio.yaml").write_text("artifact_limit: 1000\n")
-    done = studio("run", "-co", "../inputs:inputs", "--", "true", cwd=tmp_path / "code")
-    assert done.returncode == 3 and b"or run with --no-workspace" in done.stderr, done.stderr
-    assert not list((home / ".studioml" / "store").glob("blobs/*/*")), "the input was stored in vain"
-    assert opened().experiments() == []
+def test_a_large_workspace_runs_and_says_once_what_is_not_in_it(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows.csv").write_bytes(bytes(2000))
+    (tmp_path / "a\nb.bin").write_bytes(bytes(300))
+    (tmp_path / "train.py").write_text("print(len(open('data/rows.csv').read()))")
+    (tmp_path / "studio.yaml").write_text("artifact_limit: 2000\n")
+    done = studio("run", "-e", "k", "train.py", cwd=tmp_path)
+    said = done.stderr.decode()
+    assert (done.returncode, done.stdout) == (0, b"2000\n"), said
+    assert said.count("rows.csv") == 2 and "not in the workspace: data/rows.csv (2.0 KiB), a\\nb.bin (300 B);" in said
+    assert "--capture-once data/rows.csv:NAME" in said and ".studioml_ignore" in said
+    ref = record("k").artifacts["workspace"]
+    assert ref.extra["left_out"] == [
+        {"path": "data/rows.csv", "files": 1, "bytes": 2000}, {"path": "a\nb.bin", "files": 1, "bytes": 300},
+    ]  # fmt: skip
+    shown = studio("runs", "show", "k", cwd=tmp_path).stdout.decode()
+    assert "not captured:\n  data/rows.csv  2.0 KiB\n  a\\nb.bin       300 B\n" in shown
+
+    again = studio("runs", "rerun", "k", "-e", "l", cwd=tmp_path).stderr.decode()
+    assert "not there, since it was not captured with k: data/rows.csv (2.0 KiB), a\\nb.bin (300 B)\n" in again
+    assert "studio: data/rows.csv was not captured with k; run the script where it is, or capture it" in again
+
+    (tmp_path / "train.py").write_text("print(1)")  # fails for no such reason
+    (tmp_path / ".studioml_ignore").write_text("data\n*.bin\n")
+    done = studio("run", "-e", "m", "train.py", cwd=tmp_path)
+    assert b"not in the workspace" not in done.stderr and not record("m").artifacts["workspace"].extra
+    assert b"not captured" not in studio("runs", "rerun", "m", cwd=tmp_path).stderr
