@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,21 +15,30 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.generic]
 
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
 Run = Callable[[Sequence["Array"]], Sequence["Array"]]
 """A model as a function of arrays: one for each input in, one for each output out; for one thread at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One named input or output. `shape` counts the batch axis; -1 is any length."""
+    """One named input or output. `shape` counts the batch axis; -1 is any length.
+
+    Attributes:
+        axes: The model's own names of its axes, "" where it gives none; axes of one name have one length.
+        free: Even the number of axes is unknown: an array of any shape is taken as it is, and `shape` is empty.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    axes: tuple[str, ...] = ()
+    free: bool = False
 
     def as_json(self) -> dict[str, JSON]:
-        """The form of `contracts.md`."""
-        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+        """The form of `contracts.md`; the shape is null where it is unknown."""
+        return {"name": self.name, "dtype": self.dtype, "shape": None if self.free else list(self.shape)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +87,37 @@ class DictModel(LoadedModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorModel(LoadedModel):
-    """A function of arrays with a batch axis: rows of several requests may be stacked.
+    """A function of arrays; rows of several requests are stacked if that is proven to change no answer.
 
     Attributes:
         run: Takes one array for each input, in the order of `inputs`, and returns one for each output. Called
             by one thread at a time.
-        stacks: False where the batch axis has a fixed length, so that requests are never merged.
+        unmerged: Why requests are never merged; "" where they may be.
+        by_row: For each output, whether its first axis is the rows of the input; all, if empty.
+        probe: Inputs that the model has answered, as many rows as asked for; None if none were found.
         call_s: Seconds that one call with one row takes, measured at load; None if unknown.
         batch: The most rows that are worth one call.
     """
 
     run: Run
-    stacks: bool = True
+    unmerged: str = ""
+    by_row: tuple[bool, ...] = ()
+    probe: Callable[[int], list[Array]] | None = None
     call_s: float | None = None
     batch: int = 64
+
+    @property
+    def stacks(self) -> bool:
+        """Whether requests may be merged."""
+        return not self.unmerged
+
+
+def said(exc: BaseException) -> str:
+    """An error of a library in one line: its class and its message, without the frames that some libraries add."""
+    text = _ESCAPES.sub("", str(exc)).partition("Arguments received by")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("[[")]
+    frames = [k for k, line in enumerate(lines) if line.startswith('File "')]
+    lines = (lines[frames[-1] + 2 :] if frames else lines) or lines
+    message = " ".join(lines[:4])[:400]
+    name = type(exc).__name__
+    return message if message.startswith(name) else f"{name}: {message}" if message else name

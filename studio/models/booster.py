@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import importlib
+import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtra, ModelLoadError
-from .base import LoadedModel
-from .measure import proven_rows
+from .base import LoadedModel, said
+from .note import entry_of
+from .probe import Domain
+from .rows import proven_rows
+
+if TYPE_CHECKING:
+    from .base import Array
 
 
 def load_xgboost(path: Path, runtime: str, trust: bool) -> LoadedModel:
-    """What `Booster.predict` answers: rows of features in (NaN = missing), float32 out.
+    """What the library's own model answers: rows of features in (NaN = missing), float32 out.
+
+    A file of the scikit-learn interface is cut at its best iteration, as that interface does; a file of
+    `xgboost.train` is not, as `Booster.predict` does not either.
 
     Raises:
         ModelLoadError: the file is broken.
         MissingExtra: xgboost is not installed.
     """
     booster = _booster(path, "xgboost")
-    return proven_rows(path.name, "xgboost", booster.inplace_predict, int(booster.num_features()))
+    best, warnings = _best(booster, path)
+    return proven_rows(
+        path, "xgboost", _predict(booster, best), int(booster.num_features()), columns=_columns(booster),
+        warnings=warnings,
+    )  # fmt: skip
 
 
 def load_lightgbm(path: Path, runtime: str, trust: bool) -> LoadedModel:
@@ -30,7 +45,39 @@ def load_lightgbm(path: Path, runtime: str, trust: bool) -> LoadedModel:
         MissingExtra: lightgbm is not installed.
     """
     booster = _booster(path, "lightgbm")
-    return proven_rows(path.name, "lightgbm", booster.predict, int(booster.num_feature()))
+    return proven_rows(path, "lightgbm", booster.predict, int(booster.num_feature()))
+
+
+def _best(booster: Any, path: Path) -> tuple[int, tuple[str, ...]]:
+    """How many iterations answer (0 = all), and what is to be said of it."""
+    stopped = booster.attr("best_iteration")
+    if stopped is None:
+        return 0, ()
+    best, all_of_them = int(stopped) + 1, int(booster.num_boosted_rounds())
+    of_sklearn = booster.attr("scikit_learn") is not None or str(entry_of(path).get("class", "")).startswith("XGB")
+    if of_sklearn or best >= all_of_them:
+        return best, ()
+    note = f"all {all_of_them} iterations answer, as Booster.predict does; the best of the early stopping were {best}"
+    return 0, (note,)
+
+
+def _predict(booster: Any, best: int) -> Callable[[Array], object]:
+    """`predict` without its checks of feature names; the quick way in, where the kind of booster has it."""
+    import xgboost
+
+    def whole(rows: Array) -> object:
+        return booster.predict(xgboost.DMatrix(rows), validate_features=False)  # a linear model is whole
+
+    kind = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"]
+    if kind == "gblinear":
+        return whole
+    return partial(booster.inplace_predict, iteration_range=(0, best), validate_features=False)
+
+
+def _columns(booster: Any) -> tuple[Domain, ...]:
+    """Columns of categories take their codes; where there are none, nothing is told."""
+    kinds = booster.feature_types or ()
+    return tuple([Domain(0, 1, whole=True) if kind == "c" else Domain() for kind in kinds]) if "c" in kinds else ()
 
 
 def _booster(path: Path, library: str) -> Any:
@@ -41,4 +88,4 @@ def _booster(path: Path, library: str) -> Any:
     try:
         return module.Booster(model_file=str(path))
     except Exception as exc:  # each has an error class of its own, over C++'s
-        raise ModelLoadError(f"{library} cannot load {path.name}: {str(exc)[:200]}") from exc
+        raise ModelLoadError(f"{library} cannot load {path.name}: {said(exc)}") from exc

@@ -2,28 +2,81 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelLoadError, NotAModel
 from ..extras import need
-from .base import LoadedModel
-from .measure import proven_rows
+from .base import LoadedModel, Run, said
+from .estimator_inputs import columns_of, features_of, likely_features, takes_text
+from .rows import proven_rows
+
+if TYPE_CHECKING:
+    from .base import Array
 
 
 def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
     """The estimator's `predict` as a model: rows of float64 features in, one prediction for each out.
 
     Raises:
-        ModelLoadError: the file is broken or holds no estimator.
+        ModelLoadError: the file is broken or holds no estimator, it was never fitted, or it takes no numbers.
         MissingExtra: joblib or the estimator's library is not installed.
     """
     joblib = need("joblib", extra="sklearn")
     try:
         estimator: Any = joblib.load(path)
     except Exception as exc:
-        raise ModelLoadError(f"joblib cannot load {path.name}: {type(exc).__name__}: {str(exc)[:200]}") from exc
+        raise ModelLoadError(f"joblib cannot load {path.name}: {said(exc)}") from exc
     if not callable(getattr(estimator, "predict", None)):
         raise NotAModel(f"{path.name} holds a {type(estimator).__name__}, which has no predict()")
-    features = int(getattr(estimator, "n_features_in_", -1))
-    return proven_rows(path.name, type(estimator).__module__.partition(".")[0], estimator.predict, features)
+    return proven_rows(
+        path, type(estimator).__module__.partition(".")[0], estimator.predict, features_of(estimator),
+        columns=columns_of(estimator), likely=likely_features(estimator),
+        hopeless=partial(_hopeless, path.name, estimator), fresh=partial(_fresh, path.name, estimator),
+    )  # fmt: skip
+
+
+def _hopeless(name: str, estimator: Any, exc: BaseException) -> None:
+    """Raises where no rows of numbers could be answered: it was never fitted, or takes text or columns by name."""
+    if type(exc).__name__ == "NotFittedError":
+        raise ModelLoadError(
+            f"{name} holds a {type(estimator).__name__} that was never fitted: {said(exc)}", hint="call fit() first"
+        ) from exc
+    kind = takes_text(estimator)
+    if kind:
+        raise ModelLoadError(
+            f"{name} takes {kind}, and a checkpoint is served with rows of numbers only: {said(exc)}",
+            hint="write a wrapper that calls predict() with them: --wrapper FILE",
+        ) from exc
+
+
+def _fresh(name: str, estimator: Any, run: Run, arrays: Sequence[Array]) -> Run:
+    """The model as it is; one that `predict` changes, and whose answers change with it, is refused.
+
+    Raises:
+        ModelLoadError: it remembers its questions, and nothing tells how to make it forget.
+    """
+    first, again = run(arrays), run(arrays)
+    if all(a.tobytes() == b.tobytes() for a, b in zip(first, again, strict=True)):
+        return run
+    before = _digest(estimator)
+    run(arrays)
+    if before != _digest(estimator):
+        raise ModelLoadError(
+            f"{name} keeps state: predict() changes the {type(estimator).__name__}, and gives another answer to the "
+            "same question",
+            hint="write a wrapper that makes a new one for each request: --wrapper FILE",
+        )
+    return run
+
+
+def _digest(estimator: Any) -> bytes:
+    """A digest of all that it holds; the same for all that cannot be pickled."""
+    try:
+        return hashlib.sha256(pickle.dumps(estimator)).digest()
+    except Exception:  # noqa: BLE001 - whatever its parts raise
+        return b""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import ModelLoadError
 from ..extras import need
+from .base import said
 
 MAX_RATIO = 200
 """A `.keras` archive that unpacks to more than this many times its size is refused."""
@@ -47,7 +48,7 @@ def _check_h5(h5py: Any, source: Any, name: str) -> None:
         with h5py.File(source, "r") as file:
             _check_group(h5py, file, name, set())
     except (OSError, RuntimeError, ValueError, KeyError) as exc:
-        raise ModelLoadError(f"{name} is not readable as HDF5; it may be half-written ({type(exc).__name__})") from exc
+        raise ModelLoadError(f"{name} is not readable as HDF5; it may be half-written ({said(exc)})") from exc
 
 
 def _check_group(h5py: Any, group: Any, name: str, seen: set[Any]) -> None:

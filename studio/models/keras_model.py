@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelLoadError
 from ..extras import need
-from .base import LoadedModel, Run, TensorModel, TensorSpec
+from .answers import as_array
+from .base import LoadedModel, Run, TensorModel, TensorSpec, said
 from .h5_guard import check_file
-from .measure import proven, refuse_text
+from .keras_inputs import domains
+from .measure import Trial, proven, refuse_text
+from .stacking import any_rows
 
 if TYPE_CHECKING:
     from .base import Array
+
+_WIDER = {"bfloat16": "float32", "float8_e4m3fn": "float32", "float8_e5m2": "float32"}
+"""Floats that numpy does not have, and what stands for them in the contract and in answers."""
 
 _LACKING = re.compile(r"Could not (?:locate|find) (?P<what>class|function|object) '(?P<name>[^'\n]{1,200})'")
 
@@ -42,7 +51,7 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
             model = keras.saving.load_model(known, compile=False, safe_mode=True)
     except Exception as exc:
         raise _cannot_load(path.name, exc) from exc
-    return _wrap(keras, model, path.name)
+    return _wrap(keras, model, path)
 
 
 def _cannot_load(name: str, exc: Exception) -> ModelLoadError:
@@ -58,7 +67,7 @@ def _cannot_load(name: str, exc: Exception) -> ModelLoadError:
             f"{name} has a Lambda layer or another lambda: code that studio does not run",
             hint="build the model in a wrapper (--wrapper FILE), or model.export('model.onnx', format='onnx')",
         )
-    return ModelLoadError(f"Keras cannot load {name}: {_first_line(exc)}")
+    return ModelLoadError(f"Keras cannot load {name}: {said(exc)}")
 
 
 @contextmanager
@@ -83,18 +92,76 @@ def _import_keras() -> Any:
     return need("keras", extra="keras")
 
 
-def _wrap(keras: Any, model: Any, name: str) -> TensorModel:
-    backend = keras.backend.backend()
+def _wrap(keras: Any, model: Any, path: Path) -> TensorModel:
     try:
         inputs, outputs, pack = _contract(keras, model)
     except Exception as exc:
         raise ModelLoadError(
-            f"{name} does not tell its inputs: {_first_line(exc)}",
+            f"{path.name} does not tell its inputs: {said(exc)}",
             hint="build the model with an Input layer, or write a wrapper: --wrapper FILE",
         ) from exc
-    refuse_text(name, inputs)
-    run = _traced(keras, model, inputs, pack) if backend == "tensorflow" else _on_batch(keras, model, pack)
-    return proven(name, f"keras-{backend}", run, inputs, outputs, told=_first_line)
+    refuse_text(path.name, inputs)
+    layers = list(model._flatten_layers(include_self=True))
+    rough = any(str(getattr(layer, "compute_dtype", "")).endswith("float16") for layer in layers)
+    stateful = [layer for layer in layers if getattr(layer, "stateful", False) and hasattr(layer, "reset_state")]
+    trial = Trial(
+        path, f"keras-{keras.backend.backend()}", _on_batch(keras, model, pack), inputs, outputs,
+        told=domains(model), rough=rough, fresh=partial(_fresh, layers, stateful),
+    )  # fmt: skip
+    fixed = all(spec.shape[:1] != (-1,) and spec.shape for spec in inputs)
+    if fixed and not stateful:  # it may have been built from one batch, and its length means nothing
+        opened = replace(trial, inputs=any_rows(inputs), outputs=any_rows(outputs))
+        with contextlib.suppress(ModelLoadError):
+            found = proven(_compiled(keras, model, opened, pack))
+            if found.stacks:
+                return found
+    return proven(_compiled(keras, model, trial, pack))
+
+
+def _compiled(keras: Any, model: Any, trial: Trial, pack: Callable[[Any], Any]) -> Trial:
+    """The trial of the traced model; a model that cannot be traced for axes of any length runs layer by layer."""
+    if keras.backend.backend() != "tensorflow":
+        return trial
+    try:
+        return replace(trial, run=_traced(keras, model, trial.inputs, pack))
+    except Exception as exc:  # noqa: BLE001 - whatever a layer raises
+        slow = f"it runs uncompiled, which is slower: TensorFlow cannot trace it for any length ({said(exc)})"
+        eager = _eager(keras, model, trial.inputs, pack)
+        hopeless = partial(_cannot_run, trial.path.name)
+        return replace(trial, run=eager, warnings=(*trial.warnings, slow), hopeless=hopeless)
+
+
+def _cannot_run(name: str, exc: BaseException) -> None:
+    """For a model that can neither be traced nor answers a single drawn input."""
+    raise ModelLoadError(
+        f"{name} was loaded, but cannot run: {said(exc)}",
+        hint="if it needs inputs of a special kind, call it in a wrapper: --wrapper FILE",
+    ) from exc
+
+
+def _fresh(layers: Sequence[Any], stateful: Sequence[Any], run: Run, arrays: Sequence[Array]) -> Run:
+    """The model without memory: before each call, recurrent layers start at zero, other variables where they were."""
+    import numpy as np
+
+    watched = {id(v): v for layer in layers for v in layer.non_trainable_variables if "seed" not in str(v.path)}
+    before = [np.asarray(v) for v in watched.values()]
+    run(arrays)
+    changed = [
+        (v, value)
+        for v, value in zip(watched.values(), before, strict=True)
+        if not np.array_equal(np.asarray(v), value)
+    ]
+    if not changed and not stateful:
+        return run
+
+    def anew(xs: Sequence[Array]) -> Sequence[Array]:
+        for layer in stateful:
+            layer.reset_state()
+        for variable, value in changed:
+            variable.assign(value)
+        return run(xs)
+
+    return anew
 
 
 def _contract(keras: Any, model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], Callable[[Any], Any]]:
@@ -114,7 +181,8 @@ def _contract(keras: Any, model: Any) -> tuple[tuple[TensorSpec, ...], tuple[Ten
 
 
 def _spec(name: str, tensor: Any) -> TensorSpec:
-    return TensorSpec(name, str(tensor.dtype), tuple(-1 if n is None else int(n) for n in tensor.shape))
+    dtype = str(tensor.dtype)
+    return TensorSpec(name, _WIDER.get(dtype, dtype), tuple(-1 if n is None else int(n) for n in tensor.shape))
 
 
 def _traced(keras: Any, model: Any, inputs: Sequence[TensorSpec], pack: Callable[[Any], Any]) -> Run:
@@ -128,22 +196,31 @@ def _traced(keras: Any, model: Any, inputs: Sequence[TensorSpec], pack: Callable
 
     traced = call.get_concrete_function()
     constant = tf.constant
+    wide = [y.dtype.name in _WIDER for y in traced.outputs]
 
     def run(arrays: Sequence[Array]) -> Sequence[Array]:
         return [y.numpy() for y in traced(*[constant(x) for x in arrays])]
+
+    def widened(arrays: Sequence[Array]) -> Sequence[Array]:
+        return [as_array(y) for y in run(arrays)]
+
+    return widened if any(wide) else run
+
+
+def _eager(keras: Any, model: Any, inputs: Sequence[TensorSpec], pack: Callable[[Any], Any]) -> Run:
+    import tensorflow as tf
+
+    def run(arrays: Sequence[Array]) -> Sequence[Array]:
+        return [as_array(y) for y in keras.tree.flatten(model(pack([tf.constant(x) for x in arrays]), training=False))]
 
     return run
 
 
 def _on_batch(keras: Any, model: Any, pack: Callable[[Any], Any]) -> Run:
-    import numpy as np
-
     def run(arrays: Sequence[Array]) -> Sequence[Array]:
-        return [np.asarray(y) for y in keras.tree.flatten(model.predict_on_batch(pack(list(arrays))))]
+        return [
+            as_array(keras.ops.convert_to_numpy(y))
+            for y in keras.tree.flatten(model.predict_on_batch(pack(list(arrays))))
+        ]
 
     return run
-
-
-def _first_line(exc: BaseException) -> str:
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return f"{type(exc).__name__}: {lines[0][:300]}" if lines else type(exc).__name__

@@ -1,22 +1,62 @@
-"""Runs a freshly loaded model on made-up rows: warms it up, tells how long one call takes, refuses one that fails."""
+"""Tries a freshly loaded model on drawn inputs: warms it up, times a call, proves what may be merged, finds state."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelLoadError
-from .base import Run, TensorModel, TensorSpec
+from ..experiment import JSON
+from .base import Run, TensorModel, TensorSpec, said
+from .probe import Domain, Draw, draws, told_domains
+from .stacking import Fresh, agree, any_rows, filled, prove
 
 if TYPE_CHECKING:
     from .base import Array
 
-OPEN_AXIS = 32
-"""Length of an axis that may have any length; images of this side pass most convolutions."""
-
 ENOUGH_S = 0.02
+SLOW_S = 0.2
+"""One call of this length tells enough."""
+
+GIVE_UP_S = 20.0
+"""Drawing inputs for a model that answers none ends after so long."""
+
+RANDOM = (
+    "the same question gets another answer each time: it draws random numbers, or keeps state that studio cannot see"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A loaded model before it is tried.
+
+    Attributes:
+        path: The file or folder.
+        runtime: What runs it.
+        run: See `TensorModel`; it takes the contract's dtypes and answers with numpy's arrays.
+        inputs, outputs: The contract; an output whose rank is unknown gets its shape from the answers.
+        told: For each input what it is known to take, from the model itself.
+        lengths: Likely lengths of axes that may have any.
+        fresh: Takes away what a call leaves behind.
+        hopeless: What says of the library's error that no input can help; raises the right error then.
+        rough: Whether the model computes in 16 bits.
+        warnings: What is degraded already.
+    """
+
+    path: Path
+    runtime: str
+    run: Run
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    told: Sequence[Sequence[Domain]] = ()
+    lengths: tuple[int, ...] = ()
+    fresh: Fresh | None = None
+    hopeless: Callable[[BaseException], None] = lambda exc: None
+    rough: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def refuse_text(name: str, inputs: Sequence[TensorSpec]) -> None:
@@ -29,90 +69,187 @@ def refuse_text(name: str, inputs: Sequence[TensorSpec]) -> None:
         )
 
 
-def zeros(inputs: Sequence[TensorSpec], rows: int) -> list[Array]:
-    """Rows of zeros that fit the contract."""
+def proven(trial: Trial) -> TensorModel:
+    """The model, after a trial on drawn inputs; every loader ends here.
+
+    A model that answers no drawn input is served all the same, one request at a time, with a warning that holds the
+    library's own message: the inputs that it takes may be beyond guessing.
+
+    Raises:
+        ModelLoadError: no input could ever be answered, or a call leaves behind what changes later answers.
+    """
+    _check_dtypes(trial)
+    found, first = _answered(trial)
+    if found is None:
+        if first is not None:
+            trial.hopeless(first)
+        return _untried(trial, first)
+    trial = replace(trial, outputs=_shaped(trial, found.answer))
+    run, steady = _steady(trial, found.draw)
+    trial = replace(trial, run=run)
+    model = _merging(trial, found) if steady else _alone(trial, found.draw, RANDOM)
+    return replace(model, call_s=warm_up(model))
+
+
+def _check_dtypes(trial: Trial) -> None:
     import numpy as np
 
-    made: list[Array] = []
-    for spec in inputs:
-        count = spec.shape[0] if spec.shape and spec.shape[0] > 0 else rows
-        made.append(np.zeros([count, *(OPEN_AXIS if n < 0 else n for n in spec.shape[1:])], dtype=spec.dtype))
-    return made
+    for spec in trial.inputs:
+        try:
+            np.dtype(spec.dtype)
+        except TypeError:
+            raise ModelLoadError(
+                f"{trial.path.name}: the input {spec.name!r} is {spec.dtype}, which no form of the wire carries",
+                hint="export the model with inputs of float32, or write a wrapper: --wrapper FILE",
+            ) from None
 
 
-def warm_up(run: Run, inputs: Sequence[TensorSpec]) -> float:
-    """Calls `run` a few times with one row and once with many; returns the quickest call in seconds.
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A draw that was answered: its place among all, itself, the answer."""
 
-    Raises:
-        Whatever `run` raises: a model that cannot answer its own contract is no model.
-    """
-    one = zeros(inputs, 1)
-    run(one)  # the first call compiles
-    best_s, spent_s, calls = float("inf"), 0.0, 0
-    while calls < 3 or (spent_s < ENOUGH_S and calls < 50):
-        started = time.perf_counter()
-        run(one)
-        took_s = time.perf_counter() - started
-        best_s, spent_s, calls = min(best_s, took_s), spent_s + took_s, calls + 1
-    run(zeros(inputs, 8))
-    return best_s
+    place: tuple[int, int]
+    draw: Draw
+    answer: Sequence[Array]
 
 
-def _class_name(exc: BaseException) -> str:
-    return type(exc).__name__
+def _draws(trial: Trial) -> list[list[Draw]]:
+    recorded = told_domains(trial.path, trial.inputs)
+    own = [tuple(trial.told[k]) if k < len(trial.told) else () for k in range(len(trial.inputs))]
+    return draws(trial.inputs, [[*a, *b] for a, b in zip(recorded, own, strict=True)], trial.lengths)
 
 
-def proven(
-    name: str,
-    runtime: str,
-    run: Run,
-    inputs: tuple[TensorSpec, ...],
-    outputs: tuple[TensorSpec, ...],
-    *,
-    told: Callable[[BaseException], str] = _class_name,
+def _answered(trial: Trial) -> tuple[_Found | None, BaseException | None]:
+    """The first draw that gets an answer with numbers in it; the error that the first draw met."""
+    first: BaseException | None = None
+    silent: _Found | None = None
+    until = time.perf_counter() + GIVE_UP_S
+    for i, line in enumerate(_draws(trial)):
+        for k, draw in enumerate(line):
+            try:
+                answer = trial.run(draw(1, 0))
+            except Exception as exc:  # noqa: BLE001 - whatever a library raises
+                first = first or exc
+            else:
+                found = _Found((i, k), draw, answer)
+                if any(map(_tells, answer)):
+                    return found, first
+                silent = silent or found
+            if time.perf_counter() > until:
+                return silent, first
+    return silent, first
+
+
+def _tells(answer: Array) -> bool:
+    """Whether there is anything in it but not-a-number."""
+    import numpy as np
+
+    return bool(answer.size) and (answer.dtype.kind not in "fc" or not bool(np.isnan(answer).all()))
+
+
+def _untried(trial: Trial, first: BaseException | None) -> TensorModel:
+    why = "it answered none of the inputs that studio drew to try it" + (f" ({said(first)})" if first else "")
+    outputs = tuple([replace(s, shape=(-1,), free=False) if s.free else s for s in trial.outputs])
+    by_row = tuple([spec.shape[:1] == (-1,) for spec in outputs])
+    return _model(replace(trial, outputs=outputs), unmerged=why, by_row=by_row)
+
+
+def _shaped(trial: Trial, answer: Sequence[Array]) -> tuple[TensorSpec, ...]:
+    """The outputs with the dtype of what was answered, those of unknown rank with its shape too."""
+    if len(answer) != len(trial.outputs):
+        raise ModelLoadError(f"{trial.path.name} has {len(trial.outputs)} outputs, but answered {len(answer)}")
+    shaped = []
+    for spec, array in zip(trial.outputs, answer, strict=True):
+        dtype = "str" if array.dtype.kind in "US" else array.dtype.name
+        shape = (-1, *array.shape[1:]) if spec.free and array.ndim else () if spec.free else spec.shape
+        shaped.append(replace(spec, dtype=dtype, shape=shape, free=False))
+    return tuple(shaped)
+
+
+def _steady(trial: Trial, draw: Draw) -> tuple[Run, bool]:
+    """The model without memory, and whether the same question gets the same answer, also after another question."""
+    one, other = draw(1, 0), draw(1, 2)
+    run = trial.run if trial.fresh is None else trial.fresh(trial.run, one)
+    first = run(one)
+    again = [run(one)]
+    run(other)
+    again.append(run(one))
+    return run, all(agree(a, b, rough=trial.rough) for answer in again for a, b in zip(first, answer, strict=True))
+
+
+def _merging(trial: Trial, found: _Found) -> TensorModel:
+    """The model, with requests merged where that is proven to change no answer."""
+    rows = _fixed_rows(trial.inputs)
+    if not rows and not all(spec.shape[:1] == (-1,) for spec in trial.inputs):
+        free = any(spec.free for spec in trial.inputs)
+        why = "it does not tell the shape of its input" if free else "not every input has an axis of any number of rows"
+        return _alone(trial, found.draw, why)
+    run = filled(trial.run, rows) if rows else trial.run
+    opened = trial
+    if rows:
+        opened = replace(trial, run=run, inputs=any_rows(trial.inputs), outputs=any_rows(trial.outputs))
+    i, k = found.place
+    ways = _draws(opened)
+    others = [line[k] for place, line in enumerate(ways) if place != i]
+    proof = prove(run, opened.inputs, opened.outputs, [ways[i][k], *others], rough=trial.rough)
+    if proof.why and rows:
+        exact = f"it takes exactly {rows} rows, and " if rows > 1 else ""
+        return _alone(trial, found.draw, exact + proof.why, proof.by_row)
+    return _model(opened, unmerged=proof.why, by_row=proof.by_row, probe=ways[i][k], rows=rows)
+
+
+def _fixed_rows(inputs: Sequence[TensorSpec]) -> int:
+    """The number of rows that all inputs fix; 0 if they fix none, or differ."""
+    fixed = {spec.shape[0] if spec.shape else 0 for spec in inputs}
+    return max(fixed.pop(), 0) if len(fixed) == 1 else 0
+
+
+def _alone(trial: Trial, draw: Draw, why: str, by_row: tuple[bool, ...] = ()) -> TensorModel:
+    return _model(trial, unmerged=why, by_row=by_row or _by_row(trial, draw), probe=draw)
+
+
+def _by_row(trial: Trial, draw: Draw) -> tuple[bool, ...]:
+    """For each output, whether its first axis is the rows of the inputs: as answered to one row and to three."""
+    measured = [k for k, spec in enumerate(trial.inputs) if spec.shape[:1] == (-1,)]
+    fixed = _fixed_rows(trial.inputs)
+    if not measured and not fixed:
+        return (False,) * len(trial.outputs)
+    found = [True] * len(trial.outputs)
+    for rows in (fixed,) if fixed else (1, 3):
+        try:
+            answer = trial.run(draw(rows, 3))
+        except Exception:  # noqa: BLE001 - one row was answered before: of more, nothing is known
+            return tuple([spec.shape[:1] == (-1,) and good for spec, good in zip(trial.outputs, found, strict=True)])
+        found = [good and array.shape[:1] == (rows,) for good, array in zip(found, answer, strict=True)]
+    return tuple(found)
+
+
+def _model(
+    trial: Trial, *, unmerged: str = "", by_row: tuple[bool, ...] = (), probe: Draw | None = None, rows: int = 0
 ) -> TensorModel:
-    """A checkpoint's model that has answered rows of zeros.
-
-    Args:
-        name: The file.
-        runtime: What runs it.
-        run: See `TensorModel`; likewise the specs.
-        inputs: One for each array of `run`.
-        outputs: One for each answer.
-        told: What is said of the library's own error.
-
-    Raises:
-        ModelLoadError: it cannot answer its own contract.
-    """
-    with _on_zeros(name, told):
-        call_s = warm_up(run, inputs)
+    runtime: dict[str, JSON] = {"name": trial.runtime, **({"rows": rows} if rows > 1 else {})}
+    warnings = (*trial.warnings, *([f"requests are not merged: {unmerged}"] if unmerged else []))
     return TensorModel(
-        style="checkpoint", file=name, runtime={"name": runtime}, arrays=True, inputs=inputs, outputs=outputs,
-        run=run, call_s=call_s, stacks=all(spec.shape[:1] == (-1,) for spec in inputs),
+        style="checkpoint", file=trial.path.name, runtime=runtime, arrays=True, inputs=trial.inputs,
+        outputs=trial.outputs, warnings=warnings, run=trial.run, unmerged=unmerged,
+        by_row=() if all(by_row) else by_row, probe=None if probe is None else lambda count: probe(count, 0),
+        batch=rows or 64,
     )  # fmt: skip
 
 
-def proven_rows(name: str, runtime: str, predict: Callable[[Array], object], features: int) -> TensorModel:
-    """The same for a function of rows of float64 features (-1 = any number): its answer to zeros tells its output.
-
-    Raises:
-        ModelLoadError: it cannot answer rows of zeros.
-    """
-    import numpy as np
-
-    inputs = (TensorSpec("x", "float64", (-1, features)),)
-
-    def run(arrays: Sequence[Array]) -> Sequence[Array]:
-        return [np.asarray(predict(arrays[0]))]
-
-    with _on_zeros(name, _class_name):
-        answer = run(zeros(inputs, 1))[0]
-    return proven(name, runtime, run, inputs, (TensorSpec("y", str(answer.dtype), (-1, *answer.shape[1:])),))
-
-
-@contextmanager
-def _on_zeros(name: str, told: Callable[[BaseException], str]) -> Iterator[None]:
-    try:
-        yield
-    except Exception as exc:
-        raise ModelLoadError(f"{name} was loaded, but fails on zeros: {told(exc)}") from exc
+def warm_up(model: TensorModel) -> float | None:
+    """Calls it a few times with one row, and once with many where it merges; the quickest call in seconds."""
+    if model.probe is None:
+        return None
+    one = model.probe(1)
+    best_s, spent_s, calls = float("inf"), 0.0, 0
+    while calls < 3 or (spent_s < ENOUGH_S and calls < 50):
+        started = time.perf_counter()
+        model.run(one)
+        took_s = time.perf_counter() - started
+        best_s, spent_s, calls = min(best_s, took_s), spent_s + took_s, calls + 1
+        if took_s > SLOW_S:
+            break
+    if model.stacks:
+        model.run(model.probe(8))
+    return best_s

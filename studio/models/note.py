@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from .folder import opened, shown
+from .folder import DEPTH, opened, shown
 
 SIDECAR = ".studio.json"
 MOST_BYTES = 16 * 1024 * 1024
@@ -56,16 +58,34 @@ class Note:
 
 def read_note(modeldir: Path) -> Note:
     """The folder's note; an empty one where it is missing or damaged, for a script may write there what it likes."""
+    data, written = _read(modeldir)
+    return parse_note(data, written)
+
+
+def entry_of(path: Path) -> Mapping[str, Any]:
+    """All that the note beside the file, or above it, tells of the model in this file; empty if it tells nothing."""
+    for folder in list(path.absolute().parents)[:DEPTH]:
+        try:
+            models = json.loads(_read(folder)[0])["models"]
+            name = path.absolute().relative_to(folder).as_posix()
+            found = next(model for model in models if model["file"] == name)
+            return found if isinstance(found, dict) else {}
+        except (ValueError, KeyError, TypeError, StopIteration, RecursionError):
+            continue
+    return {}
+
+
+def _read(modeldir: Path) -> tuple[bytes, float]:
+    """The bytes of the note, none if it cannot be read, and its time of change."""
     try:
         with opened(modeldir / SIDECAR) as descriptor:
             written = os.fstat(descriptor).st_mtime
             if os.fstat(descriptor).st_size > MOST_BYTES:
-                return Note()
+                return b"", 0.0
             with open(descriptor, "rb", closefd=False) as file:
-                data = file.read(MOST_BYTES + 1)
+                return file.read(MOST_BYTES + 1), written
     except OSError:
-        return Note()
-    return parse_note(data, written)
+        return b"", 0.0
 
 
 def parse_note(data: bytes, written: float = 0.0) -> Note:

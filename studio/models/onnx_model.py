@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelLoadError
 from ..extras import need
-from .base import LoadedModel, TensorSpec
-from .measure import proven
+from .answers import as_array, of_mappings
+from .base import LoadedModel, TensorSpec, said
+from .measure import Trial, proven
 
 if TYPE_CHECKING:
     from .base import Array
@@ -20,6 +21,8 @@ _DTYPES = {
     "tensor(float16)": "float16",
     "tensor(bool)": "bool",
 }
+_PLAIN = frozenset({*_DTYPES, *(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64))})
+_MAPS = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
 
 
 def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
@@ -35,21 +38,32 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=onnxruntime.get_available_providers())
     except Exception as exc:
-        raise ModelLoadError(f"ONNX Runtime cannot load {path.name}: {type(exc).__name__}") from exc
-    inputs = tuple(_spec(node, path.name) for node in session.get_inputs())
-    outputs = tuple(_spec(node, path.name) for node in session.get_outputs())
+        raise ModelLoadError(f"ONNX Runtime cannot load {path.name}: {said(exc)}") from exc
+    inputs = tuple([_spec(node, path.name) for node in session.get_inputs()])
+    outputs = tuple([_spec(node, path.name, text=True) for node in session.get_outputs()])
     names, wanted = [s.name for s in inputs], [s.name for s in outputs]
+    plain = all(node.type in _PLAIN for node in session.get_outputs())
 
     def run(arrays: Sequence[Array]) -> Sequence[Array]:
         answers: Sequence[Array] = session.run(wanted, dict(zip(names, arrays, strict=True)))
-        return answers
+        return answers if plain else [_array(answer) for answer in answers]
 
-    return proven(path.name, "onnxruntime", run, inputs, outputs)
+    return proven(Trial(path, "onnxruntime", run, inputs, outputs))
 
 
-def _spec(node: Any, name: str) -> TensorSpec:
+def _array(answer: Any) -> Array:
+    """One output as an array; a sequence of maps, such as a classifier's probabilities, has a row for each map."""
+    return of_mappings(answer) if isinstance(answer, list) else as_array(answer)
+
+
+def _spec(node: Any, name: str, *, text: bool = False) -> TensorSpec:
+    """The contract of one input or output. ONNX Runtime tells the same of a number and of a tensor without a shape."""
     kind = str(node.type)
+    if text and kind in _MAPS:
+        return TensorSpec(node.name, "float32", (), free=True)
     dtype = _DTYPES.get(kind) or kind.removeprefix("tensor(").removesuffix(")")
-    if not kind.startswith("tensor(") or dtype == "string":
+    if not kind.startswith("tensor(") or (dtype == "string" and not text):
         raise ModelLoadError(f"{name}: {node.name!r} is a {kind}; only tensors of numbers are served")
-    return TensorSpec(node.name, dtype, tuple(n if isinstance(n, int) else -1 for n in node.shape))
+    axes = tuple(["" if isinstance(n, int) or n is None else str(n) for n in node.shape])
+    shape = tuple([n if isinstance(n, int) else -1 for n in node.shape])
+    return TensorSpec(node.name, dtype, shape, axes, free=not shape)

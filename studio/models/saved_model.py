@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelLoadError, nearest
 from ..extras import need
-from .base import LoadedModel, TensorSpec
-from .measure import proven, refuse_text
+from .answers import as_array
+from .base import LoadedModel, Run, TensorSpec, said
+from .measure import Trial, proven, refuse_text
 
 if TYPE_CHECKING:
     from .base import Array
@@ -29,23 +31,60 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
     try:
         module = tf.saved_model.load(str(path))
     except Exception as exc:
-        raise ModelLoadError(f"TensorFlow cannot load {path.name}: {type(exc).__name__}") from exc
+        raise ModelLoadError(f"TensorFlow cannot load {path.name}: {said(exc)}") from exc
     name = next((s for s in SIGNATURES if s in module.signatures), None)
     if name is None:
         known = list(module.signatures)
         raise ModelLoadError(f"{path.name} has no signature {SIGNATURES[0]!r}", hint=nearest(SIGNATURES[0], known))
     function = module.signatures[name]
-    inputs = tuple(_spec(k, t) for k, t in sorted(function.structured_input_signature[1].items()))
-    outputs = tuple(_spec(k, t) for k, t in sorted(function.structured_outputs.items()))
+    narrow = {k: t.dtype for k, t in function.structured_input_signature[1].items() if t.dtype.name == "bfloat16"}
+    inputs = tuple([_spec(path.name, k, t) for k, t in sorted(function.structured_input_signature[1].items())])
+    outputs = tuple([_spec(path.name, k, t) for k, t in sorted(function.structured_outputs.items())])
     refuse_text(path.name, inputs)
 
     def run(arrays: Sequence[Array], module: Any = module) -> Sequence[Array]:
-        answer = function(**{s.name: tf.constant(x) for s, x in zip(inputs, arrays, strict=True)})
-        return [answer[s.name].numpy() for s in outputs]
+        fed = {s.name: tf.constant(x, narrow.get(s.name)) for s, x in zip(inputs, arrays, strict=True)}
+        answer = function(**fed)
+        return [as_array(answer[s.name].numpy()) for s in outputs]
 
-    return proven(path.name, "tensorflow", run, inputs, outputs)
+    rough = any(t.dtype.name in ("bfloat16", "float16") for t in function.structured_outputs.values())
+    fresh = partial(_fresh, list(function.variables))
+    return proven(Trial(path, "tensorflow", run, inputs, outputs, rough=rough, fresh=fresh))
 
 
-def _spec(name: str, tensor: Any) -> TensorSpec:
-    shape = () if tensor.shape.rank is None else tuple(-1 if n is None else int(n) for n in tensor.shape)
-    return TensorSpec(name, tensor.dtype.name, shape)
+def _fresh(variables: Sequence[Any], run: Run, arrays: Sequence[Array]) -> Run:
+    """The model without memory: variables that a call changes go back to what they were in the file before each call.
+
+    Those of random generators stay: numbers that are drawn shall differ.
+    """
+    import numpy as np
+
+    watched = [v for v in variables if not v.trainable and "StateVar" not in v.name and "seed" not in v.name]
+    before = [v.numpy() for v in watched]
+    run(arrays)
+    pairs = zip(watched, before, strict=True)
+    changed = [(v, value) for v, value in pairs if not np.array_equal(v.numpy(), value)]
+    if not changed:
+        return run
+
+    def anew(xs: Sequence[Array]) -> Sequence[Array]:
+        for variable, value in changed:
+            variable.assign(value)
+        return run(xs)
+
+    for variable, value in changed:
+        variable.assign(value)
+    return anew
+
+
+def _spec(model: str, name: str, tensor: Any) -> TensorSpec:
+    if (
+        not hasattr(tensor, "name")
+        or not hasattr(tensor, "experimental_as_proto")
+        or "Tensor" not in type(tensor).__name__
+    ):
+        raise ModelLoadError(f"{model}: {name!r} is a {type(tensor).__name__}")
+    dtype = "float32" if tensor.dtype.name == "bfloat16" else tensor.dtype.name
+    if tensor.shape.rank is None:
+        return TensorSpec(name, dtype, (), free=True)
+    return TensorSpec(name, dtype, tuple([-1 if n is None else int(n) for n in tensor.shape]))

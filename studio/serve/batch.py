@@ -30,12 +30,43 @@ Signature = tuple[Any, ...]
 Answers = list[tuple["Item", Sequence["Array"] | StudioError]]
 
 
+class Stacking:
+    """Whether rows of several requests share a call of the model; off for good once an answer shows they must not.
+
+    Args:
+        outputs: Their names.
+        by_row: For each, whether its first axis is the rows of the input.
+        why: Why requests are not merged; "" = they are.
+    """
+
+    __slots__ = ("by_row", "names", "why")
+
+    def __init__(self, outputs: Sequence[str], by_row: Sequence[bool] = (), why: str = "") -> None:
+        self.names, self.why = tuple(outputs), why
+        self.by_row = list(by_row) or [True] * len(self.names)
+
+    def holds(self, outputs: Sequence[Array], rows: int) -> bool:
+        """Whether each output has its rows; where one has not, requests are not merged any more."""
+        for k, (output, by_row) in enumerate(zip(outputs, self.by_row, strict=True)):
+            if by_row and not (output.ndim and len(output) == rows):
+                self.by_row[k] = False
+                shown = f"{len(output)} rows" if output.ndim else "a single value"
+                self._stop(f"the model answered {shown} for {rows} in the output {self.names[k]!r}")
+                return False
+        return True
+
+    def _stop(self, why: str) -> None:
+        if not self.why:
+            self.why = why
+            log.warning("requests are not merged any more: %s", why)
+
+
 class Item:
     """One inference on its way through a batch.
 
     Attributes:
         tensors: One array for each input of the model, all with the same number of rows.
-        rows: That number.
+        rows: That number; 1 where the model has no axis of rows.
         signature: What must be equal for two items to share a batch.
         dropped: True once nobody waits for the answer any more.
         taken_at, model_s: When a batch took it (perf_counter) and how long the model ran, in seconds.
@@ -43,9 +74,9 @@ class Item:
 
     __slots__ = ("dropped", "key", "model_s", "owner", "rows", "signature", "single", "taken_at", "tensors")
 
-    def __init__(self, tensors: list[Array], owner: Any, key: str | None, single: bool) -> None:
+    def __init__(self, tensors: list[Array], owner: Any, key: str | None, single: bool, rows: int) -> None:
         self.tensors = tensors
-        self.rows = len(tensors[0])
+        self.rows = rows
         self.signature: Signature = tuple([(t.dtype, t.shape[1:]) for t in tensors])
         self.owner = owner
         self.key = key
@@ -73,13 +104,13 @@ class Waiting:
             line.append(item)
 
     def take(self, most: int) -> list[Item]:
-        """Up to `most` rows of the oldest line; an item with more rows than that goes alone."""
+        """Up to `most` rows of the oldest line; an item with more rows than that goes alone. 0 = one item."""
         while self._lines:
             signature = next(iter(self._lines))
             line = self._lines.pop(signature)
             batch: list[Item] = []
             rows = 0
-            while line and (not batch or rows + line[0].rows <= most):
+            while line and (not batch or (most and rows + line[0].rows <= most)):
                 item = line.popleft()
                 if not item.dropped:
                     batch.append(item)
@@ -91,21 +122,25 @@ class Waiting:
         return []
 
 
-def run_batch(run: Run, batch: list[Item]) -> Answers:
+def run_batch(run: Run, batch: list[Item], stacking: Stacking) -> Answers:
     """Every item with its own answer or its own error; if the batch fails, each is tried alone."""
     now = time.perf_counter()
     for item in batch:
         item.taken_at = now
     try:
-        return _run_together(run, batch)
+        answers = _run_together(run, batch, stacking)
+        if answers is not None:
+            return answers
     except BaseException as exc:  # noqa: BLE001 - a model may raise anything, SystemExit included
         if len(batch) == 1:
             return [(batch[0], model_failure(exc))]
-    return [pair for item in batch for pair in run_batch(run, [item])]
+    return [pair for item in batch for pair in run_batch(run, [item], stacking)]
 
 
-def _run_together(run: Run, batch: list[Item]) -> Answers:
-    if len(batch) == 1:
+def _run_together(run: Run, batch: list[Item], stacking: Stacking) -> Answers | None:
+    """The answers; None where it cannot be told which of their rows are whose."""
+    alone = len(batch) == 1
+    if alone:
         tensors: Sequence[Array] = batch[0].tensors
     else:
         import numpy as np
@@ -114,16 +149,23 @@ def _run_together(run: Run, batch: list[Item]) -> Answers:
     started = time.perf_counter()
     outputs = run(tensors)
     model_s = time.perf_counter() - started
-    rows = len(tensors[0])
-    for output in outputs:
-        if len(output) != rows:
-            raise ServeError(f"the model answered {len(output)} rows for {rows}")
+    rows = sum([item.rows for item in batch])
+    whole = stacking.holds(outputs, rows)
+    if alone:
+        item = batch[0]
+        item.model_s = model_s
+        if item.single:
+            outputs = [y[0] if by_row else y for y, by_row in zip(outputs, stacking.by_row, strict=True)]
+        return [(item, outputs)]
+    if not whole:
+        return None
     answers: Answers = []
     at = 0
     for item in batch:
         item.model_s = model_s
-        answers.append((item, [output[at : at + item.rows] for output in outputs]))
-        at += item.rows
+        end = at + item.rows
+        answers.append((item, [y[at] for y in outputs] if item.single else [y[at:end] for y in outputs]))
+        at = end
     return answers
 
 
@@ -150,13 +192,21 @@ class Batches:
         done: Gets the answers of a batch.
         loop: The server's event loop, to whose thread all methods belong.
         where: `auto`, `loop` or `thread`.
+        stacking: Whether requests share a batch.
     """
 
     def __init__(
-        self, run: Run, most: int, done: Callable[[Answers], None], loop: asyncio.AbstractEventLoop, where: str
+        self,
+        run: Run,
+        most: int,
+        done: Callable[[Answers], None],
+        loop: asyncio.AbstractEventLoop,
+        where: str,
+        stacking: Stacking,
     ) -> None:
         self._run, self._most, self._done, self._loop = run, most, done, loop
         self._auto, self._on_loop = where == "auto", where != "thread"
+        self._stacking = stacking
         self._cost = Cost()
         self._waiting = Waiting()
         self._bell = threading.Condition()
@@ -243,12 +293,12 @@ class Batches:
 
     def _take(self) -> list[Item]:
         batch, self._next = self._next, []
-        return batch or self._waiting.take(self._most)
+        return batch or self._waiting.take(0 if self._stacking.why else self._most)
 
     def _timed(self, batch: list[Item]) -> Answers:
         started = time.perf_counter()
         try:
-            answers = run_batch(self._run, batch)
+            answers = run_batch(self._run, batch, self._stacking)
         except BaseException as exc:  # noqa: BLE001 - out of memory, say, while the answers are taken apart
             failure = model_failure(exc)
             answers = [(item, failure) for item in batch]

@@ -39,17 +39,16 @@ def fit(spec: TensorSpec, value: object, field: str) -> tuple[Array, bool]:
         array = _from_list(spec, value, field)
     else:
         raise _violation(spec, field, _word(value))
-    if array.ndim == len(spec.shape) - 1:
+    if spec.free:
+        return _cast(spec, array, field), False
+    shown, single = array.shape, False
+    if array.ndim == len(spec.shape) - 1 and spec.shape[0] in (-1, 1):
         single, array = True, array[None]
-    elif array.ndim == len(spec.shape):
-        single = False
-    else:
-        raise _violation(spec, field, f"an array of shape {_shape(array.shape)}")
-    for axis, (want, got) in enumerate(zip(spec.shape, array.shape, strict=True)):
+    elif array.ndim != len(spec.shape):
+        raise _violation(spec, field, f"an array of shape {_shape(shown)}")
+    for want, got in zip(spec.shape, array.shape, strict=True):
         if want >= 0 and want != got:
-            shown = array.shape[1:] if single else array.shape
-            if axis or not single:
-                raise _violation(spec, field, f"an array of shape {_shape(shown)}")
+            raise _violation(spec, field, f"an array of shape {_shape(shown)}")
     return _cast(spec, array, field), single
 
 
@@ -78,8 +77,18 @@ def _cast(spec: TensorSpec, array: Array, field: str) -> Array:
             raise _violation(spec, field, f"{array.dtype} with values outside {want}")
         return array.astype(want)
     if array.dtype.kind in "biuf" and np.can_cast(array.dtype, want, "same_kind"):
-        return array.astype(want)
+        try:
+            with np.errstate(over="raise"):
+                return array.astype(want)
+        except FloatingPointError:
+            raise _violation(spec, field, f"{array.dtype} with values beyond {want}") from None
     raise _violation(spec, field, f"values of dtype {array.dtype}")
+
+
+def with_rows(inputs: Sequence[TensorSpec]) -> list[int]:
+    """The places of the inputs whose first axis is the batch: any number of rows, or exactly one where none has any."""
+    found = [k for k, spec in enumerate(inputs) if spec.shape[:1] == (-1,)]
+    return found or [k for k, spec in enumerate(inputs) if spec.shape[:1] == (1,)]
 
 
 def named_inputs(inputs: Sequence[TensorSpec], values: Mapping[str, object]) -> bool:
@@ -97,9 +106,11 @@ def fit_named(inputs: Sequence[TensorSpec], values: Mapping[str, object], prefix
     if len(values) != len(wanted) or set(values) != set(wanted):
         raise mismatch(inputs, values, prefix)
     fitted = [fit(spec, values[spec.name], prefix + spec.name) for spec in inputs]
-    arrays, singles = [a for a, _ in fitted], {s for _, s in fitted}
-    if len(singles) > 1 or len({len(a) for a in arrays}) > 1:
-        rows = ", ".join(f"{n}: {'one item' if s else len(a)}" for n, (a, s) in zip(wanted, fitted, strict=True))
+    batched = with_rows(inputs)
+    arrays, singles = [a for a, _ in fitted], {fitted[k][1] for k in batched}
+    if len(singles) > 1 or len({len(arrays[k]) for k in batched}) > 1:
+        parts = [(wanted[k], *fitted[k]) for k in batched]
+        rows = ", ".join(f"{name}: {'one item' if single else len(array)}" for name, array, single in parts)
         raise ContractViolation(f"the inputs must have equally many rows; got {rows}", field=prefix or wanted[0])
     return arrays, singles == {True}
 
@@ -126,9 +137,13 @@ def mismatch(inputs: Sequence[TensorSpec], values: Mapping[str, object], prefix:
 
 
 def _violation(spec: TensorSpec, field: str, got: str) -> ContractViolation:
-    batch, item = _shape(spec.shape), _shape(spec.shape[1:])
+    wanted = f"shape {_shape(spec.shape)}"
+    if spec.free:
+        wanted = "any shape"
+    elif spec.shape[:1] in ((-1,), (1,)):
+        wanted = f"shape {_shape(spec.shape[1:])} (one item) or {_shape(spec.shape)} (a batch)"
     return ContractViolation(
-        f"{field!r}: expected {spec.dtype} of shape {item} (one item) or {batch} (a batch), got {got}",
+        f"{field!r}: expected {spec.dtype} of {wanted}, got {got}",
         hint="GET /metadata shows the contract", field=field,
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ class Facts:
 
     Attributes:
         source: Where the model came from: kind, key, commit, store or path.
+        unmerged: Why requests are not merged at the moment, "" if they are; None where that is not the question.
         name: What is served, for people.
     """
 
@@ -33,16 +34,18 @@ class Facts:
     version: str | None = None
     warnings: list[str] = field(default_factory=list)
     inflight: Callable[[], int] = lambda: 0
+    unmerged: Callable[[], str | None] = lambda: None
     runtime: dict[str, JSON] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:
         """`GET /metadata` of contracts.md."""
-        model = self.model
+        model, unmerged = self.model, self.unmerged()
         return {
             "name": self.name, "version": self.version, "source": dict(self.source), "style": model.style,
             "file": model.file, "runtime": {**model.runtime, **self.runtime},
             "inputs": None if model.inputs is None else [s.as_json() for s in model.inputs],
             "outputs": None if model.outputs is None else [s.as_json() for s in model.outputs],
+            "stacking": None if unmerged is None else not unmerged, "unmerged": unmerged or None,
             "warnings": [*model.warnings, *self.warnings],
             "idle": {"killafter": self.idle.killafter_s, "remaining": self.idle.remaining_s(self.inflight())},
             "studio": __version__,

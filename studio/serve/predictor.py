@@ -56,6 +56,11 @@ class Predictor:
         self.batch_size = self._way.batch_size
 
     @property
+    def unmerged(self) -> str | None:
+        """Why requests are not merged, "" if they are; None where the model takes whole requests."""
+        return self._way.stacking.why if isinstance(self._way, TensorCalls) else None
+
+    @property
     def inflight(self) -> int:
         """How many calls have no answer yet."""
         return len(self._calls)

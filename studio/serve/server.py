@@ -28,6 +28,7 @@ from .facts import Facts
 from .lane import lane_for, supported
 from .oip import OpenInference
 from .predictor import Predictor
+from .rehearsal import rehearse
 from .site import Site
 
 log = logging.getLogger(__name__)
@@ -146,15 +147,20 @@ class Server:
             batch_size=settings.batch_size, batch_mode=settings.batch_mode,
         )  # fmt: skip
         facts.inflight = lambda: predictor.inflight
+        facts.unmerged = lambda: predictor.unmerged
         facts.runtime["batch"] = predictor.batch_size
         self._endpoint = Endpoint(predictor, self._access, facts.idle, settings.limits, debug=settings.debug)
-        self._site = Site(self._endpoint, self._pages, OpenInference(facts))
+        oip = OpenInference(facts)
+        self._site = Site(self._endpoint, self._pages, oip)
         self._uvicorn = _Uvicorn(self._config(), self._started)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         watch = loop.create_task(self._watch())
         threading.Thread(target=self._watch_loop, name="watchdog", daemon=True).start()
         try:
+            for warning in await rehearse(self._endpoint, oip):
+                facts.warnings.append(warning)
+                log.warning("%s", warning)
             await self._uvicorn.serve(sockets=[self._sock])
         finally:
             watch.cancel()

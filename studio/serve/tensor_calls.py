@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import ContractViolation, StudioError
 from ..models.base import TensorModel
-from .batch import Answers, Batches, Item, model_failure
+from .batch import Answers, Batches, Item, Stacking, model_failure
 from .call import Call, Fitted, Plan
-from .contract import fit, fit_named, mismatch, named_inputs
+from .contract import fit, fit_named, mismatch, named_inputs, with_rows
 
 if TYPE_CHECKING:
     from ..models.base import Array
@@ -43,8 +43,11 @@ class TensorCalls:
     ) -> None:
         self._model, self._finish, self._loop = model, finish, loop
         self._inputs = model.inputs or ()
+        self._names = [spec.name for spec in model.outputs or ()]
+        self._rows = with_rows(self._inputs)
+        self.stacking = Stacking(self._names, model.by_row, model.unmerged)
         self.batch_size = (batch_size or model.batch) if model.stacks else 1
-        self._batches = Batches(model.run, self.batch_size, self._settle, loop, batch_mode)
+        self._batches = Batches(model.run, self.batch_size, self._settle, loop, batch_mode, self.stacking)
 
     def prepare(self, values: Mapping[str, object]) -> Plan:
         """What of the request fits the contract, as arrays, and the errors of what does not. In any thread."""
@@ -66,7 +69,11 @@ class TensorCalls:
     def start(self, call: Call, plan: Plan) -> None:
         """Queues what fits."""
         call.errors = plan.errors
-        call.items = [Item(arrays, call, key, single) for key, arrays, single in plan.fitted]
+        axis = self._rows[0] if self._rows else None
+        call.items = [
+            Item(arrays, call, key, single, 1 if axis is None else len(arrays[axis]))
+            for key, arrays, single in plan.fitted
+        ]
         call.left = len(call.items)
         for item in call.items:
             self._batches.put(item)
@@ -117,8 +124,7 @@ class TensorCalls:
                 self._finish(call)
 
     def _keep(self, call: Call, item: Item, outcome: Sequence[Array]) -> None:
-        values: list[object] = [output[0] for output in outcome] if item.single else list(outcome)
-        names = [spec.name for spec in self._model.outputs or ()]
+        values, names = outcome, self._names
         for output in outcome:
             call.size = None if call.size is None or output.dtype.kind == "O" else call.size + output.nbytes
         if item.key is None:

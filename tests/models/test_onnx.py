@@ -39,17 +39,11 @@ def test_a_file_is_a_model_with_its_contract(tmp_path: Path) -> None:
     loaded = load_model(tmp_path)
     assert isinstance(loaded, TensorModel)
     assert (loaded.file, loaded.runtime) == ("m.onnx", {"name": "onnxruntime"})
-    assert loaded.inputs == (TensorSpec("x", "float32", (-1, 2)),)
-    assert loaded.outputs == (TensorSpec("y", "float32", (-1, 2)),)
+    assert loaded.inputs == (TensorSpec("x", "float32", (-1, 2), axes=("N", "")),)
+    assert loaded.outputs == (TensorSpec("y", "float32", (-1, 2), axes=("N", "")),)
     assert loaded.stacks and loaded.call_s is not None
     [answer] = loaded.run([np.float32([[1, 2], [3, 4]])])
     assert answer.tolist() == [[-1, -2], [-3, -4]]
-
-
-def test_a_fixed_number_of_rows_is_never_stacked(tmp_path: Path) -> None:
-    (tmp_path / "m.onnx").write_bytes(model("Neg", rows=field(1, 1)))
-    loaded = load_model(tmp_path)
-    assert isinstance(loaded, TensorModel) and not loaded.stacks
 
 
 @pytest.mark.parametrize(

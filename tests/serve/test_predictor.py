@@ -142,16 +142,69 @@ def test_a_model_with_a_fixed_batch_is_never_given_another() -> None:
     async def work(p: Predictor) -> list[Call]:
         return list(await asyncio.gather(*(p.predict({"a": np.zeros(2)}) for _ in range(5))))
 
-    assert all(c.outputs["a"].shape == (2,) for c in drive(tensor_model(model, inputs=spec, stacks=False), work))
+    assert all(c.outputs["a"].shape == (2,) for c in drive(tensor_model(model, inputs=spec, unmerged="one row"), work))
     assert model.sizes == [1] * 5
 
 
-def test_wrong_number_of_rows_is_an_error_not_a_mix_up() -> None:
-    async def work(p: Predictor) -> Call:
-        return await p.predict({"a": np.zeros((3, 2))})
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_that_are_not_the_requests_rows_end_merging_for_good(mode: str) -> None:
+    model = Recorder()
+    hits = lambda arrays: [model(arrays)[0][arrays[0][:, 0] > 0]]  # noqa: E731
 
-    call = drive(tensor_model(lambda arrays: [arrays[0][:-1]]), work)
-    assert call.failure is not None and "answered 2 rows for 3" in call.failure.message
+    async def work(p: Predictor) -> tuple[list[Call], str | None, list[Call]]:
+        rows = [np.array([[k % 3, k]], np.float32) for k in range(6)]
+        before = list(await asyncio.gather(*(p.predict({"a": row}) for row in rows)))
+        after = [await p.predict({"a": rows[0][0]}), await p.predict({"a": np.ones((3, 2)), "b": rows[0]})]
+        return before, p.unmerged, after
+
+    before, why, after = drive(tensor_model(hits), work, batch_mode=mode)
+    for k, call in enumerate(before):
+        assert call.outputs["a"].tolist() == ([[k % 3 + 1, k + 1]] if k % 3 else [])
+    assert why is not None and "rows for" in why and "'y'" in why
+    assert after[0].outputs["a"].shape == (0, 2)  # an item alone: whatever the model says of it
+    assert {k: len(v) for k, v in after[1].outputs.items()} == {"a": 3, "b": 0}
+    assert 1 in model.sizes and model.sizes[-2:] == [3, 1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_unmerged_model_gets_each_item_alone_and_whole_answers_stay_whole(mode: str) -> None:
+    model = Recorder()
+    total = lambda arrays: [model(arrays)[0], np.float32(arrays[0].sum())]  # noqa: E731
+    outputs = (*Y, TensorSpec("total", "float32", ()))
+
+    async def work(p: Predictor) -> Call:
+        return await p.predict({"a": [1.0, 2.0], "none": np.zeros((0, 2)), "b": np.ones((2, 2))})
+
+    made = tensor_model(total, outputs=outputs, unmerged="a total", by_row=(True, False))
+    call = drive(made, work, batch_mode=mode)
+    assert call.outputs["a"]["y"].tolist() == [2.0, 3.0] and call.outputs["a"]["total"] == 3.0
+    assert call.outputs["b"]["y"].shape == (2, 2) and call.outputs["b"]["total"] == 4.0
+    assert sorted(model.sizes) == [0, 1, 2]
+
+
+def test_a_number_without_axes_and_inputs_of_any_shape() -> None:
+    model = tensor_model(
+        lambda arrays: [arrays[0] * 3], inputs=(TensorSpec("x", "float32", ()),),
+        outputs=(TensorSpec("y", "float32", ()),), unmerged="no rows", by_row=(False,),
+    )  # fmt: skip
+
+    async def work(p: Predictor) -> Call:
+        return await p.predict({"a": 2.0, "b": np.float32(1), "bad": [1.0]})
+
+    call = drive(model, work)
+    assert (call.outputs["a"], call.outputs["b"]) == (6.0, 3.0) and "shape ()" in call.errors["bad"].message
+    free = (TensorSpec("x", "float32", (), free=True),)
+    call = drive(tensor_model(lambda a: [a[0] * 3], inputs=free, unmerged="any", by_row=(False,)), work)
+    assert call.outputs["bad"].tolist() == [3.0] and call.outputs["a"] == 6.0
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float16", 70000), ("float16", 7e4), ("float32", 1e39)])
+def test_numbers_beyond_the_models_dtype_are_refused_not_infinite(dtype: str, value: float) -> None:
+    async def work(p: Predictor) -> Call:
+        return await p.predict({"a": [value, 1], "fine": [float("inf"), 1.0]})
+
+    call = drive(tensor_model(Recorder(), inputs=(TensorSpec("x", dtype, (-1, 2)),)), work)
+    assert f"beyond {dtype}" in call.errors["a"].message and "fine" in call.outputs
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,8 @@ def test_pages_health_and_unknown_routes(identity: Served) -> None:
 def test_metadata_has_the_form_of_the_contract(identity: Served) -> None:
     told = identity.ask("GET", "/metadata").json
     assert set(told) == {
-        "name", "version", "source", "style", "file", "runtime", "inputs", "outputs", "warnings", "idle", "studio",
+        "name", "version", "source", "style", "file", "runtime", "inputs", "outputs", "stacking",
+        "unmerged", "warnings", "idle", "studio",
     }  # fmt: skip
     assert told["idle"]["killafter"] == 3600 and 0 < told["idle"]["remaining"] <= 3600
 

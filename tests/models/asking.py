@@ -1,0 +1,83 @@
+"""Asks a loaded model as several clients at once do, and compares each answer with the library's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.models import TensorModel, load_model
+from studio.serve.call import Call
+from studio.serve.predictor import Predictor
+
+Arrays = Sequence[Any]
+GROUPS = ([0], [1], [2, 0, 1], [3, 4], [4], [2], [0, 1, 2, 3, 4], [3])
+"""Which of five rows each client asks."""
+
+
+def loaded(path: Path) -> TensorModel:
+    """The model in the file."""
+    model = load_model(path)
+    assert isinstance(model, TensorModel), model
+    return model
+
+
+def ask(model: TensorModel, questions: Sequence[Arrays], mode: str) -> list[list[Any]]:
+    """The outputs for each question, all asked at the same time by calls of their own, three times over."""
+    names = [spec.name for spec in model.outputs or ()]
+
+    def values(arrays: Arrays) -> dict[str, object]:
+        if len(arrays) == 1:
+            return {"a": arrays[0]}
+        return {"a": {spec.name: x for spec, x in zip(model.inputs or (), arrays, strict=True)}}
+
+    async def work() -> list[Call]:
+        predictor = Predictor(model, loop=asyncio.get_running_loop(), batch_mode=mode)
+        try:
+            return list(await asyncio.gather(*(predictor.predict(values(q)) for _ in range(3) for q in questions)))
+        finally:
+            predictor.close()
+
+    calls = asyncio.run(work())
+    assert [call.failure for call in calls] == [None] * len(calls)
+    outputs = [call.outputs["a"] for call in calls]
+    return [[output[name] for name in names] if isinstance(output, dict) else [output] for output in outputs]
+
+
+def check_as_library(
+    model: TensorModel,
+    library: Callable[[Arrays], Sequence[Any]],
+    rows: Arrays,
+    *,
+    within: float = 1e-4,
+    groups: Sequence[Sequence[int]] = GROUPS,
+) -> None:
+    """Every client's answer is what the library says of that client's own rows.
+
+    Args:
+        model: As loaded by studio.
+        library: Its own predict: one array for each input to one for each output.
+        rows: Five rows for each input.
+        within: How far floats may differ, against the largest of the values.
+        groups: Which of the rows each client asks.
+    """
+    questions = [[np.asarray(x)[list(group)] for x in rows] for group in groups]
+    expected = [library(question) for question in questions]
+    for mode in ("loop", "thread"):
+        answers = ask(model, questions, mode)
+        for group, got, want in zip([*groups] * 3, answers, [*expected] * 3, strict=True):
+            for one, other in zip(got, want, strict=True):
+                check_same(np.asarray(one), np.asarray(other), within, f"rows {group} in mode {mode}")
+
+
+def check_same(got: Any, want: Any, within: float, where: str) -> None:
+    """Two arrays are equal, but for rounding."""
+    assert got.shape == want.shape, f"{where}: {got.shape} for {want.shape}"
+    if want.dtype.kind not in "fc":
+        assert np.array_equal(got, want), f"{where}: {got} for {want}"
+        return
+    finite = np.abs(want[np.isfinite(want)])
+    np.testing.assert_allclose(got, want, rtol=0, atol=within * float(finite.max(initial=1e-6)), err_msg=where)
