@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ from .errors import ConfigError, StudioError
 from .units import parse_duration
 
 if TYPE_CHECKING:
+    from .fleet.kept_code import KeptCode
     from .models.base import LoadedModel
 
 __all__ = ["command", "main", "serving_options"]
@@ -155,11 +157,15 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     sock, note = listen(host, options["port"])
     if note:
         click.echo(note, err=True)
+    own = source.pop("own", True) is True
+    code = _kept_code(source, trusted=own or options["trust"], wrapper=options["wrapper"])
     model = load_model(
         modeldir, wrapper=options["wrapper"], model=options["model"], best=options["best"],
         as_identity=options["identity"], runtime=options["runtime"], trust=options["trust"],
-        own=source.pop("own", True) is True, private=source.get("kind") == "experiment", debug=options["debug"],
+        own=own, private=source.get("kind") == "experiment", debug=options["debug"],
     )  # fmt: skip
+    if code is not None:
+        model = replace(model, warnings=(*model.warnings, *code.notes))
     for warning in model.warnings:
         click.echo(f"WARNING: {warning}", err=True)
     port = sock.getsockname()[1]
@@ -173,6 +179,18 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
             lambda: _say_ready(model, name, url, secret, facts.example(), port, cert=settings.tls_cert),
         )  # fmt: skip
         return server.run()
+
+
+def _kept_code(source: dict[str, Any], *, trusted: bool, wrapper: str | None) -> KeptCode | None:
+    """The run's own code on the path, for models that refer to it; a wrapper brings what it needs."""
+    told = source.pop("code", None)
+    if not isinstance(told, dict) or not trusted or wrapper is not None:
+        return None
+    from .fleet.kept_code import KeptCode
+
+    code = KeptCode(told, str(source.get("store")), _private_folder() / "code")
+    code.install()
+    return code
 
 
 def _settings(options: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from ..run.plan import Plan, Reuse, make_command
 from ..serve.options import check_wrapper
 from ..serve.resolve import Resolved, resolve
 from ..tracking import Tracking
+from .kept_code import told_of_code
 
 SOURCE = "STUDIOML_SERVE_SOURCE"
 """Variable that tells the server where its model comes from, as JSON."""
@@ -74,11 +75,14 @@ def _model(found: Resolved) -> tuple[Reuse, ...]:
     return (Reuse(found.experiment.key, "modeldir", "modeldata"),)
 
 
-def _source(found: Resolved, wrapper: str | None, tracking: Tracking, owner: str) -> dict[str, str | bool | None]:
+def _source(found: Resolved, wrapper: str | None, tracking: Tracking, owner: str) -> dict[str, object]:
     if found.experiment is not None:
         commit = found.experiment.git.commit if found.experiment.git else None
         own = found.experiment.owner == owner
-        return {"kind": "experiment", "key": found.experiment.key, "commit": commit, "store": tracking.url, "own": own}
+        return {
+            "kind": "experiment", "key": found.experiment.key, "commit": commit, "store": tracking.url, "own": own,
+            "code": told_of_code(found.experiment),
+        }  # fmt: skip
     if found.path is not None and not found.is_wrapper:
         return {"kind": "path", "path": str(found.path)}
     return {"kind": "wrapper", "path": wrapper}

@@ -218,12 +218,26 @@ def _load_one(candidate: Candidate, choice: _Choice) -> LoadedModel:
         )
     try:
         return _guarded(loader, candidate, choice.runtime, trusted=trusted)
-    except ModelLoadError:
+    except ModelLoadError as exc:
+        exc.hint = exc.hint or _hint_of(exc.__cause__)
         wait_s = candidate.mtime + SETTLE_S - time.time()
         if not 0 < wait_s <= SETTLE_S:
             raise
         time.sleep(min(wait_s, 0.5))
         return _guarded(loader, candidate, choice.runtime, trusted=trusted)
+
+
+def _hint_of(cause: BaseException | None) -> str:
+    """What to do about code that a pickled model refers to and that is not here."""
+    if isinstance(cause, ModuleNotFoundError) and cause.name:
+        package = cause.name.partition(".")[0]
+        return f"install what has the module {one_line(package)}, or import it in a wrapper: --wrapper FILE"
+    if isinstance(cause, AttributeError) and "__main__" in str(cause):
+        return (
+            "the file refers to code of the script that saved it: train it under studio run, which keeps that code "
+            "with the model, or define it in a wrapper: --wrapper FILE"
+        )
+    return ""
 
 
 def _guarded(loader: Loader, candidate: Candidate, runtime: str, *, trusted: bool) -> LoadedModel:
