@@ -32,7 +32,23 @@ class _Kind:
 
 def home() -> Path:
     """The folder of everything local: `STUDIOML_HOME`, default `~/.studioml`."""
-    return Path(os.environ.get("STUDIOML_HOME") or Path.home() / ".studioml").expanduser().absolute()
+    try:
+        return Path(os.environ.get("STUDIOML_HOME") or Path.home() / ".studioml").expanduser().absolute()
+    except RuntimeError as exc:
+        raise ConfigError(f"no home folder: {exc}", hint="export STUDIOML_HOME=/FOLDER") from exc
+    except FileNotFoundError as exc:
+        raise _gone() from exc
+
+
+def _current() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as exc:
+        raise _gone() from exc
+
+
+def _gone() -> ConfigError:
+    return ConfigError("the current folder no longer exists", hint="cd to another one")
 
 
 def _text(value: Any) -> str:
@@ -131,7 +147,7 @@ def load(flags: Mapping[str, Any] | None = None, *, file: str | None = None, fol
     layers.append(
         ("environment", {k: os.environ[_variable(k)] for k in KNOWN if k != "env" and os.environ.get(_variable(k))})
     )
-    for path in _files(file, folder or Path.cwd()):
+    for path in _files(file, folder or _current()):
         layers.append((str(path), _read(path)))
     settings: dict[str, Setting] = {}
     unused: dict[str, Setting] = {}
@@ -177,7 +193,7 @@ def _read(path: Path) -> dict[str, Any]:
 
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as exc:
         reason = " ".join(str(exc).split())
         raise ConfigError(f"cannot read {path}: {reason}", hint="it has to be YAML: one 'name: value' a line") from exc
     if data is None:

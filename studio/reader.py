@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .tracking.sql import Answer
 
 
+_NAMED = 20
+"""So many damaged records are named, each on a line; the others are counted."""
+
+
 class Reader:
     """One store, as those see it who change nothing in it. `Studio` adds the rest.
 
@@ -173,13 +177,19 @@ class Reader:
     def _refresh(self) -> None:
         self.recover()
         self.tracking.index.sync()
+        if self.tracking.index.stale:
+            self.notify(self.tracking.index.stale)
         self._name_broken()
 
     def _name_broken(self) -> None:
-        for name in self.tracking.index.broken():
-            if name not in self._named:
-                self.notify(f"records/{name.removeprefix('records/')} cannot be read as a record and is left out")
-                self._named.add(name)
+        broken = self.tracking.index.broken()
+        new = [name for name in broken if name not in self._named]
+        for name in new[:_NAMED]:
+            key = name.removeprefix("records/").removesuffix(".json")
+            self.notify(f"experiment {key}: its record is damaged and left out: {broken[name]}")
+        if len(new) > _NAMED:
+            self.notify(f"{len(new) - _NAMED} more records are damaged and left out")
+        self._named.update(new)
 
     def _project(self) -> str | None:
         setting = self.config.settings["project"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import Any
 
 import click
 
 from .. import __version__
-from ..errors import StudioError, nearest
+from ..errors import nearest
+from .ending import delivered, explain, nobody_reads, standard_streams
 
 VERBS: dict[str, str] = {
     "run": "run a script and record it",
@@ -80,7 +80,8 @@ def command() -> None:
 def main(args: list[str] | None = None) -> None:
     """Runs the command line and exits with the code of `style.md`."""
     words = sys.argv[1:] if args is None else args
-    sys.exit(run(words))
+    standard_streams()
+    sys.exit(delivered(run(words)))
 
 
 def run(words: list[str], **kwargs: Any) -> int:
@@ -95,25 +96,14 @@ def run(words: list[str], **kwargs: Any) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except StudioError as exc:
-        _explain(exc)
-        return exc.exit_code
+        return nobody_reads()
+    except SystemExit as exc:
+        if isinstance(exc.__context__, BrokenPipeError):  # click turns one into an exit with code 1
+            return nobody_reads()
+        raise
+    except Exception as exc:  # noqa: BLE001 - --debug shows the traceback
+        return explain(exc)
     return done if isinstance(done, int) else 0
-
-
-def _explain(exc: StudioError) -> None:
-    if "--debug" in sys.argv or os.environ.get("STUDIOML_DEBUG"):
-        import traceback
-
-        traceback.print_exception(exc)
-        return
-    from .cells import one_line
-
-    click.echo(f"studio: {one_line(exc.message, most=2000)}", err=True)
-    if exc.hint:
-        click.echo(f"  hint: {one_line(exc.hint, most=2000)}", err=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .cells import one_line
+from .cells import escaped, one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 COLUMN_CHARS, CELL_CHARS = 80, 20_000
@@ -53,8 +53,8 @@ def settings(command: F) -> F:
 
 
 def say(line: str) -> None:
-    """One line for the user on stderr."""
-    click.echo(line, err=True)
+    """A line for the user on stderr, or several."""
+    click.echo("\n".join(one_line(part, most=CELL_CHARS) for part in line.split("\n")), err=True)
 
 
 def notice(text: str) -> None:
@@ -64,8 +64,11 @@ def notice(text: str) -> None:
 
 
 def print_json(document: object) -> None:
-    """One JSON document on stdout; NaN and infinities as null."""
-    click.echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
+    """One JSON document on stdout; NaN and infinities as null, and nothing that a terminal would obey."""
+    from ..experiment import strict
+
+    utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    click.echo(escaped(json.dumps(strict(document), indent=2, ensure_ascii=not utf8, allow_nan=False)))
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -103,13 +106,3 @@ def _level(word: str) -> int:
 
         raise ConfigError(f"verbose: {word!r} is not a level", hint="one of " + ", ".join(LEVELS) + ", or a number")
     return LEVELS[word.lower()]
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float) and value - value != 0:
-        return None
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_finite(v) for v in value]
-    return value

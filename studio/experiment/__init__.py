@@ -20,6 +20,7 @@ from .records import (
     Summary,
     Times,
 )
+from .values import is_moment, strict
 
 __all__ = [
     "CLOCK",
@@ -43,6 +44,8 @@ __all__ = [
     "Times",
     "check_name",
     "from_json",
+    "is_moment",
     "new_key",
+    "strict",
     "to_json",
 ]

@@ -20,6 +20,7 @@ from .records import (
     Summary,
     Times,
 )
+from .values import DEEPEST, check_depth, count, flag, moment, real, shape, text, texts, well_formed, whole
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
@@ -48,7 +49,7 @@ def from_json(kind: type[R], data: Mapping[str, Any]) -> R:
     """
     plan = _PLANS[kind]
     if not isinstance(data, Mapping):
-        raise ConfigError(f"not a {kind.__name__.lower()} record: {_shape(data)}, not an object")
+        raise ConfigError(f"not a {kind.__name__.lower()} record: {shape(data)}, not an object")
     record = _new(kind)
     found = 0
     for name, put, build, null in plan.fields:
@@ -62,6 +63,8 @@ def from_json(kind: type[R], data: Mapping[str, Any]) -> R:
             raise ConfigError(f"not a {kind.__name__.lower()} record: it has no {name!r}")
         put(record, plan.default(name))
     extra = {} if found == len(data) else {k: v for k, v in data.items() if k not in plan.known}
+    if extra:
+        check_depth(extra.values())
     plan.put_extra(record, extra)
     return record
 
@@ -69,70 +72,47 @@ def from_json(kind: type[R], data: Mapping[str, Any]) -> R:
 _new = object.__new__  # a frozen class's own constructor costs twice as much, and a listing builds thousands
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, room: int = DEEPEST) -> Any:
     of = type(value)
-    if of is str or of is int or of is bool or value is None:
+    if of is str:
+        return well_formed(value)
+    if of is bool or value is None:
         return value
+    if of is int:
+        return whole(value)
     if of is float:
         return value if value - value == 0 else _spelled(value)
     if of in _PLANS:
         return to_json(value)
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(v) for v in value]
-    if isinstance(value, bool | int | str):
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        if not room:
+            return "<nested too deeply>"
+        if isinstance(value, Mapping):
+            return {well_formed(str(k)): _plain(v, room - 1) for k, v in value.items()}
+        return [_plain(v, room - 1) for v in value]
+    if isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return whole(value)
+    if isinstance(value, str):
+        return well_formed(value)
     if isinstance(value, float):
         return _plain(float(value))
     scalar = getattr(value, "item", None)
     if callable(scalar) and getattr(value, "shape", None) == ():
         return _plain(scalar())
-    return str(value)
+    return well_formed(str(value))
 
 
 def _spelled(value: float) -> str:
     return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
 
 
-def _shape(value: Any) -> str:
-    return {dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")
-
-
-def _object(what: str) -> Callable[[Any], dict[str, Any]]:
-    def build(value: Any) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{what} is {_shape(value)}, not an object")
-        return dict(value)
-
-    return build
-
-
-def _texts(what: str) -> Callable[[Any], tuple[str, ...]]:
-    def build(value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{what} is {_shape(value)}, not a list")
-        return tuple(value)
-
-    return build
-
-
-def _text(what: str) -> Callable[[Any], str]:
-    def build(value: Any) -> str:
-        if not isinstance(value, str):
-            raise ConfigError(f"{what} is {_shape(value)}, not a text")
-        return value
-
-    return build
-
-
-def _real(what: str) -> Callable[[Any], float]:
-    def build(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{what} is {_shape(value)}, not a number")
-        return value
-
-    return build
+def _params(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"params is {shape(value)}, not an object")
+    check_depth(value.values())
+    return dict(value)
 
 
 def _one(kind: type[R]) -> Callable[[Any], R]:
@@ -142,7 +122,7 @@ def _one(kind: type[R]) -> Callable[[Any], R]:
 def _each(what: str, build: Callable[[Any], R]) -> Callable[[Any], dict[str, R]]:
     def build_all(value: Any) -> dict[str, R]:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{what} is {_shape(value)}, not an object")
+            raise ConfigError(f"{what} is {shape(value)}, not an object")
         return {k: build(v) for k, v in value.items()}
 
     return build_all
@@ -155,7 +135,8 @@ def _summary(value: Any) -> Summary:
         step, count, known = value["step"], value["count"], 6 if "first" in value else 5
     except (AttributeError, KeyError, TypeError):
         return from_json(Summary, value)
-    if len(value) != known or not (type(last) is type(low) is type(high) is float):
+    whole = type(step) is type(count) is int and -_BITS_63 <= step < _BITS_63 and 0 <= count < _BITS_63
+    if len(value) != known or not whole or not (type(last) is type(low) is type(high) is float):
         return from_json(Summary, value)
     record = _new(Summary)
     put_last, put_min, put_max, put_step, put_count, put_first, put_extra = _SUMMARY
@@ -164,21 +145,13 @@ def _summary(value: Any) -> Summary:
     put_max(record, high)
     put_step(record, step)
     put_count(record, count)
-    put_first(record, first if type(first) is not str else _number(first))
+    put_first(record, first if first is None or type(first) is float else real(first))
     put_extra(record, {})
     return record
 
 
+_BITS_63 = 2**63
 _SUMMARY = tuple(getattr(Summary, f.name).__set__ for f in fields(Summary))
-
-
-def _number(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(value)
-    except ValueError as exc:
-        raise ConfigError(f"{value!r} is not a number") from exc
 
 
 class _Plan:
@@ -201,28 +174,39 @@ class _Plan:
         return self._defaults.get(name, {})
 
 
+def _fields(of: str, names: str, build: Callable[[str], Callable[[Any], Any]]) -> dict[str, Callable[[Any], Any]]:
+    return {name: build(f"{of}.{name}" if of else name) for name in names.split()}
+
+
+def _zero(what: str) -> Callable[[Any], Any]:
+    return count(what, 0)
+
+
 _PLANS: dict[type, _Plan] = {
-    Command: _Plan(Command, {"kind": _text("command.kind"), "target": _text("command.target"),
-                             "args": _texts("command.args")}),
-    Git: _Plan(Git, {}),
-    Host: _Plan(Host, {"gpus": _texts("host.gpus")}),
-    Resources: _Plan(Resources, {}),
-    Metric: _Plan(Metric, {"name": _text("metric.name"), "mode": _text("metric.mode")}),
-    Summary: _Plan(Summary, dict.fromkeys(("last", "min", "max", "first"), _number)),
-    ArtifactRef: _Plan(ArtifactRef, {"files": _real("files"), "bytes": _real("bytes")}),
-    Times: _Plan(Times, {name: _real(f"times.{name}") for name in ("added", "started", "finished")}),
-    Failure: _Plan(Failure, {name: _text(f"exit.error.{name}") for name in ("type", "message", "frame")}),
-    Exit: _Plan(Exit, {"code": _real("exit.code"), "signal": _real("exit.signal"), "reason": _text("exit.reason"),
-                       "by": _text("exit.by"), "error": _one(Failure)}),
+    Command: _Plan(Command, {**_fields("command", "kind target python interpreter", text),
+                             "args": texts("command.args")}),
+    Git: _Plan(Git, {**_fields("git", "url commit branch patch", text), "dirty": flag("git.dirty")}),
+    Host: _Plan(Host, {**_fields("host", "name os cpu", text), **_fields("host", "cores memory", _zero),
+                       "gpus": texts("host.gpus")}),
+    Resources: _Plan(Resources, _fields("resources", "cpus gpus ram hdd", count)),
+    Metric: _Plan(Metric, _fields("metric", "name mode", text)),
+    Summary: _Plan(Summary, {**dict.fromkeys(("last", "min", "max", "first"), real),
+                             **_fields("summary", "step count", _zero)}),
+    ArtifactRef: _Plan(ArtifactRef, {"mutable": flag("artifacts.mutable"), "manifest": text("artifacts.manifest"),
+                                     **_fields("artifacts", "files bytes", _zero)}),
+    Times: _Plan(Times, {"added": moment("times.added", 0.0), **_fields("times", "started finished", moment)}),
+    Failure: _Plan(Failure, _fields("exit.error", "type message frame", text)),
+    Exit: _Plan(Exit, {**_fields("exit", "code signal", count), **_fields("exit", "reason by", text),
+                       "error": _one(Failure)}),
 }  # fmt: skip
 _PLANS[Experiment] = _Plan(
     Experiment,
     {
-        **{name: _text(name) for name in ("key", "project", "owner", "kind", "status", "notes", "studio")},
-        "command": _one(Command), "packages": _texts("packages"), "git": _one(Git), "host": _one(Host),
-        "params": _object("params"), "tags": _texts("tags"), "resources": _one(Resources), "metric": _one(Metric),
+        **_fields("", "key project owner kind status notes studio parent", text),
+        "command": _one(Command), "packages": texts("packages"), "git": _one(Git), "host": _one(Host),
+        "params": _params, "tags": texts("tags"), "resources": _one(Resources), "metric": _one(Metric),
         "summary": _each("summary", _summary), "artifacts": _each("artifacts", _one(ArtifactRef)),
-        "times": _one(Times), "exit": _one(Exit),
-        "max_duration": _real("max_duration"), "lifetime": _real("lifetime"),
+        "times": _one(Times), "exit": _one(Exit), "schema": count("schema", 0),
+        **_fields("", "max_duration lifetime", moment),
     },
 )  # fmt: skip

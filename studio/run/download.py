@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import urllib.request
 from http.client import HTTPException
@@ -39,4 +40,5 @@ def download(url: str, target: Path) -> None:
             hint="check the address, or download it and capture the file",
         ) from exc
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -67,23 +67,49 @@ def replace(path: Path, trouble: str, opened: Identity) -> sqlite3.Connection:
 
 
 def in_memory(path: Path, trouble: str, opened: Identity) -> sqlite3.Connection:
-    """An index in memory, with what the file holds if that can at least be read."""
+    """An index in memory: with what the file holds if all of it can be read, else empty, to be filled by a sync."""
     log.warning("index %s cannot be used (%s); one in memory serves this command", path, trouble)
     db = _handle(":memory:")
     try:
-        if os.path.isfile(path):
-            old = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-            with contextlib.closing(old):
-                if old.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION:
-                    old.backup(db)
-                    db.execute("SELECT count(*) FROM experiments").fetchone()
-                    return db
+        if _copied(path, db):
+            return db
     except (OSError, sqlite3.Error) as exc:
         log.debug("nothing of %s can be read: %s", path, exc)
     db.close()
     db = _handle(":memory:")
     schema.create(db)
     return db
+
+
+def _copied(path: Path, db: sqlite3.Connection) -> bool:
+    """Whether `db` now holds all that the file at `path` does.
+
+    `immutable` alone reads a WAL file on a read-only disk (https://sqlite.org/wal.html, "Read-Only Databases"). But
+    then SQLite ignores the log, and others' locks: with a log, or when the file changes meanwhile, the copy is old or
+    torn, and records would be missing from every answer.
+    """
+    before = _still(path)
+    if before is None:
+        return False
+    old = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    with contextlib.closing(old):
+        if old.execute("PRAGMA user_version").fetchone()[0] != schema.VERSION:
+            return False
+        old.backup(db)
+    for table in schema.NAMES:
+        db.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()  # noqa: S608 - constant names
+    return _still(path) == before
+
+
+def _still(path: Path) -> tuple[int, ...] | None:
+    """What differs once the file is written to; None if there is none, or a log or journal belongs to it."""
+    for end in ("-wal", "-journal"):
+        if os.path.exists(f"{path}{end}") and os.path.getsize(f"{path}{end}"):
+            return None
+    if not os.path.isfile(path):
+        return None
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def identity(path: Path) -> Identity:

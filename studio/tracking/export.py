@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import ConfigError
-from ..experiment import to_json
+from ..experiment import strict, to_json
 from ..extras import need
 from . import Tracking
 from .frames import Experiments, curve_tables, gathered
@@ -83,17 +84,6 @@ def write_csv(file: IO[str], tables: Iterable[Table]) -> int:
     return count
 
 
-def finite(value: object) -> object:
-    """The value with null for NaN and infinities, which JSON has not."""
-    if isinstance(value, float) and value - value != 0:
-        return None
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(v) for v in value]
-    return value
-
-
 def _whole(path: Path, make: Callable[[Path], int]) -> int:
     """Lets `make` write a file beside `path`, which takes its place once it is complete."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -103,7 +93,8 @@ def _whole(path: Path, make: Callable[[Path], int]) -> int:
     except OSError as exc:
         raise ConfigError(f"cannot write {path}: {exc.strerror or exc}", hint="choose another path") from exc
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # as on a disk that became read-only
+            part.unlink(missing_ok=True)
     return count
 
 
@@ -114,7 +105,7 @@ def _csv(path: Path, tables: Iterable[Table]) -> int:
 
 def _json(path: Path, rows: Iterable[object]) -> int:
     count = 0
-    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # \udc80 is JSON's own spelling, too
+    with open(path, "w", encoding="utf-8") as file:
         file.write("[")
         for count, row in enumerate(rows, 1):
             file.write(",\n" if count > 1 else "\n")
@@ -125,9 +116,11 @@ def _json(path: Path, rows: Iterable[object]) -> int:
 
 def _spelled(row: object) -> str:
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=str)
-    except ValueError:  # a number that JSON has not
-        return json.dumps(finite(row), ensure_ascii=False, default=str)
+        found = json.dumps(row, ensure_ascii=False, allow_nan=False, default=str)
+        found.encode()
+        return found
+    except ValueError:  # a number that JSON has not, or half a character
+        return json.dumps(strict(row), ensure_ascii=False, default=str)
 
 
 def _parquet(path: Path, tables: Iterable[Table]) -> int:

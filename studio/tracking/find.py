@@ -28,7 +28,7 @@ def find_experiment(
             raise ExperimentNotFound(f"no experiment in {where} yet", hint="studio run train.py makes one")
         return newest
     found = tracking.index.keys(word) if NAME.fullmatch(word) else []
-    if word in found:
+    if word in found or f"records/{word}.json" in tracking.index.broken():
         return tracking.records.get(word)
     if len(found) > 1:
         shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")

@@ -32,7 +32,8 @@ class Busy(StoreError):
 class Handle:
     """Runs functions on the connection. Any thread, and a forked child, may call it.
 
-    A function may run twice: again on a new, empty file after a damaged one was replaced, and then in memory.
+    A function may run twice: again on a new, empty file after a damaged one was replaced, and then in memory. What it
+    then returns is true of the new database only: see `opened`.
     """
 
     def __init__(self, path: Path, *, query_s: float = QUERY_S) -> None:
@@ -42,6 +43,8 @@ class Handle:
         self._patterns: dict[str, Pattern] = {}
         self._until = 0.0
         self._file: Identity = None
+        self.opened = 0
+        """How often a database was opened: what was read before the last time may not hold for what is open now."""
         self._use(database.connect(path))
 
     def run(self, work: Work[T]) -> T:
@@ -121,6 +124,7 @@ class Handle:
 
     def _use(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self.opened += 1
         self._pid = os.getpid()
         self._file = database.identity(self.path)
         db.create_function("regexp", 2, self._regexp, deterministic=True)

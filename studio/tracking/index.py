@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..experiment import Experiment, from_json, to_json
+from ..experiment import Experiment, to_json
 from ..stores.base import Store
 from . import documents, rows, schema
 from .freshness import Freshness, touch
@@ -22,14 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 LOST_AFTER_S = 60.0
 _IDS = "SELECT e.id FROM experiments e"
 _COUNT = "SELECT count(*) FROM experiments e"
-_PACKAGES = "SELECT json FROM lists WHERE id = ?"
-_SHOWN = (
-    "SELECT d.json, l.json, e.heartbeat, e.packages FROM experiments e JOIN documents d ON d.id = e.id"
-    " LEFT JOIN live l ON l.key = e.key WHERE e.id = ?"
-)
 
 
 def open_index(store: Store, home: Path, *, lost_after_s: float = LOST_AFTER_S) -> Index:
@@ -52,21 +48,6 @@ def shared_index(store: Store, home: Path, *, lost_after_s: float = LOST_AFTER_S
     return _shared[0]
 
 
-def shown_status(
-    experiment: Experiment, live_modified: float | None, store_now: float, *, lost_after_s: float = LOST_AFTER_S
-) -> str:
-    """The status that people see: a `running` record whose heartbeat is too old is `lost`.
-
-    Args:
-        live_modified: when the heartbeat was written, by the store's clock; None = it never was.
-        store_now: this moment by the store's clock.
-    """
-    if experiment.status != "running":
-        return experiment.status
-    silent = live_modified is None or store_now - live_modified > lost_after_s
-    return "lost" if silent else "running"
-
-
 class Index:
     """Answers searches over a store's experiments without reading them all; losing it loses nothing.
 
@@ -85,6 +66,8 @@ class Index:
         self._heartbeats = Heartbeats(store)
         self._warned: frozenset[str] = frozenset()
         self._handle = Handle(self.path)
+        self.stale = ""
+        """Why the last `sync` could not take up what is new; empty if it did."""
 
     def serves(self, folder: Path, lost_after_s: float) -> bool:
         """Whether this is an index in that folder with that patience, open on the file that lies there now."""
@@ -119,17 +102,45 @@ class Index:
         Raises:
             StoreError: the store cannot be read.
         """
+        count, self.stale = 0, ""
+        try:
+            count = self._steady(self._sync)
+        except Busy as exc:
+            self.stale = f"{exc.message}: newer changes may be missing below"
+            log.warning("%s", self.stale)
+        self._warn()
+        return count
+
+    def _sync(self) -> int:
         freshness = self._handle.run(Freshness)
         token = self.store.change_token(RECORDS)  # before the listing: what is written during it is in the next
         count, newest = 0, freshness.last.newest
-        try:
-            if not freshness.unchanged(token):
-                count, newest = self._list(freshness, token)
-            self._heartbeats.read(self._handle.run(Live), newest, self._handle.write)
-        except Busy as exc:
-            log.warning("%s; what follows is as of the last time", exc.message)
-        self._warn()
+        if not freshness.unchanged(token):
+            count, newest = self._list(freshness, token)
+        self._heartbeats.read(self._handle.run(Live), newest, self._handle.write)
         return count
+
+    def _steady(self, work: Callable[[], T]) -> T:
+        """What `work` returns; again if the database was replaced under it, by an older or an empty one.
+
+        A file is replaced once by a new file and once by memory, hence the number of attempts.
+        """
+        for _ in range(3):
+            opened = self._handle.opened
+            found = work()
+            if self._handle.opened == opened:
+                break
+        return found
+
+    def _filled(self, work: Callable[[], T]) -> T:
+        """What `work` reads from an index that was filled from the store."""
+
+        def read() -> T:
+            if self._handle.run(_is_new):
+                self._sync()
+            return work()
+
+        return self._steady(read)
 
     def _list(self, freshness: Freshness, token: str | None) -> tuple[int, float]:
         """Takes up what a listing of the store shows: how many changes, and the latest time of any record."""
@@ -142,6 +153,8 @@ class Index:
             if token is not None:
                 freshness.keep(db, token, changes.newest)
 
+        if changes.unread:
+            token = None  # the next sync lists again, and tries again to read what it could not
         if token is not None or self._handle.run(_is_new):
             self._handle.write(listed)
         return count, changes.newest
@@ -174,19 +187,22 @@ class Index:
         """
         from .order import compile_sort
 
-        alive = self._alive_after()
-        where, values = _where(query, alive, project=project, owner=owner)
-        order = compile_sort(sort, alive_after=alive)
-        values = [*order.join_parameters, *values, *order.term_parameters]
-        bounds = (-1 if limit is None else max(0, limit), max(0, offset))
-        tail = f" ORDER BY {order.terms} LIMIT ? OFFSET ?"
-        ids: list[tuple[int]] = []
-        if order.first:
-            joins = order.joins.replace("LEFT JOIN", "JOIN", 1)
-            ids = self._select(f"{_IDS}{joins} WHERE {where} AND {order.first}{tail}", [*values, *bounds])
-        if not ids or len(ids) != limit:
-            ids = self._select(f"{_IDS}{order.joins} WHERE {where}{tail}", [*values, *bounds])
-        return self._shown(ids, alive)
+        def find() -> list[Experiment]:
+            alive = self._alive_after()
+            where, values = _where(query, alive, project=project, owner=owner)
+            order = compile_sort(sort, alive_after=alive)
+            values = [*order.join_parameters, *values, *order.term_parameters]
+            bounds = (-1 if limit is None else max(0, limit), max(0, offset))
+            tail = f" ORDER BY {order.terms} LIMIT ? OFFSET ?"
+            ids: list[tuple[int]] = []
+            if order.first:
+                joins = order.joins.replace("LEFT JOIN", "JOIN", 1)
+                ids = self._rows(f"{_IDS}{joins} WHERE {where} AND {order.first}{tail}", [*values, *bounds])
+            if not ids or len(ids) != limit:
+                ids = self._rows(f"{_IDS}{order.joins} WHERE {where}{tail}", [*values, *bounds])
+            return self._shown(ids, alive)
+
+        return self._filled(find)
 
     def count(self, query: str = "", *, project: str | None = None, owner: str | None = None) -> int:
         """How many experiments `query` holds for.
@@ -194,8 +210,12 @@ class Index:
         Raises:
             ConfigError: as in `search`.
         """
-        where, values = _where(query, self._alive_after(), project=project, owner=owner)
-        return int(self._select(f"{_COUNT} WHERE {where}", values)[0][0])
+
+        def find() -> int:
+            where, values = _where(query, self._alive_after(), project=project, owner=owner)
+            return int(self._rows(f"{_COUNT} WHERE {where}", values)[0][0])
+
+        return self._filled(find)
 
     def keys(self, prefix: str) -> list[str]:
         """Every key that begins with `prefix`, sorted."""
@@ -204,11 +224,14 @@ class Index:
 
     def newest(self, *, kind: str = "run", project: str | None = None, owner: str | None = None) -> Experiment | None:
         """The experiment of this kind (project, owner) that was added last; None if there is none."""
-        alive = self._alive_after()
-        where, values = _where("", alive, kind=kind, project=project, owner=owner)
-        ids = self._select(f"{_IDS} WHERE {where} ORDER BY e.added DESC, e.key DESC LIMIT 1", values)
-        found = self._shown(ids, alive)
-        return found[0] if found else None
+
+        def find() -> list[Experiment]:
+            alive = self._alive_after()
+            where, values = _where("", alive, kind=kind, project=project, owner=owner)
+            ids = self._rows(f"{_IDS} WHERE {where} ORDER BY e.added DESC, e.key DESC LIMIT 1", values)
+            return self._shown(ids, alive)
+
+        return next(iter(self._filled(find)), None)
 
     def projects(self) -> list[tuple[str, int]]:
         """Every project and how many experiments it has, by name."""
@@ -235,52 +258,28 @@ class Index:
 
     def _select(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """The rows of a statement; a new index is filled first."""
-        if self._handle.run(_is_new):
-            self.sync()
+        return self._filled(lambda: self._rows(sql, values))
+
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
         return self._handle.query(lambda db: db.execute(sql, values).fetchall())
 
     def _shown(self, ids: list[tuple[int]], alive_after: float) -> list[Experiment]:
-        """These experiments as people see them."""
-        loads = documents.reader(len(ids))
-
-        def read(db: sqlite3.Connection) -> list[Experiment]:
-            lists: dict[int, list[str]] = {}
-            found = []
-            for id_ in ids:
-                for raw, live, heartbeat, packages in db.execute(_SHOWN, id_):
-                    if packages not in lists:
-                        lists[packages] = json.loads(db.execute(_PACKAGES, (packages,)).fetchone()[0])
-                    data = loads(raw)
-                    data["packages"] = lists[packages]
-                    if data.get("status") == "running":
-                        _as_seen(data, live, heartbeat, alive_after)
-                    found.append(from_json(Experiment, data))
-            return found
-
-        return self._handle.query(read)
+        return self._handle.query(lambda db: documents.shown(db, ids, alive_after))
 
     def _alive_after(self) -> float:
         """The oldest heartbeat of a living run, by the store's clock at the last sync."""
         found = self._handle.run(lambda db: db.execute("SELECT value FROM meta WHERE name = 'now'").fetchone())
         return float(found[0] if found else 0.0) - self._lost_after_s
 
-    def broken(self) -> list[str]:
-        """Names of the objects in records/ that are no experiment records; listings leave them out."""
-        return self._handle.run(lambda db: [row[0] for row in db.execute("SELECT name FROM broken ORDER BY name")])
+    def broken(self) -> dict[str, str]:
+        """Names of the objects in records/ that are no experiment records, and why; listings leave them out."""
+        return dict(self._rows("SELECT name, reason FROM broken ORDER BY name", ()))
 
     def _warn(self) -> None:
         names = frozenset(self.broken())
         if names - self._warned:
             log.warning("left out, because they are no experiment records: %s", ", ".join(sorted(names)))
         self._warned = names
-
-
-def _as_seen(data: dict[str, Any], live: str | None, heartbeat: float | None, alive_after: float) -> None:
-    """Gives a running record the status and the metrics that its heartbeat says."""
-    if heartbeat is not None and heartbeat < alive_after:
-        data["status"] = "lost"
-    if live is not None:
-        data["summary"] = {**(data.get("summary") or {}), **json.loads(live)}
 
 
 def _where(query: str, alive_after: float, **columns: str | None) -> Sql:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
+from ..experiment import is_moment
 from . import documents
 
 _COLUMNS = (
@@ -156,13 +157,18 @@ def number(value: Any) -> float | int | None:
     return None
 
 
+def _moment(value: Any) -> float | None:
+    """A time as the record's reader takes it."""
+    return value if is_moment(value) else None
+
+
 def _columns(data: Mapping[str, Any], modified: float | None) -> Row:
     command, times, ended = data["command"], data.get("times") or {}, data.get("exit") or {}
-    started, finished = number(times.get("started")), number(times.get("finished"))
+    added, started, finished = (_moment(times.get(name)) for name in ("added", "started", "finished"))
     args = text(" ".join(map(str, command.get("args") or ())))
     metric, reason = (data.get("metric") or {}).get("name"), ended.get("reason")
     return (
-        text(data.get("status") or "waiting"), modified, modified, number(times.get("added")) or 0.0, started, finished,
+        text(data.get("status") or "waiting"), modified, modified, added or 0.0, started, finished,
         None if started is None or finished is None else finished - started,
         text(data.get("project") or "default"), text(data.get("owner") or ""), text(data.get("kind") or "run"),
         text(f"{command['target']} {args}".rstrip()), args, None if metric is None else text(metric),

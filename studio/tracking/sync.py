@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ _CHUNK = 2000
 _FETCHERS = 16
 _LARGEST = 1 << 26
 _CLOCK_S = 30.0
+_ODD = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{19}|\\u[dD][89a-fA-F]")
 
 Write = Callable[[Callable[[sqlite3.Connection], None]], None]
 """Runs a function in one transaction of the index, and again if the index had to be opened anew."""
@@ -40,6 +42,8 @@ class Changes:
         undated = "SELECT key FROM experiments WHERE modified IS NULL AND status = 'running'"
         self.undated = [row[0] for row in db.execute(undated)]
         self.dated: dict[str, float] = {}
+        self.unread = False
+        """Whether the store has a record that it refused to read this time."""
         self.changed: list[Entry] = []
         self.gone: dict[str, str] = {}
         self.newest = 0.0
@@ -71,16 +75,21 @@ def sync(store: Store, changes: Changes, write: Write) -> int:
     return len(changes.changed) + sum(name in changes.known for name in changes.gone)
 
 
-def _fetch(store: Store, entries: list[Entry]) -> Iterator[tuple[Entry, bytes, str]]:
-    """The bytes of the objects that still exist; from afar many at once."""
+Fetched = tuple[Entry, bytes | StoreError, str]
 
-    def one(entry: Entry) -> tuple[Entry, bytes, str] | None:
+
+def _fetch(store: Store, entries: list[Entry]) -> Iterator[Fetched]:
+    """The bytes of the objects that still exist, or why they cannot be read; from afar many at once."""
+
+    def one(entry: Entry) -> Fetched | None:
         if entry.size > _LARGEST:
-            return entry, b"", entry.tag  # no record is that large: one that cannot be read is as good
+            return entry, StoreError(f"it has {entry.size} bytes; no record is that large"), entry.tag
         try:
             return (entry, *store.read(entry.name))
         except NotFound:
             return None
+        except StoreError as exc:  # such as a file of somebody else's; the tag is not kept: the next sync tries again
+            return entry, exc, ""
 
     if len(entries) < 4 or store.url.startswith(("file:", "memory:")):
         yield from filter(None, map(one, entries))
@@ -91,7 +100,7 @@ def _fetch(store: Store, entries: list[Entry]) -> Iterator[tuple[Entry, bytes, s
         yield from filter(None, pool.map(one, entries))
 
 
-def _take(db: sqlite3.Connection, chunk: list[tuple[Entry, bytes, str]], changes: Changes) -> None:
+def _take(db: sqlite3.Connection, chunk: list[Fetched], changes: Changes) -> None:
     batch = rows.Batch(db, len(chunk))
     loads = documents.reader(len(chunk))
     for entry, raw, tag in chunk:
@@ -101,24 +110,39 @@ def _take(db: sqlite3.Connection, chunk: list[tuple[Entry, bytes, str]], changes
             continue  # somebody wrote it through meanwhile: theirs is newer, or the next sync sees it
         db.execute("DELETE FROM broken WHERE name = ?", (name,))
         try:
-            batch.add(_checked(name, loads(raw)), tag, entry.modified)
-        except (ConfigError, ValueError, RecursionError) as exc:
+            if isinstance(raw, StoreError):
+                raise raw
+            batch.add(_checked(name, loads(raw), odd=_ODD.search(raw) is not None), tag, entry.modified)
+        except (ConfigError, StoreError, ValueError, RecursionError) as exc:
             rows.remove(db, name[len(RECORDS) : -5])
-            db.execute("INSERT OR REPLACE INTO broken VALUES (?, ?, ?)", (name, entry.tag, str(exc)[:200]))
+            changes.unread |= not tag
+            db.execute("INSERT OR REPLACE INTO broken VALUES (?, ?, ?)", (name, tag and entry.tag, _reason(exc)))
     batch.write()
     changes.freshness.touch(db)
 
 
-def _checked(name: str, data: dict[str, Any]) -> dict[str, Any]:
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, RecursionError):
+        return "its JSON is nested too deeply"
+    if isinstance(exc, UnicodeDecodeError):
+        return "it is not UTF-8"
+    kind = "it is not JSON: " if isinstance(exc, json.JSONDecodeError) else ""
+    return (kind + str(exc)).encode("utf-8", "backslashreplace").decode()[:200]
+
+
+def _checked(name: str, data: dict[str, Any], *, odd: bool) -> dict[str, Any]:
     """The record that an object holds.
+
+    Args:
+        odd: it may have numbers that JSON has not, or halves of characters: they are cleaned.
 
     Raises:
         ConfigError, ValueError: it holds none.
     """
     found = from_json(Experiment, data)
     if name != f"{RECORDS}{found.key}.json" or not NAME.fullmatch(found.key):
-        raise ValueError(f"its key is {found.key!r}")
-    return data
+        raise ValueError(f"its key is {found.key[:200]!r}")
+    return to_json(found) if odd else data
 
 
 def _drop(db: sqlite3.Connection, changes: Changes) -> None:

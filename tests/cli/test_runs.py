@@ -241,8 +241,11 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, home: Path) -> No
     (home / ".studioml" / "store" / "records" / "two.json").write_text("{bad")
     done = studio("runs", "list", "-s", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, b"one\n")
-    assert done.stderr == b"studio: records/two.json cannot be read as a record and is left out\n"
-    assert b"two.json" in studio("index", "rebuild", cwd=tmp_path).stderr
+    assert done.stderr == (
+        b"studio: experiment two: its record is damaged and left out: it is not JSON: Expecting property name enclosed"
+        b" in double quotes: line 1 column 2 (char 1)\n"
+    )
+    assert b"experiment two: its record is damaged" in studio("index", "rebuild", cwd=tmp_path).stderr
 
 
 @pytest.mark.usefixtures("three")

@@ -113,7 +113,7 @@ def test_csv_json_and_parquet_hold_the_same(found: Experiments, tracking: Tracki
     assert (b["notes"], b["exit_code"], b["metrics.loss"], b["metrics.loss.max"]) == (
         "ünï\n二 \\udc80", "", "nan", "inf")  # fmt: skip
     records = json.loads((tmp_path / "e.json").read_text())
-    assert [r["key"] for r in records] == ["a", "b", "c"] and records[1]["notes"] == "ünï\n二 \udc80"
+    assert [r["key"] for r in records] == ["a", "b", "c"] and records[1]["notes"] == "ünï\n二 \\udc80"
     points = json.loads((tmp_path / "curves-e.json").read_text(), parse_constant=pytest.fail)
     assert [p["value"] for p in points] == [1.0, None, 5.0, None] and points[3]["name"] == "ü"
     df = pd.read_parquet(tmp_path / "e.parquet")

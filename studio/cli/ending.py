@@ -1,0 +1,120 @@
+"""How a command begins and ends as a process: usable streams, one line for whatever went wrong, results delivered."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+
+from ..errors import StoreError, StudioError
+
+CANNOT_WRITE = 5
+
+
+def standard_streams() -> None:
+    """Makes the three streams usable, whatever the caller made of them.
+
+    One that is closed would else be taken by the next file that is opened, which others then write to. A closed stdout
+    refuses what is written to it, so that the loss of a result is noticed. What an encoding has no form for is spelled.
+    """
+    for fd, name, mode in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            _open(fd, mode)
+            setattr(sys, name, open(fd, "r" if fd == 0 else "w", closefd=False))  # noqa: SIM115 - until the end
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _open(fd: int, mode: int) -> None:
+    with contextlib.suppress(OSError):
+        os.fstat(fd)  # something else is there already
+        return
+    found = os.open(os.devnull, mode)
+    if found != fd:
+        os.dup2(found, fd)
+        os.close(found)
+
+
+def delivered(code: int) -> int:
+    """The exit code, once all that was written has reached its reader; another one if it cannot."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        return nobody_reads()
+    except OSError as exc:
+        return explain(exc)
+    return code
+
+
+def nobody_reads() -> int:
+    """The exit code when the reader of our output has enough, as in `studio runs list | head -1`."""
+    _silence()
+    return 0
+
+
+def explain(exc: Exception) -> int:
+    """Says what went wrong, in one line and a hint, or as a traceback with `--debug`; returns the exit code."""
+    shown = _translated(exc)
+    if "--debug" in sys.argv or os.environ.get("STUDIOML_DEBUG"):
+        import traceback
+
+        traceback.print_exception(exc)
+    else:
+        from .cells import one_line
+
+        with contextlib.suppress(OSError, ValueError):  # nobody reads stderr either
+            print(f"studio: {one_line(shown.message, most=2000)}", file=sys.stderr)
+            if shown.hint:
+                print(f"  hint: {one_line(shown.hint, most=2000)}", file=sys.stderr)
+            sys.stderr.flush()
+    return shown.exit_code
+
+
+def _translated(exc: Exception) -> StudioError:
+    """What an exception means for the user: one of studio's own as it is, trouble of the system, or a fault of ours."""
+    if isinstance(exc, StudioError):
+        return exc
+    if isinstance(exc, OSError):
+        reason = exc.strerror or str(exc)
+        if _results_are_lost():
+            return StoreError(f"cannot write the results to stdout: {reason}", hint="send them elsewhere: > FILE")
+        where = f"{exc.filename}: " if exc.filename else ""
+        return StoreError(f"{where}{reason}", hint=_HINTS.get(exc.errno or 0, "repeat with --debug to see where"))
+    kind = type(exc).__name__
+    return StudioError(
+        f"internal error: {kind}: {exc}", hint="repeat with --debug for the traceback, and please report it"
+    )
+
+
+_HINTS = {
+    errno.ENOSPC: "free some space (df -h), then repeat",
+    errno.EMFILE: "this process may open too few files; look at: ulimit -n",
+    errno.EROFS: "choose another folder: export STUDIOML_HOME=FOLDER",
+    errno.EACCES: "choose another folder: export STUDIOML_HOME=FOLDER",
+    errno.EFBIG: "look at: ulimit -f",
+}
+
+
+def _results_are_lost() -> bool:
+    """Whether stdout is what failed: what it could not write it would fail to write again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _silence()
+        return True
+    return False
+
+
+def _silence() -> None:
+    """Sends what is still to be written nowhere, so that the interpreter does not try it again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
