@@ -58,6 +58,13 @@ _OPTIONS = (
     click.option("--model", type=ModelName(), help="Another model of the run, by name or file."),
     click.option("--identity", is_flag=True, help="Answer with the input, whatever models there are."),
     click.option("--trust", is_flag=True, help="Load formats that run code (joblib) from other users' folders."),
+    click.option(
+        "--nulls",
+        type=click.Choice(["refuse", "nan"]),
+        default="refuse",
+        show_default=True,
+        help="null among numbers, for a model that does not say that it takes missing values.",
+    ),
     click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Most rows of one batch. [the model's]"),
     click.option("--batch-mode", type=click.Choice(["auto", "loop", "thread"]), default="auto", help="Where it runs."),
     click.option("--max-inflight", type=click.IntRange(1), default=1024, metavar="N", help="Requests at once. [1024]"),
@@ -166,6 +173,8 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     )  # fmt: skip
     if code is not None:
         model = replace(model, warnings=(*model.warnings, *code.notes))
+    if options["nulls"] == "nan":
+        model = replace(model, handles_missing=True)
     for warning in model.warnings:
         click.echo(f"WARNING: {warning}", err=True)
     port = sock.getsockname()[1]

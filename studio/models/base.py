@@ -52,6 +52,7 @@ class LoadedModel:
         arrays: Whether values that are lists or pickled strings become numpy arrays before the call.
         inputs: The contract on the way in, or None where there is none.
         outputs: The contract on the way out, or None.
+        handles_missing: Whether not-a-number means a missing value to it, so that `null` among numbers is one.
         warnings: What is degraded, one line each; shown in the terminal, on the page and in the metadata.
         caveat: Value of the header `X-Studio-Model` of every answer: `identity`, or `older; <why>` where another model
             was trained later. "" = no header.
@@ -63,6 +64,7 @@ class LoadedModel:
     arrays: bool = False
     inputs: tuple[TensorSpec, ...] | None = None
     outputs: tuple[TensorSpec, ...] | None = None
+    handles_missing: bool = False
     warnings: tuple[str, ...] = ()
     caveat: str = ""
 

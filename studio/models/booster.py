@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,10 +32,11 @@ def load_xgboost(path: Path, runtime: str, trust: bool) -> LoadedModel:
     """
     booster = _booster(path, "xgboost")
     best, warnings = _best(booster, path)
-    return proven_rows(
+    model = proven_rows(
         path, "xgboost", _predict(booster, best), int(booster.num_features()), columns=_columns(booster),
         warnings=warnings,
     )  # fmt: skip
+    return replace(model, handles_missing=True)
 
 
 def load_lightgbm(path: Path, runtime: str, trust: bool) -> LoadedModel:
@@ -45,7 +47,8 @@ def load_lightgbm(path: Path, runtime: str, trust: bool) -> LoadedModel:
         MissingExtra: lightgbm is not installed.
     """
     booster = _booster(path, "lightgbm")
-    return proven_rows(path, "lightgbm", booster.predict, int(booster.num_feature()))
+    model = proven_rows(path, "lightgbm", booster.predict, int(booster.num_feature()))
+    return replace(model, handles_missing=True)
 
 
 def _best(booster: Any, path: Path) -> tuple[int, tuple[str, ...]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,8 @@ from .rows import proven_rows
 
 if TYPE_CHECKING:
     from .base import Array
+
+log = logging.getLogger(__name__)
 
 
 def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
@@ -33,11 +37,23 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         raise ModelLoadError(f"joblib cannot load {path.name}: {said(exc)}") from exc
     if not callable(getattr(estimator, "predict", None)):
         raise NotAModel(f"{path.name} holds a {type(estimator).__name__}, which has no predict()")
-    return proven_rows(
+    model = proven_rows(
         path, type(estimator).__module__.partition(".")[0], estimator.predict, features_of(estimator),
         columns=columns_of(estimator), likely=likely_features(estimator),
         hopeless=partial(_hopeless, path.name, estimator), fresh=partial(_fresh, path.name, estimator),
     )  # fmt: skip
+    return replace(model, handles_missing=handles_missing(estimator))
+
+
+def handles_missing(estimator: Any) -> bool:
+    """Whether an estimator says that it takes not-a-number for a missing value: its tags, of any scikit-learn."""
+    try:
+        if hasattr(estimator, "__sklearn_tags__"):
+            return bool(estimator.__sklearn_tags__().input_tags.allow_nan)
+        return bool(estimator._get_tags()["allow_nan"])
+    except Exception:  # tags are the estimator's own code; without them nothing is known
+        log.debug("%s tells nothing about missing values", type(estimator).__name__, exc_info=True)
+        return False
 
 
 def _hopeless(name: str, estimator: Any, exc: BaseException) -> None:

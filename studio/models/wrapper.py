@@ -46,7 +46,8 @@ def load_wrapper(spec: str, modeldir: Path | None, *, debug: bool = False) -> Di
             hint=near or "a wrapper defines create_model(modeldir) that returns a function from dict to dict",
         )
     made = _guarded(lambda: create(None if modeldir is None else str(modeldir)), path, f"{attribute}()", debug=debug)
-    return _wrap(made, path.name, attribute, arrays=bool(getattr(create, "arrays", False)))
+    return _wrap(made, path.name, attribute, arrays=bool(getattr(create, "arrays", False)),
+                 handles_missing=bool(getattr(create, "handles_missing", False)))  # fmt: skip
 
 
 def find_wrapper(spec: str) -> tuple[Path, str]:
@@ -106,7 +107,7 @@ def _line_of(exc: BaseException, path: Path) -> str:
     return f" (line {line})" if line else ""
 
 
-def _wrap(made: Any, name: str, attribute: str, *, arrays: bool) -> DictModel:
+def _wrap(made: Any, name: str, attribute: str, *, arrays: bool, handles_missing: bool) -> DictModel:
     style = "create_model" if attribute == DEFAULT_ATTRIBUTE else attribute
     threads = int(getattr(made, "threads", 0) or THREADS)
     close = getattr(made, "close", None)
@@ -124,7 +125,7 @@ def _wrap(made: Any, name: str, attribute: str, *, arrays: bool) -> DictModel:
             hint="return a function from dict to dict, a ModelPipe, or an object with predict()",
         )
     return DictModel(
-        style=style, file=name, arrays=arrays, threads=max(1, threads),
+        style=style, file=name, arrays=arrays, handles_missing=handles_missing, threads=max(1, threads),
         call=call if isinstance(made, ModelPipe) else _Settled(call), close=close if callable(close) else lambda: None,
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..errors import BadInput, ContractViolation
+from .codec import NULL_HINT, null_at
 
 if TYPE_CHECKING:
     from ..models.base import Array, TensorSpec
@@ -23,8 +24,14 @@ def check_values(values: object) -> dict[str, object]:
     return values
 
 
-def fit(spec: TensorSpec, value: object, field: str) -> tuple[Array, bool]:
+def fit(spec: TensorSpec, value: object, field: str, *, nulls: bool = False) -> tuple[Array, bool]:
     """The value as an array with a batch axis and of the contract's dtype, and whether that axis was added.
+
+    Args:
+        spec: The contract.
+        value: What came.
+        field: Its name.
+        nulls: Whether None among numbers in lists is not-a-number.
 
     Raises:
         ContractViolation: dtype, rank or a length does not fit; names the field, what was expected and got.
@@ -36,7 +43,7 @@ def fit(spec: TensorSpec, value: object, field: str) -> tuple[Array, bool]:
     elif isinstance(value, (bool, int, float, np.generic)):
         array = np.asarray(value)
     elif isinstance(value, list):
-        array = _from_list(spec, value, field)
+        array = _from_list(spec, value, field, nulls)
     else:
         raise _violation(spec, field, _word(value))
     if spec.free:
@@ -52,12 +59,15 @@ def fit(spec: TensorSpec, value: object, field: str) -> tuple[Array, bool]:
     return _cast(spec, array, field), single
 
 
-def _from_list(spec: TensorSpec, value: list[object], field: str) -> Array:
+def _from_list(spec: TensorSpec, value: list[object], field: str, nulls: bool) -> Array:
     """Nested lists of numbers, where the codec left them as they are (inside a dictionary)."""
     import numpy as np
 
+    null = null_at(value)
+    if null is not None and not nulls:
+        raise ContractViolation(f"{field!r}{null} is null", hint=NULL_HINT, field=field)
     try:
-        array = np.asarray(value)
+        array = np.asarray(value, None if null is None else np.float64)
     except (ValueError, OverflowError):
         raise _violation(spec, field, "lists of unequal lengths") from None
     if array.dtype.kind not in "biuf":
@@ -96,7 +106,9 @@ def named_inputs(inputs: Sequence[TensorSpec], values: Mapping[str, object]) -> 
     return len(inputs) == len(values) > 1 and {spec.name for spec in inputs} == set(values)
 
 
-def fit_named(inputs: Sequence[TensorSpec], values: Mapping[str, object], prefix: str) -> tuple[list[Array], bool]:
+def fit_named(
+    inputs: Sequence[TensorSpec], values: Mapping[str, object], prefix: str, *, nulls: bool = False
+) -> tuple[list[Array], bool]:
     """One array for each named input, all with the same number of rows, and whether the batch axis was added.
 
     Raises:
@@ -105,7 +117,7 @@ def fit_named(inputs: Sequence[TensorSpec], values: Mapping[str, object], prefix
     wanted = [spec.name for spec in inputs]
     if len(values) != len(wanted) or set(values) != set(wanted):
         raise mismatch(inputs, values, prefix)
-    fitted = [fit(spec, values[spec.name], prefix + spec.name) for spec in inputs]
+    fitted = [fit(spec, values[spec.name], prefix + spec.name, nulls=nulls) for spec in inputs]
     batched = with_rows(inputs)
     arrays, singles = [a for a, _ in fitted], {fitted[k][1] for k in batched}
     if len(singles) > 1 or len({len(arrays[k]) for k in batched}) > 1:

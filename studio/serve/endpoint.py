@@ -146,7 +146,7 @@ class Endpoint:
         self._ticking = False
         self._threads = Threads(CODEC_THREADS, "codec", "reading or writing of a body")
         self._loop = asyncio.get_running_loop()
-        self._codec_limits = CodecLimits(max_bytes=limits.max_body)
+        self._codec_limits = CodecLimits(max_bytes=limits.max_body, nulls=predictor.model.handles_missing)
 
     def admit(self, head: Head) -> None:
         """Refuses what can be refused by the head alone, before a byte of the body is kept.

@@ -96,14 +96,14 @@ class TensorCalls:
     def _fit(self, key: str | None, value: object) -> tuple[list[Array], bool]:
         inputs = self._inputs
         if len(inputs) == 1:
-            array, single = fit(inputs[0], value, key or "")
+            array, single = fit(inputs[0], value, key or "", nulls=self._model.handles_missing)
             return [array], single
         if not isinstance(value, Mapping):
             raise ContractViolation(
                 f"{key!r}: expected an object with the inputs {', '.join(s.name for s in inputs)}, got bare values",
                 hint="send one array for each input name", field=key or "",
             )  # fmt: skip
-        return fit_named(inputs, value, f"{key}." if key else "")
+        return fit_named(inputs, value, f"{key}." if key else "", nulls=self._model.handles_missing)
 
     def _settle(self, answers: Answers) -> None:
         """Hands a batch's answers to their calls; the only place where an answer meets its key."""

@@ -92,7 +92,9 @@ def test_what_models_return_becomes_tensors(value: object, datatype: str, data: 
 
 def test_null_is_not_a_number_both_ways() -> None:
     arrays, form = decode_infer(
-        b'{"inputs": [{"name": "x", "shape": [3], "datatype": "FP32", "data": [null, NaN, 1]}]}', None
+        b'{"inputs": [{"name": "x", "shape": [3], "datatype": "FP32", "data": [null, NaN, 1]}]}',
+        None,
+        limits=Limits(nulls=True),
     )
     assert np.isnan(arrays["x"][:2]).all()
     assert json.loads(encode_infer(arrays, form, {})[0])["outputs"][0]["data"] == [None, None, 1.0]

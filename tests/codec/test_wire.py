@@ -230,7 +230,7 @@ def test_too_large_is_413() -> None:
 
 
 def test_not_a_number_and_infinity() -> None:
-    inputs, form = decode(b'{"a": [NaN, Infinity, -Infinity, 1, null]}', JSON, arrays=True)
+    inputs, form = decode(b'{"a": [NaN, Infinity, -Infinity, 1, null]}', JSON, arrays=True, limits=Limits(nulls=True))
     assert np.array_equal(inputs["a"], [np.nan, np.inf, -np.inf, 1, np.nan], equal_nan=True)  # type: ignore[arg-type]
     assert encode(inputs, form) == (b'{"a":[null,null,null,1.0,null]}', JSON)
     assert encode({"a": float("nan"), "b": np.float32("inf")}, form)[0] == b'{"a":null,"b":null}'

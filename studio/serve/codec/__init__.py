@@ -12,23 +12,16 @@ from studio.errors import BadInput, ServeError, TooLarge, UnsupportedType
 
 from .dispatch import read_body, write_body
 from .form import Form
-from .limits import DEFAULT, Budget, Limits, Malformed
+from .json_numbers import null_at
+from .limits import DEFAULT, NULL_HINT, Budget, Limits, Malformed
 from .media import CONTENT_TYPES, accepted, kind_of
 from .pickle_templates import known
 from .weight import weight, weight_of_plain
 
 __all__ = [
-    "SMALL_BYTES",
-    "Form",
-    "Limits",
-    "decode",
-    "decode_answer",
-    "encode",
-    "encode_request",
-    "quick",
-    "weight",
-    "weight_of_plain",
-]
+    "NULL_HINT", "SMALL_BYTES", "Form", "Limits", "decode", "decode_answer", "encode", "encode_request", "null_at",
+    "quick", "weight", "weight_of_plain",
+]  # fmt: skip
 
 SMALL_BYTES = 8192
 """JSON and pickles up to this size are read in a moment, whatever they hold."""
@@ -121,7 +114,7 @@ def decode_answer(body: bytes | bytearray | memoryview, content_type: str | None
     """
     data = _whole(body)
     kind = kind_of(content_type, data)
-    budget = Budget(Limits(max_bytes=max(DEFAULT.max_bytes, len(data)), max_keys=DEFAULT.max_nodes))
+    budget = Budget(Limits(max_bytes=max(DEFAULT.max_bytes, len(data)), max_keys=DEFAULT.max_nodes, nulls=True))
     try:
         if kind == "json":
             from .json_read import read_json_answer
@@ -144,6 +137,8 @@ def _whole(body: bytes | bytearray | memoryview) -> bytes | bytearray:
 def _refusal(kind: str, exc: Malformed) -> BadInput | TooLarge:
     if exc.code == "too-many-keys":
         return TooLarge(f"the body has {exc.detail}", hint="send several requests")
+    if exc.code == "null":
+        return BadInput(exc.detail, hint=NULL_HINT)
     message = f"the body cannot be read as {kind}: {exc.code}" + (f": {exc.detail}" if exc.detail else "")
     return TooLarge(message, hint=_HINT) if exc.code == "too-large" else BadInput(message, hint=_HINT)
 

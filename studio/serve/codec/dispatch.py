@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from .arrays import Array
 from .form import PLAIN, Form, KeyForm, form_of
-from .json_numbers import list_to_array
+from .json_numbers import named_list
 from .json_read import read_json
 from .json_write import write_json
 from .limits import Budget, Malformed, check_keys
@@ -91,7 +91,7 @@ def _read_pickle(body: bytes | bytearray, budget: Budget, *, arrays: bool) -> tu
             values[key], written = read_pickle(inner, budget)
             keys[key] = KeyForm("pickled", written)
         elif type(value) is list and arrays:
-            values[key] = list_to_array(value, budget)
+            values[key] = named_list(key, value, budget)
     if not keys:
         return values, Form("pickle", protocol)
     return values, form_of("pickle", {key: keys.get(key, PLAIN) for key in values}, protocol=protocol)

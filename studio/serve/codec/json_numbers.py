@@ -109,13 +109,17 @@ def _shape(pattern: bytes, count: int, max_ndim: int) -> tuple[int, ...] | None:
 
 
 def list_to_array(value: list[object], budget: Budget) -> Array:
-    """A rectangular list of numbers, truth values or texts as an array; `None` among numbers is not-a-number.
+    """A rectangular list of numbers, truth values or texts as an array.
+
+    Where the limits allow it, `None` among numbers is not-a-number.
 
     Raises:
-        Malformed: ragged, mixed, or integers beyond 64 bits.
+        Malformed: ragged, mixed, integers beyond 64 bits, or `None` elsewhere: code `null`, and where it is.
     """
     kinds: set[type] = set()
     longest, count = _look(value, kinds, 1, budget.limits.max_ndim)
+    if type(None) in kinds and (str in kinds or not budget.limits.nulls):
+        raise Malformed("null", f"{null_at(value)} is null")
     if str in kinds:
         if kinds != {str}:
             raise Malformed("mixed", "texts among numbers")
@@ -137,6 +141,35 @@ def list_to_array(value: list[object], budget: Budget) -> Array:
     if array.dtype.kind not in "biufU":
         raise Malformed("huge-int", "an integer beyond 64 bits")
     return array
+
+
+def null_at(value: object) -> str | None:
+    """Where the first `None` is in nested lists, such as `[3][1]`; None if there is none."""
+    if value is None:
+        return ""
+    for index, item in enumerate(value if type(value) is list else ()):
+        if item is None or type(item) is list:
+            found = null_at(item)
+            if found is not None:
+                return f"[{index}]{found}"
+    return None
+
+
+def named_list(name: str, value: list[object], budget: Budget) -> Array:
+    """As `list_to_array`; what is wrong begins with the name.
+
+    Raises:
+        Malformed: as there.
+    """
+    try:
+        return list_to_array(value, budget)
+    except Malformed as exc:
+        raise about(name, exc) from None
+
+
+def about(name: str, exc: Malformed) -> Malformed:
+    """The error of one value, with its name."""
+    return Malformed(exc.code, f"{name[:80]!r}{'' if exc.code == 'null' else ': '}{exc.detail}")
 
 
 def _look(value: list[object], kinds: set[type], depth: int, max_ndim: int) -> tuple[int, int]:

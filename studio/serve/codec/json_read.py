@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 
 from studio.errors import RefusedPickle
 
 from .arrays import build, parse_dtype
 from .form import PLAIN, Form, KeyForm, form_of
-from .json_numbers import SIMD_MAX, list_to_array, only_number_lists, simdjson
+from .json_numbers import SIMD_MAX, about, list_to_array, only_number_lists, simdjson
 from .limits import Budget, Limits, Malformed, check_keys, check_long_text
 from .safepickle import read as read_pickle
 
@@ -57,7 +58,7 @@ def read_json(body: bytes | bytearray, budget: Budget, *, arrays: bool) -> tuple
         try:
             values[key], keys[key] = _value(value, budget)
         except Malformed as exc:
-            raise Malformed(exc.code, f"{key!r}: {exc.detail}") from None
+            raise about(key, exc) from None
         except RefusedPickle as exc:
             said = exc.detail or "this model takes arrays, so a text must be a pickle of one"
             raise RefusedPickle(exc.code, f"{key!r}: {said}") from None
@@ -138,6 +139,8 @@ def _check_depth(body: bytes, most: int) -> None:
 def _value(value: object, budget: Budget) -> tuple[object, KeyForm]:
     if type(value) is list:
         return list_to_array(value, budget), PLAIN
+    if value is None and budget.limits.nulls:
+        return math.nan, PLAIN
     if type(value) is str:
         return _pickled(value, budget)
     if type(value) is dict and value.keys() == _TYPED:

@@ -26,6 +26,7 @@ class Limits:
         max_keys: Named values of a request.
         max_members: Files of an npz, tensors of a safetensors file, parts of a form.
         max_pixels: Pixels of one image.
+        nulls: Whether `null` among numbers is read as not-a-number, and not refused.
     """
 
     max_bytes: int = 64 << 20
@@ -39,6 +40,7 @@ class Limits:
     max_keys: int = 4096
     max_members: int = 256
     max_pixels: int = 50_000_000
+    nulls: bool = False
 
     @property
     def output_bytes(self) -> int:
@@ -79,6 +81,9 @@ class Malformed(ValueError):
         super().__init__(f"{code}: {detail}" if detail else code)
         self.code = code
         self.detail = detail
+
+
+NULL_HINT = "send a number; a server with --nulls nan reads null as not-a-number, for models that take it as missing"
 
 
 def check_keys(count: int, limits: Limits) -> None:

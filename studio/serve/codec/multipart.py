@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from .images import read_image
-from .json_numbers import list_to_array
+from .json_numbers import about, list_to_array
 from .json_read import parse
 from .limits import Budget, Malformed
 from .media import is_image, split
@@ -36,7 +36,7 @@ def read_form(body: bytes | bytearray, content_type: str, budget: Budget, *, arr
         try:
             values[name] = _value(data, kind, budget, arrays=arrays)
         except Malformed as exc:
-            raise Malformed(exc.code, f"{name[:40]!r}: {exc.detail}") from None
+            raise about(name, exc) from None
     return values
 
 

@@ -13,9 +13,10 @@ from studio.errors import BadInput, ServeError, TooLarge
 
 from .arrays import Array
 from .form import Form
+from .json_numbers import about
 from .json_read import parse
 from .json_write import write_json
-from .limits import DEFAULT, Budget, Limits, Malformed
+from .limits import DEFAULT, NULL_HINT, Budget, Limits, Malformed
 from .oip_tensors import DTYPES, TEXT, datatype_of, entry_of, from_bytes, from_json
 
 __all__ = ["InferForm", "datatype_of", "decode_infer", "encode_infer"]
@@ -62,6 +63,8 @@ def decode_infer(
         size = _header_size(header_size, len(body))
         return _read(body[:size], memoryview(body)[size:], Budget(limits))
     except Malformed as exc:
+        if exc.code == "null":
+            raise BadInput(exc.detail, hint=NULL_HINT) from None
         message = f"the inference request cannot be read: {exc}"
         raise TooLarge(message) if exc.code == "too-large" else BadInput(message) from None
 
@@ -90,7 +93,8 @@ def _read(text: bytes | bytearray, raw: memoryview, budget: Budget) -> tuple[dic
         try:
             arrays[name], taken = _tensor(tensor, raw[at:], budget)
         except Malformed as exc:
-            raise Malformed(exc.code, f"input {name[:80]!r}: {exc.detail}") from None
+            said = about(name, exc).detail
+            raise Malformed(exc.code, said if exc.code == "null" else f"input {said}") from None
         at += taken
     if not arrays:
         raise Malformed("bad-request", "no inputs")

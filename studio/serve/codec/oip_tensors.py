@@ -21,6 +21,7 @@ DTYPES = {
     "BOOL": "|b1", "UINT8": "|u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "|i1", "INT16": "<i2",
     "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
 }  # fmt: skip
+FLOATS = ("FP16", "FP32", "FP64")
 _NAMES = {parse_dtype(text).name: name for name, text in DTYPES.items()}
 _MAX_TEXTS = 250_000
 """Elements of a tensor of texts: each is an object of Python's, of 50 bytes and more."""
@@ -80,16 +81,20 @@ def _texts(texts: list[object], lengths: list[int], budget: Budget) -> Array:
 
 
 def from_json(datatype: str, lengths: list[int], data: object, budget: Budget) -> Array:
-    """The array of a flat list, or of one nested as the shape says. Among floats null is not-a-number;
-    infinities come in bytes only.
+    """The array of a flat list, or of one nested as the shape says. Infinities come in bytes only.
+
+    Where the limits allow it, null among floats is not-a-number.
 
     Raises:
-        Malformed: it does not fit the shape or the datatype.
+        Malformed: it does not fit the shape or the datatype; code `null`, and where it is.
     """
     if type(data) is not list:
         raise Malformed("bad-data", "data is no list")
     flat = _flatten(data, lengths)
     kinds = set(map(type, flat))
+    if type(None) in kinds and not (budget.limits.nulls and datatype in FLOATS):
+        at = np.unravel_index(flat.index(None), lengths)
+        raise Malformed("null", "".join(f"[{index}]" for index in at) + " is null")
     if datatype == TEXT:
         if not kinds <= {str} or any(_SURROGATE.search(cast(str, text)) for text in flat):
             raise Malformed("bad-data", "BYTES are texts")
