@@ -71,7 +71,7 @@ class Studio(Reader):
         from .run.ending import shell_code
         from .run.launch import launch
         from .run.left_out import lacking_file
-        from .run.report import closing_line, lacking_metric
+        from .run.report import closing_line, kept_models, lacking_metric
 
         self.recover()
         if plan.restore is not None and (lacking := not_kept(plan.restore)):
@@ -83,7 +83,10 @@ class Studio(Reader):
             self.notify(said)
         setting = self.config.settings["store"]
         where = f" --store {setting.value}" if setting.origin == "--store" else ""
-        self.notify(closing_line(experiment, self.home / "experiments" / experiment.key / "modeldir", where))
+        modeldir = self.home / "experiments" / experiment.key / "modeldir"
+        for said in kept_models(experiment, modeldir, where):
+            self.notify(said)
+        self.notify(closing_line(experiment, modeldir, where))
         return shell_code(experiment)
 
     def restore_environment(self, key: str, *, without: Sequence[str] = ()) -> str:

@@ -34,6 +34,7 @@ def sheet(experiment: Experiment, media: Sequence[str] = ()) -> Iterator[str]:
         ("resources", [(n.removeprefix(USAGE), _used(n, s.max)) for n, s in curves if n.startswith(USAGE)]),
         ("artifacts", [(name, f"{ref.files} files, {show_size(ref.bytes)}") for name, ref in kept]),
         ("not captured", _not_captured(experiment)),
+        ("models", _models(experiment)),
         ("saved by the script", _saved(experiment)),
     ):
         if rows:
@@ -90,6 +91,16 @@ def _not_captured(experiment: Experiment) -> list[tuple[str, str]]:
     for one in left_out_of(experiment):
         files = f"{one.files:,} files" if one.path.endswith("/") else ""
         rows.append((one.path, ", ".join(filter(None, [files, show_size(one.bytes) if one.bytes >= 0 else ""]))))
+    return rows
+
+
+def _models(experiment: Experiment) -> list[tuple[str, str]]:
+    known = experiment.extra.get("models")
+    entries = [entry for entry in known if isinstance(entry, dict)] if isinstance(known, list) else []
+    rows = []
+    for entry in entries:
+        why = f" (the model: {entry.get('reason')})" if entry.get("chosen") else ""
+        rows.append((one_line(str(entry.get("name"))), one_line(f"{entry.get('file')}{why}")))
     return rows
 
 

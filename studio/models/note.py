@@ -26,6 +26,7 @@ class Kept:
     helper: bool
     chosen: bool
     trained: float
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,13 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What the file tells. `written` is its time of change, 0 without one."""
+    """What the file tells. `written` is its time of change, 0 without one; `dropped` counts models without room."""
 
     best: str | None = None
     models: tuple[Kept, ...] = ()
     lost: tuple[Lost, ...] = ()
     written: float = 0.0
+    dropped: int = 0
 
     @property
     def chosen(self) -> Kept | None:
@@ -104,6 +106,7 @@ def parse_note(data: bytes, written: float = 0.0) -> Note:
         tuple(kept for entry in models if (kept := _kept(entry)) is not None),
         tuple(_lost(entry) for entry in lost if entry.get("role") != "helper"),
         written,
+        int(_seconds(told.get("dropped"))),
     )
 
 
@@ -120,6 +123,7 @@ def _kept(entry: dict[str, object]) -> Kept | None:
         entry.get("role") == "helper",
         entry.get("chosen") is True,
         _seconds(entry.get("trained")),
+        one_line(str(entry.get("reason") or "")),
     )
 
 

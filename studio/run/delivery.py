@@ -18,6 +18,7 @@ from ..experiment import CLOCK, SAMPLED, ArtifactRef, Experiment, Failure, Summa
 from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from .events import hear
+from .report import with_models
 from .ship import MediaFiles, Streams
 from .spool import Spool
 
@@ -111,7 +112,7 @@ class Delivery:
         self._summarise()
         marked = self._sampled | {n for n, s in experiment.summary.items() if s.extra.get(SAMPLED) == CLOCK}
         summary = {n: replace(s, extra={SAMPLED: CLOCK}) if n in marked else s for n, s in self._summary.items()}
-        return experiment.with_changes(
+        return with_models(experiment, self.mutable.get("modeldir")).with_changes(
             artifacts={**experiment.artifacts, **self._refs}, summary=summary or experiment.summary
         )
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import nearest
 from ..experiment import Experiment
 from ..units import show_duration
+
+if TYPE_CHECKING:
+    from ..models.note import Note
 
 MOST_NAMES = 8
 """So many metrics are named at most."""
@@ -44,6 +48,45 @@ def lacking_metric(experiment: Experiment) -> str:
     known = ", ".join(logged[:MOST_NAMES]) + more if logged else "no metric"
     guess = nearest(name, logged)
     return f"--metric: {name} was never logged; logged: {known}" + (f"; {guess}" if guess else "")
+
+
+def kept_models(experiment: Experiment, modeldir: Path, where: str = "") -> list[str]:
+    """Which of the models that the script trained is *the* model, and why; the others, and what could not be kept."""
+    note = _note(modeldir)
+    if experiment.kind == "serving" or note is None:
+        return []
+    lines, chosen = [], note.chosen
+    newest_lost = max(note.lost, key=lambda lost: lost.trained, default=None)
+    if chosen is not None:
+        line = f"kept model {chosen.name} ({chosen.file}): {chosen.reason}"
+        others = [f"{kept.name} ({kept.file})" for kept in note.models if kept is not chosen]
+        if others:
+            more = f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
+            line += f"; others: {', '.join(others[:MOST_NAMES])}{more}"
+            line += f"; to serve another: studio serve {experiment.key} --model NAME{where}"
+        lines.append(line)
+    if note.dropped:
+        lines.append(f"{note.dropped} more model{'s' if note.dropped > 1 else ''} not kept: only the newest are")
+    if newest_lost is not None and (chosen is None or newest_lost.trained > chosen.trained):
+        lines.append(f"the model that was trained last, {newest_lost.name}, could not be kept: {newest_lost.why}")
+    return lines
+
+
+def with_models(experiment: Experiment, modeldir: Path | None) -> Experiment:
+    """The record with `models`: name, file, whether it is *the* model, and why."""
+    note = _note(modeldir) if modeldir is not None else None
+    if note is None or not note.models:
+        return experiment
+    models = [{"name": m.name, "file": m.file, "chosen": m.chosen, "reason": m.reason} for m in note.models]
+    return experiment.with_changes(extra={**experiment.extra, "models": models})
+
+
+def _note(modeldir: Path) -> Note | None:
+    if not (modeldir / ".studio.json").is_file():
+        return None
+    from ..models.note import read_note
+
+    return read_note(modeldir)
 
 
 def _can_be_served(modeldir: Path) -> bool:

@@ -46,6 +46,21 @@ class Ran:
         return Curves.from_folder(self.spool / "metrics")
 
     @property
+    def note(self) -> dict:
+        file = self.modeldir / ".studio.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    @property
+    def chosen(self) -> dict:
+        (found,) = [model for model in self.note["models"] if model["chosen"]]
+        return found
+
+    @property
+    def kept(self) -> list[str]:
+        """What lies in `modeldir`, but for the note."""
+        return sorted(name for name in os.listdir(self.modeldir) if name != ".studio.json")
+
+    @property
     def streams(self) -> list[Path]:
         folder = self.spool / "metrics"
         return sorted(folder.iterdir()) if folder.exists() else []

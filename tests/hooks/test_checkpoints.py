@@ -13,6 +13,7 @@ import pytest
 from studio.run.inject import _studio_track  # makes the injected modules importable
 
 import _studio_checkpoints  # isort: skip
+import _studio_models  # isort: skip
 
 
 class Clock:
@@ -36,6 +37,9 @@ class SlowModel:
     def count_params(self) -> int:
         return self.parameters
 
+    def save_weights(self, path: str) -> None:
+        self.save(path)
+
     def save(self, path: str) -> None:
         Path(path).write_text("half")
         if self.error is not None:
@@ -51,9 +55,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def checkpoints(tmp_path, clock):
+def checkpoints(tmp_path, clock, monkeypatch):
     spool = tmp_path / "spool"
     spool.mkdir()
+    monkeypatch.setenv("STUDIOML_ARTIFACT_MAPPING", json.dumps({"modeldir": str(tmp_path / "modeldir")}))
+    _studio_models.forget()
     _studio_track.attach(str(spool))
     yield _studio_checkpoints.Checkpoints(str(tmp_path / "modeldir"), clock)
     _studio_track.detach()
@@ -118,9 +124,11 @@ def test_a_model_that_cannot_be_saved_is_said_once_and_leaves_nothing_behind(tmp
     model = SlowModel(clock, 0.01)
     model.error = ValueError("no get_config")
     train(checkpoints, model, clock, 10.0, [0.5, 0.6, 0.7])
-    assert files(tmp_path) == []
+    assert files(tmp_path) == [".studio.json"]
     text = (tmp_path / "spool" / "events").read_text()
-    assert text.count("the model cannot be saved by studio: ValueError: no get_config") == 1
+    assert text.count("the model SlowModel cannot be kept: ") == 1 and "ValueError: no get_config" in text
+    (lost,) = json.loads((tmp_path / "modeldir" / ".studio.json").read_text())["lost"]
+    assert lost["name"] == "SlowModel" and "no get_config" in lost["why"]
     assert [name for name in os.listdir(tmp_path / "spool") if "saving" in name] == []
 
 

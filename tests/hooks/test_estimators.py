@@ -43,7 +43,8 @@ def test_the_outermost_fit_is_recorded_and_its_estimator_kept(bench):
     assert params["sklearn.best.randomforestclassifier.max_depth"] in (2, 3)
     score = float(ran.curves.curve("sklearn/best_score")[2][0])
     assert 0.5 < score <= 1 and ran.curves.names() == ["sklearn/best_score"]
-    assert os.listdir(ran.modeldir) == ["model.joblib"]
+    assert ran.kept == ["helper-StandardScaler.joblib", "model.joblib"]
+    assert (ran.chosen["name"], ran.chosen["file"]) == ("GridSearchCV", "model.joblib")
     import numpy as np
 
     fitted = joblib.load(ran.modeldir / "model.joblib")
@@ -92,15 +93,17 @@ def test_what_the_script_saves_elsewhere_is_noted_and_copied_and_what_it_saves_i
     )
     ran = bench.run(source)
     assert (ran.code, ran.err) == (0, "")
-    assert sorted(os.listdir(ran.modeldir)) == ["mine.joblib", "model.joblib"]
-    newest = max(ran.modeldir.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    assert newest.name == "mine.joblib"
+    assert ran.kept == ["mine.joblib", "model.joblib"]
+    assert (ran.chosen["name"], ran.chosen["file"]) == ("mine", "mine.joblib")
+    assert ran.chosen["reason"] == "predictor that the script saved last"
     hows = [(event["how"], os.path.basename(event["path"])) for event in ran.of_type("model")]
-    assert hows == [("joblib.dump", "mine.joblib"), ("sklearn.fit", "model.joblib"), ("copy", "mine.joblib")]
+    assert hows == [("sklearn.fit", "model.joblib"), ("joblib.dump", "mine.joblib"), ("copy", "mine.joblib")]
     for file in ran.modeldir.iterdir():
         file.unlink()
     ran = bench.run(source, [str(ran.modeldir)])
-    assert os.listdir(ran.modeldir) == ["own.joblib"]
+    assert ran.kept == ["own.joblib"] and ran.chosen["class"] == "LogisticRegression"
+    assert ran.chosen["reason"] == "newest checkpoint that the script wrote into modeldir"
+    assert ran.chosen["signature"]["inputs"][0]["shape"] == [-1, 4]
 
 
 def test_a_class_of_the_scripts_own_is_recorded_and_pickled_without_studio(bench):
@@ -170,11 +173,13 @@ def test_the_scripts_own_model_joblib_is_never_written_over(bench, before):
     assert list(joblib.load(ran.modeldir / "model.joblib")) == ["mine"]
 
 
-def test_a_later_process_of_the_run_replaces_what_the_earlier_kept(bench):
+def test_a_later_process_of_the_run_keeps_its_model_beside_that_of_the_earlier(bench):
     source = (
         DATA + "\n    import sys\n    from sklearn.linear_model import Ridge\n    Ridge(float(sys.argv[1])).fit(X, y)"
     )
     for alpha in ("1", "2"):
         ran = bench.run(source, [alpha])
         assert (ran.code, ran.err) == (0, "")
-        assert joblib.load(ran.modeldir / "model.joblib").alpha == float(alpha)
+        assert joblib.load(ran.modeldir / ran.chosen["file"]).alpha == float(alpha)
+    assert [model["name"] for model in ran.note["models"]] == ["Ridge", "Ridge-2"]
+    assert joblib.load(ran.modeldir / "model.joblib").alpha == 1

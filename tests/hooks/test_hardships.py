@@ -109,7 +109,7 @@ def test_fits_in_threads_processes_and_searches(bench):
     assert (ran.params["sklearn.estimator"], ran.params["sklearn2.estimator"]) == ("Ridge", "GridSearchCV")
     import joblib
 
-    assert type(joblib.load(ran.modeldir / "model.joblib")).__name__ == "GridSearchCV"
+    assert type(joblib.load(ran.modeldir / ran.chosen["file"])).__name__ == "GridSearchCV"
 
 
 def test_spawned_children_that_fit_are_not_watched_and_may_log(bench):
@@ -195,7 +195,7 @@ def test_a_modeldir_that_is_deleted_is_made_again(bench):
     assert (ran.code, ran.err) == (0, "") and ran.of_type("warning") == []
     import joblib
 
-    assert joblib.load(ran.modeldir / "model.joblib").alpha == 2
+    assert joblib.load(ran.modeldir / ran.chosen["file"]).alpha == 2
 
 
 def test_a_modeldir_that_cannot_be_written_is_said_once(bench):

@@ -45,7 +45,8 @@ def test_hooks_begin_and_finish_in_a_process_that_has_imported_everything(bench)
     assert [found["sklearn.positive"] for found in params if "sklearn.positive" in found] == [False, True]
     assert "outside" not in ran.params
     assert [event["how"] for event in ran.of_type("model")] == ["sklearn.fit"] * 2
-    assert os.listdir(ran.modeldir) == ["model.joblib"]
+    assert ran.kept == ["model-LinearRegression-2.joblib", "model.joblib"]
+    assert ran.chosen["name"] == "LinearRegression-2"
 
 
 def test_a_module_that_imports_itself_in_a_circle_is_hooked_once_and_whole(bench, tmp_path):
@@ -89,4 +90,4 @@ def test_studio_start_watches_until_the_run_ends(bench):
     )
     assert ran.code == 0, ran.err
     params, files = json.loads(ran.out)
-    assert params["seed.random"] == 4 and params["sklearn.estimator"] == "LinearRegression" and files == 1
+    assert params["seed.random"] == 4 and params["sklearn.estimator"] == "LinearRegression" and files == 2

@@ -137,8 +137,10 @@ def _check_files(ran, files) -> None:
     assert "model-003.keras" in files["sequential"] and set(files["sequential"]) <= {
         ".studio.json", "model-001.keras", "model-002.keras", "model-003.keras",
     }  # fmt: skip
-    assert "model-005.keras" in files["dataset"] and "model-008.keras" in files["subclass"]
-    assert "model-012.keras" in files["broken"]  # of the one epoch that was done
+    assert "model-Functional-005.keras" in files["dataset"] and "model-Sub-008.keras" in files["subclass"]
+    assert "model-Sequential-2-012.keras" in files["broken"]  # of the one epoch that was done
+    assert [model["name"] for model in ran.note["models"]] == ["Sequential", "Functional", "Sub", "Sequential-2"]
+    assert ran.chosen["name"] == "Sequential-2" and ran.chosen["reason"] == "newest predictor held by __main__"
     assert ran.of_type("model")[-1]["how"] == "keras.fit"
     assert [name for name in ran.spool.iterdir() if "saving" in name.name] == []
 

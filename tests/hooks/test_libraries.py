@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -35,7 +34,7 @@ def test_xgboost(bench):
     steps, _, values = ran.curves.curve("test/logloss")
     assert steps.tolist() == list(range(6)) and str(values.tolist()) in ran.out
     assert "test/auc" in ran.curves.names()
-    assert os.listdir(ran.modeldir) == ["model.json"]
+    assert ran.kept == ["model.json"]
     assert json.loads((ran.modeldir / "model.json").read_text())["learner"]["objective"]["name"] == "binary:logistic"
 
 
@@ -52,7 +51,7 @@ def test_xgboost_by_its_estimator(bench):
     assert (ran.code, ran.err) == (0, "")
     assert ran.params["sklearn.estimator"] == "XGBClassifier" and ran.params["sklearn.max_depth"] == 2
     assert ran.curves.summary()["validation_0/logloss"].count == 4
-    assert os.listdir(ran.modeldir) == ["model.joblib"]
+    assert ran.kept == ["model.joblib"]
 
 
 def test_lightgbm(bench):
@@ -73,7 +72,7 @@ def test_lightgbm(bench):
     assert (ran.code, ran.out) == (0, bare.out), ran.err
     assert (ran.params["lightgbm.learning_rate"], ran.params["lightgbm.num_boost_round"]) == (0.2, 30)
     assert str(ran.curves.curve("valid_0/binary_logloss")[2].tolist()) in ran.out
-    assert os.listdir(ran.modeldir) == ["model.txt"]
+    assert ran.kept == ["model.txt"]
 
 
 def test_pytorch(bench):
@@ -99,7 +98,7 @@ def test_pytorch(bench):
     assert params["torch.optimizer.parameters"] == 10 and params["seed.torch"] == 3
     assert params["torch.optimizer2.name"] == "sgd" and params["torch.optimizer2.groups"] == 2
     assert ran.curves.summary()["loss"].last == float(ran.out)
-    assert sorted(os.listdir(ran.modeldir)) == ["net-0.pt", "net-1.pt", "net-2.pt"]
+    assert ran.kept == ["net-0.pt", "net-1.pt", "net-2.pt"]
     assert [event["how"] for event in ran.of_type("model")] == ["torch.save"] * 3 + ["copy"] * 3
 
 
@@ -136,7 +135,7 @@ def test_ranks_of_torchrun_do_not_write_over_each_other(bench):
     assert shown.curves.curve("rank1/loss")[2].tolist() == [10.0, 11.0, 12.0, 13.0, 14.0]
     named = [event for event in shown.of_type("params") if "torch.optimizer.name" in event["values"]]
     assert len(named) == 1 and shown.of_type("warning") == []
-    assert os.listdir(bench.modeldir) == ["rank-0.pt"]
+    assert shown.kept == ["rank-0.pt"]
 
 
 def test_matplotlib(bench):
@@ -172,4 +171,4 @@ def test_a_script_that_saves_each_step_is_not_told_of_a_thousand_times(bench):
     assert (ran.code, ran.err) == (0, "")
     told = [event["path"] for event in ran.of_type("model") if event["how"] == "joblib.dump"]
     assert told == [str(bench.folder / "out" / f"{step}.joblib") for step in range(50)]
-    assert len(os.listdir(ran.modeldir)) == 60
+    assert len(ran.kept) == 60 and ran.note == {}

@@ -109,7 +109,7 @@ def test_last_is_served_as_an_experiment_of_kind_serving(folder: Path, serving: 
     assert isinstance(source, dict) and source["kind"] == "experiment" and source["key"] == "trained"
     assert first.line.startswith("Serving trained (checkpoint, model.joblib) at ")
     second = serving("serve", "trai", "--port", "0", "--wrapper", "wrapper.py")  # `last` is still the run
-    assert second.ask({"a": 1}) == {"names": ["model.joblib"], "a": 1}
+    assert second.ask({"a": 1}) == {"names": [".studio.json", "model.joblib"], "a": 1}
     kinds = {key: (record["kind"], record["parent"]) for key, record in records(folder).items()}
     assert kinds.pop("trained") == ("run", None)
     assert list(kinds.values()) == [("serving", "trained")] * 2
@@ -124,7 +124,7 @@ def test_the_originals_long_form_serves(folder: Path, serving: Callable[..., Ser
     assert studio(folder, "run", "-e", "trained", "train.py").returncode == 0
     server = serving("run", "--reuse=trained/modeldir:modeldata", "--force-git", "studio::serve_main",
                      "--wrapper=wrapper.py", "--port=0", "--host=127.0.0.1", "--killafter=3600")  # fmt: skip
-    assert server.ask({"a": 1}) == {"names": ["model.joblib"], "a": 1}
+    assert server.ask({"a": 1}) == {"names": [".studio.json", "model.joblib"], "a": 1}
 
 
 def test_paths_and_wrappers_need_no_experiment(folder: Path, serving: Callable[..., Serving]) -> None:

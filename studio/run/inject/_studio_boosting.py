@@ -13,17 +13,16 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_hooks, _studio_keep, _studio_track
+    from . import _studio_hooks, _studio_keep, _studio_models, _studio_signature, _studio_track
 else:
     import _studio_hooks
     import _studio_keep
+    import _studio_models
+    import _studio_signature
     import _studio_track
 
 _local = threading.local()
-_keepers = {
-    "xgboost": _studio_keep.Keeper("model.json", "xgboost.train"),
-    "lightgbm": _studio_keep.Keeper("model.txt", "lightgbm.train"),
-}
+_SUFFIXES = {"xgboost": ".json", "lightgbm": ".txt"}
 
 
 def hook(module: ModuleType) -> None:
@@ -39,13 +38,15 @@ def hook(module: ModuleType) -> None:
         if getattr(_local, "training", False) or not _studio_hooks.working():
             return original(*args, **kwargs)
         call = _studio_hooks.guarded(library, _with_callback, library, signature, args, kwargs)
+        data = kwargs.get("dtrain", kwargs.get("train_set", args[1] if len(args) > 1 else None))
+        about = _studio_hooks.guarded("signature", _signature, data)
         _local.training = True
         began = time.monotonic()
         try:
             booster = original(*args, **kwargs) if call is None else original(*call.args, **call.kwargs)
         finally:
             _local.training = False
-        _studio_hooks.guarded(library, _trained, library, booster, time.monotonic() - began)
+        _studio_hooks.guarded(library, _trained, library, booster, time.monotonic() - began, about)
         return booster
 
     _studio_hooks.replace(module, "train", train)
@@ -103,9 +104,34 @@ def _log_iteration(env: Any) -> None:
         _studio_track.log(found, step=env.iteration)
 
 
-def _trained(library: str, booster: Any, took_s: float) -> None:
+def _trained(library: str, booster: Any, took_s: float, signature: dict[str, Any] | None) -> None:
     _studio_track.flush()
     sklearn: Any = sys.modules.get("_studio_sklearn")
     if sklearn is not None and sklearn.fitting():
         return  # the estimator around it is kept whole
-    _keepers[library].trained(type(booster).__name__, booster.save_model, took_s)
+    model = _studio_models.fitted(booster, library, "predictor", signature)
+    how = f"{library}.train"
+    _studio_keep.trained(model, booster, _SUFFIXES[library], _write, how=how, took_s=took_s)
+
+
+def _write(booster: Any, path: str) -> str:
+    booster.save_model(path)
+    return ""
+
+
+def _signature(data: Any) -> dict[str, Any] | None:
+    """What the training data tells without being copied: LightGBM's raw data, XGBoost's names and types."""
+    raw = getattr(data, "data", None)
+    if raw is not None and not isinstance(raw, (str, bytes)):
+        return _studio_signature.of(raw)
+    if not hasattr(data, "num_col"):
+        return None
+    width, names, kinds = int(data.num_col()), data.feature_names, data.feature_types
+    columns = [
+        {"name": name, "dtype": "float32", "low": None, "high": None, "categories": None, "missing": False,
+         "kind": kinds[at] if kinds else None}
+        for at, name in enumerate(names or [f"x{at}" for at in range(width)])
+    ]  # fmt: skip
+    known = columns if width <= _studio_signature.COLUMNS else None
+    about = {"name": "x", "dtype": "float32", "shape": [-1, width], "low": None, "high": None, "columns": known}
+    return {"inputs": [about]}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 import time
 import warnings
@@ -15,41 +13,59 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from . import _studio_end, _studio_modeldir, _studio_saves, _studio_track
+    from . import (
+        _studio_end,
+        _studio_hooks,
+        _studio_keep,
+        _studio_modeldir,
+        _studio_models,
+        _studio_saves,
+        _studio_track,
+    )
 else:
     import _studio_end
+    import _studio_hooks
+    import _studio_keep
     import _studio_modeldir
+    import _studio_models
     import _studio_saves
     import _studio_track
 
 SHARE = 0.05
 BYTES_PER_S = 200e6  # a guess, until the first save was timed
-EPOCHS = re.compile(r"model-\d{3,}(\.keras|\.onnx|-inference)(\.part)?|\.studio\.json(\.part)?")
 BIGGER_IS_BETTER = ("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "dice", "r2", "score", "similarity")
 
-_of_run: Checkpoints | None = None
+_of_run: list[Checkpoints] = []
 
 
 def forget() -> None:
     """Another run begins."""
-    global _of_run
-    _of_run = None
+    _of_run.clear()
 
 
 def of_run(model: Any) -> Checkpoints | None:
-    """The checkpoints of this process; None if the run has no `modeldir`. Another model starts anew."""
-    global _of_run
+    """The checkpoints of this model; None if the run has no `modeldir`."""
     folder = _studio_modeldir.folder()
     if folder is None:
         return None
-    if _of_run is None:
-        _of_run = Checkpoints(folder)
-    _of_run.begin(model)
-    return _of_run
+    _of_run[:] = [known for known in _of_run if known.model() is not None or known.exporting]
+    found = next((known for known in _of_run if known.model() is model), None)
+    if found is None:
+        found = Checkpoints(folder)
+        _of_run.append(found)
+    found.begin(model)
+    _studio_end.at_end("models", _studio_keep.finish)
+    return found
+
+
+def export_all() -> None:
+    """At the end of the process: what has to be exported and was not yet."""
+    for known in _of_run:
+        _studio_hooks.guarded("keras export", known.export)
 
 
 class Checkpoints:
-    """`model-<epoch>.keras` of the newest and the best epoch in one folder.
+    """`model-<epoch>.keras` of the newest and the best epoch of one model.
 
     Args:
         folder: Made with the first save.
@@ -59,7 +75,12 @@ class Checkpoints:
     def __init__(self, folder: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._clock = folder, clock
         self._model: weakref.ref[Any] | None = None
-        self._exporting: tuple[Any, int] | None = None
+        self._known: _studio_models.Model | None = None
+        self.signature: dict[str, Any] | None = None
+        self.exporting: tuple[Any, int, str] | None = None  # model, epoch, why Keras cannot save it
+        self._export_took = 0.0
+        self._stem = ""
+        self._files: list[str] = []  # that stand in the folder
         self._off = False
         self._epoch: int | None = None  # the last that is done
         self._saved: int | None = None
@@ -67,6 +88,10 @@ class Checkpoints:
         self._metric: tuple[str, float] | None = None
         self._spent = self._took = 0.0
         self._trained = self._epoch_began = 0.0
+
+    def model(self) -> Any:
+        """The model, while it lives."""
+        return self._model() if self._model is not None else None
 
     def begin(self, model: Any) -> None:
         """A `fit` begins."""
@@ -96,24 +121,28 @@ class Checkpoints:
         if not last and not self._affordable(model):
             return
         with _studio_modeldir.SAVING:
-            self._save(model, epoch)
+            self._save(model, epoch, last=last)
 
-    def _save(self, model: Any, epoch: int) -> None:
+    def _save(self, model: Any, epoch: int, *, last: bool) -> None:
         if _studio_modeldir.is_the_scripts(self._folder):
             self._step_aside("the script saves into modeldir itself, so studio does not")
             return
         began = self._clock()
         try:
-            self._write(model, epoch)
+            with _studio_saves.quietly():
+                self._write(model, epoch)
         except Exception as exc:  # noqa: BLE001  (models may raise anything)
             self._off = True
-            _studio_track.warning("checkpoints", f"the model cannot be saved by studio: {type(exc).__name__}: {exc}")
+            if self._known is not None:
+                _studio_models.lose(self._known, f"{type(exc).__name__}: {exc}")
         finally:
             self._took = self._clock() - began
             self._spent += self._took
+        if last and (not self._export_took or self._spent + self._export_took <= SHARE * self._trained):
+            self.export()
 
     def _affordable(self, model: Any) -> bool:
-        cost = self._took or 0.02 + 12 * int(model.count_params()) / BYTES_PER_S
+        cost = self._took or 0.02 + 12 * _parameters(model) / BYTES_PER_S
         if not self._better():
             cost *= 2  # leave room for a better one
         return self._spent + cost <= SHARE * self._trained
@@ -131,69 +160,90 @@ class Checkpoints:
     def _step_aside(self, why: str) -> None:
         self._off = True
         _studio_track.event("note", text=why)
-        for name in os.listdir(self._folder):
-            if EPOCHS.fullmatch(name) and _studio_modeldir.is_ours(os.path.join(self._folder, name)):
-                _studio_modeldir.remove(os.path.join(self._folder, name))
+        self.exporting = None
+        self._prune(set())
+        if self._known is not None:
+            _studio_models.withdraw(self._known)
 
     def _write(self, model: Any, epoch: int) -> None:
-        self._exporting = (model, epoch) if needs_its_code(model) else None
-        if self._exporting is not None:
-            _studio_end.at_end("keras export", self._export)
-        with _studio_saves.quietly():
-            path = _studio_modeldir.put(self._folder, f"model-{epoch + 1:03d}.keras", model.save)
+        self._known = known = _studio_models.fitted(model, "keras", "predictor", self.signature)
+        self._stem = self._stem or _studio_models.stem(known)
+        why, name = "", f"{self._stem}-{epoch + 1:03d}.keras"
+        try:
+            path = _studio_modeldir.put(self._folder, name, model.save)
+        except OSError:
+            raise
+        except Exception as exc:  # noqa: BLE001  (a class without get_config, above all)
+            why, name = f"{type(exc).__name__}: {exc}", f"{self._stem}-{epoch + 1:03d}.weights.h5"
+            path = _studio_modeldir.put(self._folder, name, model.save_weights)
+        self._files.append(name)
+        self.exporting = (model, epoch, why) if why or needs_its_code(model) else None
         self._saved = epoch
         if self._metric is not None and self._better():
             self._best = (epoch, *self._metric)
         best = self._best
         self._describe(epoch, best)
         self._prune({epoch, best[0] if best else epoch})
+        if why:
+            _studio_models.lose(known, f"Keras cannot save it: {why}; {name} has its weights", quiet=True)
+        else:
+            _studio_models.saved(known, name, list(self._files))
         _studio_track.event(
             "model", path=path, how="keras.fit", epoch=epoch, best=best is not None and best[0] == epoch,
             metric=self._metric[0] if self._metric else None, value=self._metric[1] if self._metric else None,
         )  # fmt: skip
 
-    def _export(self) -> None:
-        """At the end of the process: the newest model once more, in a form that needs none of the script's classes."""
-        todo, self._exporting = self._exporting, None
-        if self._off or todo is None or _studio_modeldir.is_the_scripts(self._folder):
+    def export(self) -> None:
+        """The newest model once more, in a form that needs none of the script's classes."""
+        todo, self.exporting = self.exporting, None
+        if self._off or todo is None or self._known is None or _studio_modeldir.is_the_scripts(self._folder):
             return
-        model, epoch = todo
+        model, epoch, why = todo
         torch = sys.modules["keras"].config.backend() == "torch"
-        form, name = ("onnx", f"model-{epoch + 1:03d}.onnx") if torch else ("tf_saved_model", _export_name(epoch))
+        form, ending = ("onnx", ".onnx") if torch else ("tf_saved_model", "-inference")
+        name = f"{self._stem}-{epoch + 1:03d}{ending}"
+        began = self._clock()
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _studio_saves.quietly():
                 warnings.simplefilter("ignore")  # what the tracers have to say is not about the script
                 path = _studio_modeldir.put(self._folder, name, lambda p: model.export(p, format=form, verbose=False))
             _studio_track.event("model", path=path, how="keras.export", epoch=epoch)
         except Exception as exc:  # noqa: BLE001  (models may raise anything)
-            text = f"the model has classes of its own and cannot be exported without them: {type(exc).__name__}: {exc}"
-            _studio_track.warning("keras export", text[:500])
+            text = f"it has classes of its own and cannot be exported without them: {type(exc).__name__}: {exc}"
+            _studio_models.lose(self._known, (f"Keras cannot save it: {why}; " if why else "") + text)
+            return
+        finally:
+            self._export_took = self._clock() - began
+            self._spent += self._export_took
+        self._files.append(name)
+        _studio_models.saved(self._known, name, list(self._files))
 
     def _describe(self, epoch: int, best: tuple[int, str, float] | None) -> None:
-        """`.studio.json`: which file is the newest and which the best, and by what."""
-        about: dict[str, Any] = {"newest": {"file": f"model-{epoch + 1:03d}.keras", "epoch": epoch}}
+        """For `.studio.json`: which file is the newest and which the best, and by what."""
+        about = None
         if best is not None:
-            about["best"] = {
-                "file": f"model-{best[0] + 1:03d}.keras", "epoch": best[0], "metric": best[1], "value": best[2],
+            about = {
+                "file": self._file(best[0]), "epoch": best[0], "metric": best[1], "value": best[2],
                 "mode": "max" if _is_bigger_better(best[1]) else "min",
             }  # fmt: skip
+        _studio_models.about(newest={"file": self._file(epoch), "epoch": epoch}, best=about)
 
-        def write(path: str) -> None:
-            with open(path, "w") as file:
-                json.dump(about, file)
-
-        _studio_modeldir.put(self._folder, ".studio.json", write)
+    def _file(self, epoch: int) -> str:
+        start = f"{self._stem}-{epoch + 1:03d}."
+        return next((name for name in self._files if name.startswith(start)), start + "keras")
 
     def _prune(self, keep: set[int]) -> None:
-        names = {f"model-{epoch + 1:03d}.keras" for epoch in keep} | {".studio.json"}
-        for name in os.listdir(self._folder):
-            path = os.path.join(self._folder, name)
-            if EPOCHS.fullmatch(name) and name not in names and _studio_modeldir.is_ours(path):
-                _studio_modeldir.remove(path)
+        starts = tuple(f"{self._stem}-{epoch + 1:03d}." for epoch in keep)
+        for name in [name for name in self._files if not name.startswith(starts)]:
+            self._files.remove(name)
+            _studio_modeldir.remove_ours(os.path.join(self._folder, name))
 
 
-def _export_name(epoch: int) -> str:
-    return f"model-{epoch + 1:03d}-inference"
+def _parameters(model: Any) -> int:
+    try:
+        return int(model.count_params())
+    except Exception:  # noqa: BLE001  (one that is not built has no count; that keeps no model from being kept)
+        return 0
 
 
 def needs_its_code(model: Any) -> bool:

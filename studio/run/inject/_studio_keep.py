@@ -1,65 +1,271 @@
-"""A fitted model that is kept in `modeldir`: at once where that is cheap, at the end of the process otherwise."""
+"""When fitted models are written to `modeldir`: the newest within seconds of its fit, for a twentieth of the time.
+
+A fit that took long enough, or that ends a second after the last save, is saved before the script goes on. What is left
+of many quick fits is saved by a thread a second later, and the rest at the end of the process.
+
+What must not be pickled while it is being fitted: a tree of scikit-learn grows in memory that pickling would read. So a
+fit waits for a save that is under way (`begins`), and a save that reaches an object that is being fitted gives up
+(`BUSY`) and is tried again. The thread lives only while a model waits, and never across a fork.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
-    from . import _studio_end, _studio_modeldir, _studio_saves, _studio_track
+    from . import _studio_end, _studio_hooks, _studio_modeldir, _studio_models, _studio_saves, _studio_track
+    from ._studio_models import Model
+
+    Write = Callable[[Any, str], str]
 else:
     import _studio_end
+    import _studio_hooks
     import _studio_modeldir
+    import _studio_models
     import _studio_saves
     import _studio_track
 
 SHARE = 0.05
+GRANT_S = 0.3  # that saving may take in any case: so a few small models are all kept
+REST_S = 1.0  # between saves that exceed the share
+END_S = 5.0  # that saving further models may take when the script ends
+
+BUSY: dict[int, int] = {}
+"""Objects that are being fitted: id -> how many fits."""
 
 
-class Keeper:
-    """The newest of the models that one library fits, in one file.
+class Busy(Exception):
+    """What is to be saved is being fitted."""
 
-    Args:
-        file: Its name in `modeldir`.
-        how: What fitted it, for the event.
-    """
 
-    def __init__(self, file: str, how: str) -> None:
-        self._file, self._how = file, how
-        self._unsaved: tuple[str, Callable[[str], object]] | None = None
-        self._trained = self._spent = self._took = 0.0
+class _Waiting:
+    """A model that is not saved yet. The newest holds its object, so that it lives until then."""
 
-    def trained(self, name: str, write: Callable[[str], object], took_s: float) -> None:
-        """A model was fitted in `took_s`; `write(path)` saves it."""
-        if _studio_modeldir.folder() is None:
-            return
-        self._trained += took_s
-        self._unsaved = (name, write)
-        if self._spent + (self._took or 0.01) <= SHARE * self._trained:
-            self._save()
-        else:
-            _studio_end.at_end(self._file, self._save)
+    def __init__(self, model: Model, thing: Any, suffix: str, write: Write, how: str) -> None:
+        self.model, self.thing, self.suffix, self.write, self.how = model, thing, suffix, write, how
 
-    def _save(self) -> None:
+
+_waiting: list[_Waiting] = []
+_queue = threading.Lock()  # held for moments only
+_wake = threading.Condition(threading.Lock())
+_thread: threading.Thread | None = None
+_leave = False
+_saving = False
+_trained = _spent = _took = 0.0
+_ended = float("-inf")  # when the last save did
+
+
+def forget() -> None:
+    """Another run begins."""
+    global _trained, _spent, _took, _ended
+    with _queue:
+        _waiting.clear()
+    _trained = _spent = _took = 0.0
+    _ended = float("-inf")
+    _studio_models.forget()
+
+
+def begins(thing: Any) -> None:
+    """A fit of this object begins: from here to `ends` it is not saved."""
+    with _queue:
+        BUSY[id(thing)] = BUSY.get(id(thing), 0) + 1
+    if _saving:
         with _studio_modeldir.SAVING:
-            self._write()
+            pass
 
-    def _write(self) -> None:
-        todo, self._unsaved = self._unsaved, None
-        modeldir = _studio_modeldir.folder()
-        if todo is None or modeldir is None or _studio_modeldir.is_the_scripts(modeldir):
-            return
-        name, write = todo
-        began = time.monotonic()
+
+def ends(thing: Any, *, well: bool) -> None:
+    """Its fit is over; one that raised has left it half changed, so that it is no model any more."""
+    with _queue:
+        BUSY[id(thing)] -= 1
+        if not BUSY[id(thing)]:
+            del BUSY[id(thing)]
+        if not well:
+            _waiting[:] = [entry for entry in _waiting if entry.thing is not thing]
+
+
+def trained(model: Model, thing: Any, suffix: str, write: Write, *, how: str, took_s: float) -> None:
+    """A model was fitted in `took_s`; `write(thing, path)` saves it and gives the Python version it then needs."""
+    global _trained
+    if _studio_modeldir.folder() is None:
+        return
+    _studio_end.at_end("models", finish)
+    _trained += took_s
+    with _queue:
+        _waiting[:] = [entry for entry in _waiting if entry.model is not model]
+        if _waiting:
+            _waiting[-1].thing = None  # from here on only the script keeps it alive
+        _waiting.append(_Waiting(model, thing, suffix, write, how))
+    rested = time.monotonic() - _ended >= max(REST_S, 20 * _took)
+    if (_affordable() or rested) and _studio_modeldir.SAVING.acquire(blocking=False):
         try:
-            with _studio_saves.quietly():
-                path = _studio_modeldir.put(modeldir, self._file, write)
-            _studio_track.event("model", path=path, how=self._how, name=name)
-        except Exception as exc:  # noqa: BLE001  (what is within a model may raise anything)
-            text = f"the model {name} cannot be saved by studio: {type(exc).__name__}: {exc}"
-            _studio_track.warning(self._file, text)
+            _save(model)
         finally:
-            self._took = time.monotonic() - began
-            self._spent += self._took
+            _studio_modeldir.SAVING.release()
+    if _waiting:
+        _start()
+
+
+def _affordable() -> bool:
+    return _spent + (_took or 0.01) <= SHARE * _trained + GRANT_S
+
+
+def _save(model: Model | None = None) -> bool:
+    """Saves one model, the newest by default; False if it has to be tried again."""
+    global _spent, _took, _ended, _saving
+    with _queue:
+        entry = next((one for one in reversed(_waiting) if model is None or one.model is model), None)
+        if entry is None:
+            return True
+        _waiting.remove(entry)
+        thing = entry.thing if entry.thing is not None else entry.model.ref()
+        _saving = True
+    try:
+        if thing is None:
+            _studio_models.drop(None)
+            return True
+        began = time.monotonic()
+        fits = entry.model.fits
+        try:
+            done = _put(entry, thing)
+        finally:
+            _ended = time.monotonic()
+            _took = _ended - began
+            _spent += _took
+        if not done or entry.model.fits != fits:
+            with _queue:
+                if not any(one.model is entry.model for one in _waiting):
+                    _waiting.insert(0 if entry.thing is None else len(_waiting), entry)
+        return done
+    finally:
+        _saving = False
+
+
+def _put(entry: _Waiting, thing: Any) -> bool:
+    model = entry.model
+    modeldir = _studio_modeldir.folder()
+    if modeldir is None or _studio_modeldir.is_the_scripts(modeldir):
+        return True
+    told = {"python": ""}
+
+    def write(path: str) -> None:
+        told["python"] = entry.write(thing, path) or ""
+
+    try:
+        with _studio_saves.quietly():
+            name = _studio_models.file_name(model, entry.suffix)
+            path = _studio_modeldir.put(modeldir, name, write)
+    except Busy:
+        return False
+    except RuntimeError as exc:
+        if "changed size during iteration" in str(exc):  # the script is at it
+            return False
+        _studio_models.lose(model, f"{type(exc).__name__}: {exc}")
+        return True
+    except OSError as exc:
+        _studio_models.lose(model, f"{type(exc).__name__}: {exc}", topic="modeldir")
+        return True
+    except Exception as exc:  # noqa: BLE001  (what is within a model may raise anything)
+        _studio_models.lose(model, f"{type(exc).__name__}: {exc}")
+        return True
+    model.python = told["python"]
+    _studio_models.saved(model, name)
+    _studio_track.event("model", path=path, how=entry.how, name=model.name)
+    return True
+
+
+def _start() -> None:
+    """A thread for what waits, unless there is one."""
+    global _thread, _leave
+    with _wake:
+        if _thread is None:
+            _leave = False
+            _thread = threading.Thread(target=_work, name="studio-keep", daemon=True)
+            try:
+                _thread.start()
+            except RuntimeError:  # the interpreter ends, or there are no more threads: `finish` does it
+                _thread = None
+
+
+def _work() -> None:
+    global _thread
+    while True:
+        with _wake:
+            _wake.wait(max(REST_S, min(10 * _took, 30.0)))
+            if _leave or not _waiting or not _studio_hooks.working():
+                _thread = None
+                return
+        with _studio_modeldir.SAVING:
+            _studio_hooks.guarded("models", _save_some)
+
+
+def _save_some() -> None:
+    done = _save()
+    while done and _waiting and _affordable():
+        done = _save()
+
+
+def finish() -> None:
+    """At the end of the process: saves what waits, decides which is *the* model, and says so in the note."""
+    _stop()
+    with _studio_modeldir.SAVING:
+        modeldir = _studio_modeldir.folder()
+        if modeldir is None:
+            return
+        checkpoints = sys.modules.get("_studio_checkpoints")
+        if checkpoints is not None:
+            checkpoints.export_all()
+        until = time.monotonic() + max(END_S, SHARE * _trained)
+        while _waiting and time.monotonic() < until and _save():
+            pass
+        _studio_hooks.guarded("saves", _studio_saves.copy_all)
+        chosen = _studio_models.choose()
+        if chosen is not None and chosen.saved_fits != chosen.fits:
+            _save(chosen)
+        for entry in _waiting:
+            _studio_models.drop(entry.model)
+        _waiting.clear()
+        if _studio_models.choose() is not None or _studio_models.told():
+            _studio_models.write()
+
+
+def _stop() -> None:
+    """Ends the thread, after the save that is under way."""
+    global _leave
+    with _wake:
+        thread, _leave = _thread, True
+        _wake.notify_all()
+    if thread is not None and thread is not threading.current_thread():
+        thread.join()
+
+
+def _forking() -> None:
+    if _studio_hooks.working():
+        _stop()  # a lock that it holds would be held in the child for ever
+        _studio_modeldir.SAVING.acquire()
+
+
+def _forked_parent() -> None:
+    if _studio_hooks.working():
+        _studio_modeldir.SAVING.release()
+        if _waiting:
+            _start()
+
+
+def _forked_child() -> None:
+    global _queue, _wake, _thread, _saving
+    _queue, _wake, _thread, _saving = threading.Lock(), threading.Condition(threading.Lock()), None, False
+    _studio_modeldir.SAVING = threading.RLock()
+    BUSY.clear()
+    _waiting.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_forking, after_in_parent=_forked_parent, after_in_child=_forked_child)

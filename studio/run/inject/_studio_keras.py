@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_checkpoints, _studio_hooks, _studio_keras_params, _studio_track
+    from . import _studio_checkpoints, _studio_hooks, _studio_keras_params, _studio_signature, _studio_track
 else:
     import _studio_checkpoints
     import _studio_hooks
     import _studio_keras_params
+    import _studio_signature
     import _studio_track
 
 BATCH_S = 0.25
@@ -126,7 +127,7 @@ def _callback_class(base: Any) -> Any:
             self._call(self._fit.epoch_ended, epoch, logs)
 
         def on_train_end(self, logs: Any = None) -> None:
-            self._call(self._fit.finish, self.model)
+            _studio_hooks.guarded("keras", self._fit.finish, self.model)  # also if something before it went wrong
 
         def _call(self, method: Any, *args: Any) -> None:
             if self._fit.broken:
@@ -162,10 +163,13 @@ class Fit:
         }
         self._arguments["arrays"] = hasattr(arguments.get("x"), "shape") or isinstance(arguments.get("x"), (list, dict))
         self._checkpoints = _studio_checkpoints.of_run(model)
+        if self._checkpoints is not None:
+            self._checkpoints.signature = _studio_hooks.guarded("signature", _signature, model, arguments.get("x"))
 
     def begin(self, model: Any) -> None:
         """The model is compiled now, and mostly built."""
-        self._group = _studio_keras_params.record(model, self._arguments)
+        group = _studio_hooks.guarded("keras parameters", _studio_keras_params.record, model, self._arguments)
+        self._group = -1 if group is None else group
         self._arguments = {}
         self._model = weakref.ref(model)
         if model.built:
@@ -223,6 +227,15 @@ def _describe(model: Any) -> None:
     import _studio_media  # type: ignore[import-not-found]
 
     _studio_media.log_text("keras/summary", "\n".join(lines), caption=f"{model.name} ({type(model).__name__})")
+
+
+def _signature(model: Any, data: Any) -> dict[str, Any] | None:
+    """Of what the model is trained on; of data that comes in batches, as far as its types tell."""
+    spec = getattr(data, "element_spec", None)
+    if spec is not None:
+        return _studio_signature.of_spec(spec[0] if isinstance(spec, tuple) else spec)
+    names = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
+    return _studio_signature.of(data, names=names or None)
 
 
 def _is_number(value: Any) -> bool:

@@ -9,19 +9,45 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
     from . import _studio_track
 else:
     import _studio_track
 
-OURS = re.compile(r"(model-\d{3,}(\.keras|\.onnx|-inference)|model\.(joblib|json|txt)|\.studio\.json)(\.part)?")
+OURS = re.compile(
+    r"(model-\d{3,}(\.keras|\.weights\.h5|\.onnx|-inference)|model\.(joblib|json|txt)|\.studio\.json)(\.part)?"
+)
 SAVING = threading.RLock()
 """Held from looking at the folder to having put a file there, since the script may train in several threads."""
 
 _ours: dict[str, tuple[int, int, int]] = {}  # path -> what the file was when a hook had put it there
 _looked_at: set[str] = set()
 _mapping: tuple[str, dict[str, object]] = ("", {})
+
+# Files of these kinds are no checkpoints: what else a script writes into the folder keeps no model from being kept.
+_BESIDE: tuple[str, ...] = (
+    ".csv",
+    ".tsv",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".gif",
+    ".svg",
+    ".pdf",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".ini",
+    ".cfg",
+)
+_BESIDE += (".md", ".html", ".log", ".py", ".ipynb", ".parquet", ".jsonl")
+_BOOSTERS = {".json": b'{"learner":{', ".txt": b"tree\nversion="}  # others of these kinds are no checkpoints
+BESIDE: set[str] = set()
+"""Files that the script saved there and that are no models: a scaler, a list of names."""
+
+_LOOKED = 2000  # files below the folder
 
 
 def folder(artifact: str = "modeldir") -> str | None:
@@ -48,14 +74,26 @@ def _look_at(modeldir: str) -> None:
         names = os.listdir(modeldir)
     except OSError:
         return
+    told = {model.get("file") for model in note(modeldir).get("models") or () if isinstance(model, dict)}
     for name in names:
-        if OURS.fullmatch(name):
+        if OURS.fullmatch(name) or name in told:
             _remember(os.path.join(modeldir, name))
+
+
+def note(modeldir: str) -> dict[str, Any]:
+    """What an earlier process of this run has left in `.studio.json`; nothing if it cannot be read."""
+    try:
+        with open(os.path.join(modeldir, ".studio.json"), "rb") as file:
+            found = json.loads(file.read())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def forget() -> None:
     """Another run begins."""
     _ours.clear()
+    BESIDE.clear()
     _looked_at.clear()
 
 
@@ -80,13 +118,36 @@ def _identity(path: str) -> tuple[int, int, int]:
 
 
 def is_the_scripts(modeldir: str) -> bool:
-    """Whether something lies there that no hook has put there."""
-    try:
-        names = os.listdir(modeldir)
-    except FileNotFoundError:
+    """Whether a checkpoint lies there that no hook has put there."""
+    return any(True for _ in scripts_own(modeldir))
+
+
+def scripts_own(modeldir: str) -> Iterator[str]:
+    """The paths of what looks like a checkpoint and no hook has put there."""
+    looked = 0
+    for folder, folders, names in os.walk(modeldir):
+        folders[:] = [name for name in folders if not is_ours(os.path.join(folder, name))]
+        for name in names:
+            looked += 1
+            path = os.path.join(folder, name)
+            part = name.endswith(".part") and OURS.fullmatch(name)  # of a process that was killed
+            if not part and path not in BESIDE and not is_ours(path) and _is_checkpoint(path, name.lower()):
+                yield path
+        if looked > _LOOKED:
+            return
+
+
+def _is_checkpoint(path: str, name: str) -> bool:
+    ending = os.path.splitext(name)[1]
+    if name.startswith((".", "events.out.tfevents")) or ending in _BESIDE:
         return False
-    parts = [name for name in names if name.endswith(".part") and OURS.fullmatch(name)]  # of a process that was killed
-    return any(name not in parts and not is_ours(os.path.join(modeldir, name)) for name in names)
+    if ending not in _BOOSTERS:
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_BOOSTERS[ending])) == _BOOSTERS[ending]
+    except OSError:
+        return False
 
 
 def holds(modeldir: str, path: str) -> bool:
@@ -101,9 +162,11 @@ def put(modeldir: str, name: str, write: Callable[[str], object]) -> str:
     The temporary name has the same suffix, for libraries that look at it, and is not within the folder: a capture or
     a server that looks there meanwhile must not find half a file.
     """
-    os.makedirs(modeldir, mode=0o700, exist_ok=True)
     path = os.path.join(modeldir, name)
-    temporary = os.path.join(_studio_track.spool() or modeldir, f".saving-{os.getpid()}-{name}")
+    os.makedirs(modeldir, mode=0o700, exist_ok=True)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    plain = name.replace(os.sep, "-")
+    temporary = os.path.join(_studio_track.spool() or modeldir, f".saving-{os.getpid()}-{plain}")
     try:
         write(temporary)
         _move(temporary, path)
@@ -123,12 +186,28 @@ def remove(path: str) -> None:
         os.remove(path)
 
 
-def put_copy(modeldir: str, source: str) -> str:
-    """A copy of a file that the script saved elsewhere, under its own name."""
+def remove_ours(path: str) -> None:
+    """Removes a file or a folder that a hook has put there, unless the script has written over it."""
+    if is_ours(path):
+        remove(path)
+
+
+def size(path: str) -> int:
+    """Bytes of a file, or of all files of a folder; 0 if it is not there."""
+    try:
+        if not os.path.isdir(path):
+            return os.path.getsize(path)
+        return sum(size(os.path.join(path, name)) for name in os.listdir(path))
+    except OSError:
+        return 0
+
+
+def put_copy(modeldir: str, source: str, name: str) -> str:
+    """A copy of a file or folder that the script saved elsewhere."""
     import shutil
 
-    name = os.path.basename(source)
-    return put(modeldir, name, lambda temporary: shutil.copyfile(source, temporary))
+    copy = shutil.copytree if os.path.isdir(source) else shutil.copyfile
+    return put(modeldir, name, lambda temporary: copy(source, temporary))
 
 
 def _move(temporary: str, path: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import sys
 import threading
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,11 +15,12 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_end, _studio_hooks, _studio_modeldir, _studio_track
+    from . import _studio_end, _studio_hooks, _studio_modeldir, _studio_models, _studio_track
 else:
     import _studio_end
     import _studio_hooks
     import _studio_modeldir
+    import _studio_models
     import _studio_track
 
 COPY_BYTES = 1 << 30  # all copies together; the newest count
@@ -25,7 +28,8 @@ NOTED = 50  # paths that are told of; a script that saves each step to a name of
 FIGURES = 1000  # that are copied
 FIGURE_TYPES = ("png", "jpg", "jpeg", "svg", "webp")  # no PDF: browsers' pages show these
 _local = threading.local()
-_saved: dict[str, str] = {}  # path -> by what, the newest last
+_saved: dict[str, _Saved] = {}  # path -> what is known of it, the newest last
+_follows = False
 _noted: set[str] = set()
 _figures = 0
 
@@ -71,7 +75,8 @@ def _wrap(owner: Any, name: str, how: str, position: int, keyword: str) -> None:
         result = original(*args, **kwargs)
         if not getattr(_local, "quiet", False) and _studio_hooks.working():
             target = kwargs.get(keyword, args[position] if len(args) > position else None)
-            _studio_hooks.guarded("saves", _note, how, target)
+            thing = args[0] if args else kwargs.get("value", kwargs.get("obj"))
+            _studio_hooks.guarded("saves", _note, how, target, thing)
         return result
 
     if isinstance(owner, type):
@@ -81,10 +86,10 @@ def _wrap(owner: Any, name: str, how: str, position: int, keyword: str) -> None:
         _studio_hooks.replace(owner, name, save)
 
 
-def _note(how: str, target: Any) -> None:
-    if not isinstance(target, (str, os.PathLike)):
-        return  # an open file: there is no name to copy it by
-    path = os.path.abspath(os.fsdecode(os.fspath(target)))
+def _note(how: str, target: Any, thing: Any) -> None:
+    path = _path_of(target)
+    if path is None:
+        return
     if path not in _noted and len(_noted) < NOTED:
         _noted.add(path)
         _studio_track.event("figure" if how == "savefig" else "model", path=path, how=how)
@@ -92,8 +97,74 @@ def _note(how: str, target: Any) -> None:
         _keep_figure(path)
         return
     _saved.pop(path, None)
-    _saved[path] = how
-    _studio_end.at_end("saves", _copy_all)
+    _saved[path] = _Saved(how, thing)
+    modeldir = _studio_modeldir.folder()
+    if modeldir is not None and _studio_modeldir.holds(modeldir, path):
+        (_studio_modeldir.BESIDE.add if _saved[path].role == "helper" else _studio_modeldir.BESIDE.discard)(path)
+    _follow_renames()
+    import _studio_keep  # type: ignore[import-not-found]  # it needs this module
+
+    _studio_end.at_end("models", _studio_keep.finish)
+
+
+def _path_of(target: Any) -> str | None:
+    """The path that is written to; that of an open file, too. A buffer in memory has none."""
+    name = target
+    if not isinstance(target, (str, os.PathLike)):
+        name = getattr(target, "name", None)
+        if isinstance(name, int):
+            name = os.readlink(f"/proc/self/fd/{name}") if os.path.isdir("/proc/self/fd") else None
+        if not isinstance(name, (str, bytes)):
+            return None
+    path = os.path.abspath(os.fsdecode(os.fspath(name)))
+    return path if isinstance(target, (str, os.PathLike)) or os.path.lexists(path) else None
+
+
+class _Saved:
+    """What is known of something that the script saved."""
+
+    def __init__(self, how: str, thing: Any) -> None:
+        self.how, self.when = how, time.time()
+        inner = thing.values() if isinstance(thing, dict) else thing if isinstance(thing, (list, tuple)) else ()
+        models = [model for model in map(_studio_models.find, [thing, *list(inner)[:100]]) if model is not None]
+        models.sort(key=lambda model: model.role != "predictor")
+        self.model = models[0] if models else None
+        self.itself = self.model is not None and self.model.ref() is thing
+        self.fits = self.model.fits if self.model is not None else 0
+        self.kind = type(thing).__name__
+        self.library = {"torch.save": "torch", "model.save": "keras"}.get(how, type(thing).__module__.partition(".")[0])
+        self.signature = self.model.signature if self.model is not None else None
+        known = self.model is not None or hasattr(thing, "predict")
+        self.plain = how == "joblib.dump" and not known  # no model, whatever it is
+        beside = self.plain or (isinstance(thing, dict) and "param_groups" in thing)  # the state of an optimizer
+        self.role = self.model.role if self.model is not None else "helper" if beside else "predictor"
+
+
+def _follow_renames() -> None:
+    """A file that is written under another name first, or whose folder is, is found under its last one.
+
+    An audit hook hears of every rename, whatever function asked for it, and changes nothing that the script can see.
+    """
+    global _follows
+    if not _follows:
+        _follows = True
+        sys.addaudithook(_heard)
+
+
+def _heard(event: str, args: Any) -> None:
+    if event not in ("os.rename", "shutil.move") or not _saved or not _studio_hooks.working():
+        return
+    try:
+        old, new = (os.path.abspath(os.fsdecode(os.fspath(name))) for name in args[:2])
+        if event == "shutil.move" and os.path.isdir(new):
+            new = os.path.join(new, os.path.basename(old))
+        for path in list(_saved):
+            if path == old or path.startswith(old + os.sep):
+                moved = new + path[len(old) :]
+                _saved.pop(moved, None)
+                _saved[moved] = _saved[path]  # both are known: whether the rename works is not told
+    except Exception:  # noqa: BLE001, S110  an exception here would keep the script from renaming
+        pass
 
 
 def _keep_figure(path: str) -> None:
@@ -108,26 +179,87 @@ def _keep_figure(path: str) -> None:
     _studio_media.log_image(name, path)
 
 
-def _copy_all() -> None:
+def copy_all() -> None:
     """Copies models that were saved elsewhere into `modeldir`, the newest first, if the script does not use it."""
     modeldir = _studio_modeldir.folder()
-    if modeldir is None or _studio_modeldir.is_the_scripts(modeldir):
+    if modeldir is None:
         return
+    found = {path: saved for path, saved in _saved.items() if os.path.exists(path)}
+    _saved.clear()
+    if _studio_modeldir.is_the_scripts(modeldir):
+        _studio_models.only(*_newest_own(modeldir, found))
+        return
+    paths, left_out = _with_room([path for path in reversed(list(found)) if not _studio_modeldir.holds(modeldir, path)])
+    names = _names_of(paths)
+    for path in reversed(paths):  # the newest is written last and so is the newest there
+        _copy(modeldir, path, names[path], found[path])
+    if left_out:
+        shown = ", ".join(left_out[:5])
+        _studio_track.warning("saves.size", f"not copied into modeldir (over 1 GiB in all): {shown}")
+
+
+def _with_room(paths: list[str]) -> tuple[list[str], list[str]]:
     room = COPY_BYTES
-    chosen: list[str] = []
-    left_out: list[str] = []
-    for path in reversed(list(_saved)):
-        if _studio_modeldir.holds(modeldir, path) or not os.path.isfile(path):
+    chosen, left_out = [], []
+    seen: set[str] = set()
+    for path in paths:
+        real = os.path.realpath(path)
+        size = _studio_modeldir.size(path)
+        if real in seen:
             continue
-        size = os.path.getsize(path)
-        if size <= room and os.path.basename(path) not in {os.path.basename(other) for other in chosen}:
+        seen.add(real)
+        if size <= room:
             room -= size
             chosen.append(path)
         else:
             left_out.append(path)
-    for path in reversed(chosen):  # the newest is written last and so is the newest there
-        copy = _studio_modeldir.put_copy(modeldir, path)
-        _studio_track.event("model", path=copy, how="copy", of=path)
-    if left_out:
-        names = ", ".join(left_out[:5])
-        _studio_track.warning("saves.size", f"not copied into modeldir (over 1 GiB in all, or a name twice): {names}")
+    return chosen, left_out
+
+
+def _names_of(paths: list[str]) -> dict[str, str]:
+    """Names within `modeldir`: the file's own, and with its folders where others have the same: `step-100/model.pt`."""
+    alike: dict[str, list[str]] = {}
+    for path in paths:
+        alike.setdefault(os.path.basename(path), []).append(path)
+    names = {}
+    for name, same in alike.items():
+        above = os.path.commonpath([os.path.dirname(path) for path in same])
+        for path in same:
+            names[path] = os.path.relpath(path, above) if len(same) > 1 else name
+    return names
+
+
+def _copy(modeldir: str, path: str, name: str, saved: _Saved) -> None:
+    copy = _studio_modeldir.put_copy(modeldir, path, name)
+    _studio_track.event("model", path=copy, how="copy", of=path)
+    own = saved.model
+    if saved.plain:
+        return
+    called = _studio_models.unique(os.path.splitext(name)[0])
+    model = _studio_models.Model(called, saved.library, saved.kind, saved.role)
+    model.trained, model.signature, model.fits = saved.when, saved.signature, 1
+    if saved.how != "torch.save":
+        model.further = {"dumped": round(saved.when, 6)}
+        if own is not None and (own.python or not saved.itself) and own.fits == saved.fits and own.file:
+            # The one that loads without the script, or is not within a container.
+            own.further = {"dumped": round(saved.when, 6) + 1e-6}
+    _studio_models.saved(model, name, copy=True)
+
+
+def _newest_own(modeldir: str, found: dict[str, _Saved]) -> tuple[str, float, _Saved | None]:
+    """The newest checkpoint that the script put into `modeldir`, and what is known of it."""
+    newest, when = "", 0.0
+    for path in _studio_modeldir.scripts_own(modeldir):
+        try:
+            changed = os.path.getmtime(path)
+        except OSError:
+            continue
+        if changed >= when:
+            newest, when = path, changed
+    folder = os.path.dirname(newest)
+    while len(folder) > len(modeldir):  # a SavedModel is a folder
+        if os.path.exists(os.path.join(folder, "saved_model.pb")):
+            newest = folder
+        folder = os.path.dirname(folder)
+    real = {os.path.realpath(path): saved for path, saved in found.items()}
+    return os.path.relpath(newest, modeldir), when, real.get(os.path.realpath(newest))

@@ -1,23 +1,33 @@
-"""scikit-learn: the outermost `fit` of what predicts; its parameters, and the estimator itself in `modeldir`."""
+"""scikit-learn: what the script itself fits; parameters of what predicts, and the estimators in `modeldir`."""
 
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import time
+import types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_hooks, _studio_keep, _studio_track
+    from . import _studio_hooks, _studio_keep, _studio_models, _studio_pickles, _studio_signature, _studio_track
 else:
     import _studio_hooks
     import _studio_keep
+    import _studio_models
+    import _studio_pickles
+    import _studio_signature
     import _studio_track
 
 NAMED = 20  # estimators whose parameters are recorded; a search over thousands is not a list of parameters
+SEARCHERS = frozenset({"sklearn", "imblearn", "mlxtend", "skopt", "dask_ml", "feature_engine", "boruta", "eli5"})
+PASSED = frozenset({"joblib", "threading", "concurrent", "multiprocessing"})  # who runs somebody else's function
+BOOSTERS = ("xgboost", "lightgbm")
+UNSUPERVISED = ("clusterer", "density_estimator", "DensityEstimator", "outlier_detector")
+DATA = ("X", "raw_documents", "y")
 _local = threading.local()
 _hooked: list[Any] = []
 
@@ -27,6 +37,7 @@ def forget() -> None:
     global _named
     _named = 0
     _groups.clear()
+    _studio_keep.forget()
 
 
 def fitting() -> bool:
@@ -66,76 +77,124 @@ def _derived(base: Any) -> set[Any]:
 
 
 def _wrap(cls: Any) -> None:
-    fit = cls.__dict__.get("fit")
-    if callable(fit) and not getattr(fit, "_studio", False):
-        cls.fit = _wrapped(fit) if cls.__module__ != "__main__" else Picklable(_wrapped(fit), fit)
+    for name in ("fit", "partial_fit", "fit_transform", "fit_predict"):
+        method = cls.__dict__.get(name)
+        if isinstance(method, types.FunctionType) and not getattr(method, "_studio", False):
+            setattr(cls, name, _wrapped(method))
 
 
 def _wrapped(original: Any) -> Any:
     @functools.wraps(original)
     def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if fitting() or not _studio_hooks.working():
-            return original(self, *args, **kwargs)
-        _local.fitting = True
-        began = time.monotonic()
-        try:
-            result = original(self, *args, **kwargs)
-        finally:
-            _local.fitting = False
-        _studio_hooks.guarded("sklearn", _fitted, self, time.monotonic() - began)
-        return result
+        import sys  # a class of the script's is pickled with this function, and loaded where studio is not
+
+        hook = sys.modules.get("_studio_sklearn")
+        return original(self, *args, **kwargs) if hook is None else hook.watch(original, self, args, kwargs)
 
     fit._studio = True  # type: ignore[attr-defined]
     return fit
 
 
-class Picklable:
-    """The wrapped `fit` of a class of the script's own.
+def watch(original: Any, estimator: Any, args: Any, kwargs: Any) -> Any:
+    """Calls a method that fits; what the script itself fits by it is noted."""
+    if not _studio_hooks.working():
+        return original(estimator, *args, **kwargs)
+    outermost = not fitting()
+    own = outermost and _by_the_script(estimator)
+    _studio_keep.begins(estimator)
+    _local.fitting = True
+    well = False
+    began = time.monotonic()
+    try:
+        result = original(estimator, *args, **kwargs)
+        well = True
+    finally:
+        if outermost:
+            _local.fitting = False
+        _studio_keep.ends(estimator, well=well)
+    if own:
+        data = args[0] if args else next((kwargs[name] for name in DATA if name in kwargs), None)
+        _studio_hooks.guarded("sklearn", _fitted, estimator, time.monotonic() - began, data)
+    return result
 
-    Such classes are pickled by value (cloudpickle); what arrives where studio is not is the script's own function.
-    """
 
-    def __init__(self, wrapped: Any, original: Any) -> None:
-        functools.update_wrapper(self, original)
-        self._wrapped, self._original = wrapped, original
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else self._wrapped.__get__(instance, owner)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._wrapped(*args, **kwargs)
-
-    def __reduce__(self) -> Any:
-        from operator import itemgetter
-
-        return itemgetter(0), ((self._original,),)
+def _by_the_script(estimator: Any) -> bool:
+    """Whether the caller is not scikit-learn itself, such as a cross-validation that fits clones, in any thread."""
+    frame: Any = sys._getframe(2)  # who called `watch`
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package in SEARCHERS and frame.f_locals.get("self") is not estimator:
+            return False
+        if package not in PASSED and package not in SEARCHERS and frame.f_code.co_filename != __file__:
+            return True
+        frame = frame.f_back
+    return True
 
 
-def _fitted(estimator: Any, took_s: float) -> None:
+def _fitted(estimator: Any, took_s: float, data: Any) -> None:
+    if hasattr(estimator, "predict"):
+        _studio_hooks.guarded("sklearn parameters", _record, estimator)
+    role = "helper" if _is_helper(estimator) else "predictor"
+    signature = _studio_hooks.guarded("signature", _signatures.of, data, took_s)
+    library = type(estimator).__module__.partition(".")[0]
+    model = _studio_models.fitted(estimator, library if library in BOOSTERS else "sklearn", role, signature)
+    _studio_keep.trained(model, estimator, ".joblib", _studio_pickles.dump, how="sklearn.fit", took_s=took_s)
+
+
+def _record(estimator: Any) -> None:
     global _named
+    if _named >= NAMED:
+        return
+    _named += 1
+    found = _parameters(estimator)
+    number = _groups.setdefault((found["estimator"], *sorted(found)), len(_groups) + 1)
+    group = "sklearn" + (str(number) if number > 1 else "")
+    _studio_track.params({group: {**found, **_chosen(estimator)}})
+    score = getattr(estimator, "best_score_", None)
+    if isinstance(score, (int, float)):
+        _studio_track.log({group + "/best_score": score})
+
+
+def _is_helper(estimator: Any) -> bool:
+    """Whether it serves another one: transformers, and what has no target (clusters, densities, outliers)."""
     if not hasattr(estimator, "predict"):
-        return  # a scaler is no model
-    if _named < NAMED:
-        _named += 1
-        found = _parameters(estimator)
-        number = _groups.setdefault((found["estimator"], *sorted(found)), len(_groups) + 1)
-        group = "sklearn" + (str(number) if number > 1 else "")
-        _studio_track.params({group: {**found, **_chosen(estimator)}})
-        score = getattr(estimator, "best_score_", None)
-        if isinstance(score, (int, float)):
-            _studio_track.log({group + "/best_score": score})
+        return True
+    base: Any = sys.modules.get("sklearn.base")
+    if getattr(estimator, "_estimator_type", None) in UNSUPERVISED:
+        return True
+    is_clusterer, is_outlier = getattr(base, "is_clusterer", None), getattr(base, "is_outlier_detector", None)
+    return any(ask is not None and ask(estimator) for ask in (is_clusterer, is_outlier))
 
-    def write(path: str) -> None:
-        import joblib  # type: ignore[import-untyped,unused-ignore]
 
-        joblib.dump(estimator, path)
+class _Signatures:
+    """The signature of each fit's data; that of the same object, or of like data in a hurry, is not made twice."""
 
-    _keeper.trained(type(estimator).__name__, write, took_s)
+    def __init__(self) -> None:
+        self._ended = self._trained = self._spent = 0.0
+        self._of: dict[tuple[Any, ...], dict[str, Any] | None] = {}
 
+    def of(self, data: Any, took_s: float) -> dict[str, Any] | None:
+        columns = getattr(data, "columns", None)
+        shape = tuple(getattr(data, "shape", ()))[1:]
+        names = None if columns is None else str(list(columns)[:50])
+        key = (type(data), shape, str(getattr(data, "dtype", "")), names)
+        self._trained += took_s
+        now = time.monotonic()
+        if key in self._of and self._spent > 0.01 * self._trained and now - self._ended < 1:
+            return self._of[key]
+        found = _studio_signature.of(data, took_s)
+        self._ended = time.monotonic()
+        self._spent += self._ended - now
+        if len(self._of) > 20:
+            self._of.clear()
+        self._of[key] = found
+        return found
+
+
+_signatures = _Signatures()
 
 _named = 0
 _groups: dict[tuple[str, ...], int] = {}  # class and names of parameters -> 1 for `sklearn.*`, 2 for `sklearn2.*`
-_keeper = _studio_keep.Keeper("model.joblib", "sklearn.fit")
 
 
 def _chosen(estimator: Any) -> dict[str, Any]:

@@ -1,0 +1,330 @@
+"""The models that a run's script fitted: which are kept, under which names, and which of them is *the* model.
+
+`.studio.json` in `modeldir` tells the server: `models` (with a signature each), `lost`, `dropped`, and what the Keras
+hook knows of the best epoch. docs/howto/autolog.md has the rule.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import weakref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from . import _studio_modeldir, _studio_secrets, _studio_track
+else:
+    import _studio_modeldir
+    import _studio_secrets
+    import _studio_track
+
+NOTE = ".studio.json"
+MOST = 20  # models that are kept; a search by hand fits thousands
+MOST_BYTES = 1 << 30
+LOST = 20  # that are told of
+
+DUMPED = "predictor that the script saved last"
+OWN = "newest checkpoint that the script wrote into modeldir"
+HELD = "newest predictor held by __main__"
+NEWEST = "newest fit"
+
+
+class Model:
+    """One model of the script. `ref` gives the object while it lives; `files` are names within `modeldir`."""
+
+    def __init__(self, name: str, library: str, kind: str, role: str) -> None:
+        self.name, self.library, self.kind, self.role = name, library, kind, role
+        self.ref: Callable[[], Any] = _nothing
+        self.file = ""
+        self.files: list[str] = []
+        self.trained = self.saved_at = 0.0  # when its newest fit ended, and the one that the file is of
+        self.fits = 0
+        self.saved_fits = -1  # which fit the file is of
+        self.signature: dict[str, Any] | None = None
+        self.copy = False  # of a file that the script saved elsewhere
+        self.python = ""  # of the script, where the file has code of its modules
+        self.further: dict[str, Any] = {}
+
+    def as_json(self, chosen: bool, reason: str) -> dict[str, Any]:
+        """As `.studio.json` has it."""
+        found: dict[str, Any] = {
+            **self.further, "name": self.name, "file": self.file, "library": self.library, "class": self.kind,
+            "role": self.role, "trained": round(self.saved_at, 6), "chosen": chosen, "reason": reason,
+            "signature": self.signature,
+        }  # fmt: skip
+        if self.python:
+            found["python"] = self.python
+        return found
+
+
+_known: dict[int, Model] = {}  # id of the object -> what is known of it, while it lives
+_kept: list[Model] = []  # those with a file, in the order of their fits
+_lost: list[dict[str, Any]] = []
+_dropped = 0
+_names: dict[str, int] = {}
+_read = ""  # the modeldir whose note was read
+_about: dict[str, Any] = {}  # further fields of the note
+_reason: tuple[Model | None, str] = (None, NEWEST)
+
+
+def forget() -> None:
+    """Another run begins."""
+    global _dropped, _read, _reason
+    _known.clear()
+    _kept.clear()
+    _lost.clear()
+    _names.clear()
+    _about.clear()
+    _dropped, _read, _reason = 0, "", (None, NEWEST)
+
+
+def _nothing() -> Any:
+    return None
+
+
+def find(thing: Any) -> Model | None:
+    """What is known of this object."""
+    model = _known.get(id(thing))
+    return model if model is not None and model.ref() is thing else None
+
+
+def fitted(thing: Any, library: str, role: str, signature: dict[str, Any] | None) -> Model:
+    """An object was fitted, for the first time or once more."""
+    _carry_over()
+    model = find(thing)
+    if model is None:
+        kind = type(thing).__name__
+        model = Model(unique(kind), library, kind, role)
+        model.ref = _reference(thing)
+        _known[id(thing)] = model
+    model.trained = time.time()
+    model.fits += 1
+    if signature is not None:
+        model.signature = signature
+    model.role = role
+    return model
+
+
+def _reference(thing: Any) -> Callable[[], Any]:
+    number = id(thing)
+    try:
+        return weakref.ref(thing, lambda _: _known.pop(number, None))
+    except TypeError:  # a class with slots of its own
+        return lambda: thing
+
+
+def unique(kind: str) -> str:
+    """A name for one more model of this class: `Ridge`, `Ridge-2` and so on."""
+    _carry_over()
+    _names[kind] = number = _names.get(kind, 0) + 1
+    name = kind if number == 1 else f"{kind}-{number}"
+    return unique(kind) if any(model.name == name for model in _kept) else name
+
+
+def file_name(model: Model, suffix: str) -> str:
+    """The file of a model: `model.joblib` for the first predictor, then `model-Ridge.joblib`; `helper-…`."""
+    if model.file:
+        return model.file
+    clean = "".join(c if c.isalnum() or c in "-_" else "_" for c in model.name)
+    if model.role != "predictor":
+        return f"helper-{clean}{suffix}"
+    plain = "model" + suffix
+    return f"model-{clean}{suffix}" if any(other.file == plain for other in _kept) else plain
+
+
+def stem(model: Model) -> str:
+    """What the names of a model's epochs begin with: `model` for the first one, then `model-Sequential-2`."""
+    if not any(other.library == "keras" and not other.further for other in _kept):
+        return "model"
+    return "model-" + "".join(c if c.isalnum() or c in "-_" else "_" for c in model.name)
+
+
+def saved(model: Model, file: str, files: list[str] | None = None, *, copy: bool = False) -> None:
+    """The model as it is after its newest fit is in `file` now; what there is too much of goes, but for copies."""
+    model.file, model.files = file, files or [file]
+    model.saved_fits, model.saved_at = model.fits, model.trained
+    if model in _kept:
+        _kept.remove(model)
+    _kept.append(model)
+    _kept.sort(key=lambda other: other.trained)
+    _lost[:] = [entry for entry in _lost if entry["name"] != model.name]
+    model.copy = copy
+    if not copy:
+        _bound()
+        write()
+
+
+def withdraw(model: Model) -> None:
+    """The script keeps this model itself."""
+    if model in _kept:
+        _kept.remove(model)
+    model.file, model.files, model.saved_fits = "", [], model.fits
+    _about.clear()
+    modeldir = _studio_modeldir.folder()
+    if not _kept and modeldir is not None:
+        _studio_modeldir.remove_ours(os.path.join(modeldir, NOTE))
+
+
+def lose(model: Model, why: str, *, topic: str = "", quiet: bool = False) -> None:
+    """The model, as it is after its newest fit, cannot be kept; said once for each topic, by default each model."""
+    model.saved_fits = model.fits
+    _lost[:] = [entry for entry in _lost if entry["name"] != model.name][1 - LOST :]
+    entry: dict[str, Any] = {"name": model.name, "class": model.kind, "library": model.library, "role": model.role}
+    entry["trained"] = round(model.trained, 6)
+    _lost.append({**entry, "why": _studio_secrets.clean(why)[:500]})
+    if not quiet:
+        _studio_track.warning(topic or f"lost {model.name}", f"the model {model.name} cannot be kept: {why}"[:600])
+    write()
+
+
+def drop(model: Model | None) -> None:
+    """A model was too many, or died before there was time to save it."""
+    global _dropped
+    _dropped += 1
+    if model is not None and model in _kept:
+        _kept.remove(model)
+        modeldir = _studio_modeldir.folder()
+        for name in model.files:
+            _studio_modeldir.remove_ours(os.path.join(modeldir or "", name))
+        model.file, model.files, model.saved_fits = "", [], -1
+
+
+def only(file: str, when: float, known: Any) -> None:
+    """The script keeps its models in `modeldir` itself: studio's go, and its newest is *the* model."""
+    modeldir = _studio_modeldir.folder() or ""
+    for model in _kept:
+        for name in model.files:
+            _studio_modeldir.remove_ours(os.path.join(modeldir, name))
+    _kept.clear()
+    _known.clear()
+    _about.clear()
+    model = Model(os.path.splitext(os.path.basename(file))[0], "", "", "predictor")
+    if known is not None:
+        model.library, model.kind, model.signature = known.library, known.kind, known.signature
+    model.file, model.files, model.trained, model.saved_at = file, [], when, when
+    model.further = {"own": when}
+    model.fits = model.saved_fits = 1
+    _kept.append(model)
+
+
+def about(**fields: Any) -> None:
+    """Further fields of the note, such as the best epoch."""
+    _about.update(fields)
+    for name in [name for name in _about if _about[name] is None]:
+        del _about[name]
+
+
+def _bound() -> None:
+    """The newest stay: at most `MOST`, `MOST_BYTES` in all, always one predictor if there is one."""
+    modeldir = _studio_modeldir.folder() or ""
+    room, most = MOST_BYTES, MOST
+    fitted = [model for model in _kept if not model.copy]
+    predictors = [model for model in fitted if model.role == "predictor"]
+    first = predictors[-1:] or fitted[-1:]
+    for model in first + [other for other in reversed(fitted) if other not in first]:
+        size = sum(_studio_modeldir.size(os.path.join(modeldir, name)) for name in model.files)
+        if model in first or (size <= room and most > 0):
+            room, most = room - size, most - 1
+        else:
+            drop(model)
+
+
+def choose() -> Model | None:
+    """*The* model, of all that are kept or still alive; `write` gives the reason."""
+    global _reason
+    _reason = _by_rule()
+    return _reason[0]
+
+
+def _by_rule() -> tuple[Model | None, str]:
+    known = _kept + [model for model in list(_known.values()) if model.fits and model not in _kept]
+    known = [model for model in known if model.file or model.saved_fits != model.fits]  # not one that is lost
+    for role in ("predictor", "helper"):
+        models = sorted((model for model in known if model.role == role), key=lambda model: model.trained)
+        for reason, key in ((OWN, "own"), (DUMPED, "dumped")):
+            found = [model for model in models if model.further.get(key)]
+            if found:
+                return max(found, key=lambda model: float(model.further[key])), reason
+        held = {id(thing) for thing in _held()}
+        found = [model for model in models if id(model.ref()) in held]
+        if found:
+            return found[-1], HELD if role == "predictor" else "newest fit held by __main__; there is no predictor"
+        if models:
+            if models[-1].library == "torch":
+                return models[-1], DUMPED
+            return models[-1], NEWEST if role == "predictor" else "newest fit; there is no predictor"
+    return None, NEWEST
+
+
+def _held() -> Iterator[Any]:
+    """What the variables of `__main__` hold, also within a container or an object of the script's, one level deep."""
+    main = sys.modules.get("__main__")
+    for value in list(vars(main).values()) if main is not None else ():
+        yield value
+        if isinstance(value, dict):
+            yield from list(value.values())
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            yield from list(value)
+        elif type(value).__module__ == "__main__":
+            yield from list(getattr(value, "__dict__", {}).values())
+
+
+def told() -> bool:
+    """Whether there is anything to tell but a model."""
+    return bool(_lost or _dropped)
+
+
+def write() -> None:
+    """Writes the note; `choose` decides at the end, until then the newest fit stands."""
+    modeldir = _studio_modeldir.folder()
+    if modeldir is None:
+        return
+    for model in [model for model in _kept if not os.path.lexists(os.path.join(modeldir, model.file))]:
+        _kept.remove(model)  # the script has removed it
+        model.file, model.saved_fits = "", model.fits
+    chosen, reason = _reason
+    if chosen is None or chosen not in _kept:
+        predictors = [model for model in _kept if model.role == "predictor"]
+        chosen, reason = next(reversed(predictors or _kept), None), NEWEST
+    models = [model.as_json(model is chosen, reason if model is chosen else "") for model in _kept]
+    note = {**_about, "schema": 1, "models": models, "lost": _lost, "dropped": _dropped}
+
+    def put(path: str) -> None:
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(note, file)
+
+    try:
+        _studio_modeldir.put(modeldir, NOTE, put)
+    except OSError as exc:
+        _studio_track.warning("modeldir", f"which models are kept cannot be noted: {type(exc).__name__}: {exc}")
+
+
+def _carry_over() -> None:
+    """Models that an earlier process of this run kept stay as they are."""
+    global _read, _dropped
+    modeldir = _studio_modeldir.folder()
+    if modeldir is None or _read == modeldir:
+        return
+    _read = modeldir
+    note = _studio_modeldir.note(modeldir)
+    _about.update({name: note[name] for name in note if name not in ("schema", "models", "lost", "dropped")})
+    _dropped = note["dropped"] if isinstance(note.get("dropped"), int) else 0
+    _lost.extend(entry for entry in note.get("lost") or () if isinstance(entry, dict) and "name" in entry)
+    for entry in note.get("models") or ():
+        try:
+            model = Model(str(entry["name"]), str(entry["library"]), str(entry["class"]), str(entry["role"]))
+            model.file, model.trained, model.signature = str(entry["file"]), float(entry["trained"]), entry["signature"]
+        except (KeyError, TypeError, ValueError):
+            continue
+        model.files, model.saved_at = [model.file], model.trained
+        model.fits = model.saved_fits = 1
+        model.python = str(entry.get("python") or "")
+        if os.path.exists(os.path.join(modeldir, model.file)):
+            _kept.append(model)
+            base = model.name.rpartition("-")[0] or model.name
+            _names.setdefault(base, 0)
