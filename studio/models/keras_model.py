@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import os
 import re
 import tempfile
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _WIDER = {"bfloat16": "float32", "float8_e4m3fn": "float32", "float8_e5m2": "float32"}
 """Floats that numpy does not have, and what stands for them in the contract and in answers."""
+
+LONGEST_STATE = 1 << 20
+"""Variables of more numbers than this are weights that were frozen, not what a model remembers."""
 
 _LACKING = re.compile(r"Could not (?:locate|find) (?P<what>class|function|object) '(?P<name>[^'\n]{1,200})'")
 
@@ -106,7 +110,7 @@ def _wrap(keras: Any, model: Any, path: Path) -> TensorModel:
     stateful = [layer for layer in layers if getattr(layer, "stateful", False) and hasattr(layer, "reset_state")]
     trial = Trial(
         path, f"keras-{keras.backend.backend()}", _on_batch(keras, model, pack), inputs, outputs,
-        told=domains(model), rough=rough, fresh=partial(_fresh, layers, stateful),
+        told=domains(model), rough=rough, fresh=partial(_fresh, _as_loaded(layers), stateful),
     )  # fmt: skip
     fixed = all(spec.shape[:1] != (-1,) and spec.shape for spec in inputs)
     if fixed and not stateful:  # it may have been built from one batch, and its length means nothing
@@ -139,18 +143,20 @@ def _cannot_run(name: str, exc: BaseException) -> None:
     ) from exc
 
 
-def _fresh(layers: Sequence[Any], stateful: Sequence[Any], run: Run, arrays: Sequence[Array]) -> Run:
-    """The model without memory: before each call, recurrent layers start at zero, other variables where they were."""
+def _as_loaded(layers: Sequence[Any]) -> list[tuple[Any, Array]]:
+    """The variables that no training changes, those of random generators left out, and what is in them now."""
     import numpy as np
 
-    watched = {id(v): v for layer in layers for v in layer.non_trainable_variables if "seed" not in str(v.path)}
-    before = [np.asarray(v) for v in watched.values()]
+    found = {id(v): v for layer in layers for v in layer.non_trainable_variables if "seed" not in str(v.path)}
+    return [(v, np.array(v)) for v in found.values() if math.prod(v.shape) <= LONGEST_STATE]
+
+
+def _fresh(loaded: Sequence[tuple[Any, Array]], stateful: Sequence[Any], run: Run, arrays: Sequence[Array]) -> Run:
+    """The model without memory: before each call, recurrent layers start at zero, other variables as in the file."""
+    import numpy as np
+
     run(arrays)
-    changed = [
-        (v, value)
-        for v, value in zip(watched.values(), before, strict=True)
-        if not np.array_equal(np.asarray(v), value)
-    ]
+    changed = [(v, value) for v, value in loaded if not np.array_equal(np.asarray(v), value)]
     if not changed and not stateful:
         return run
 

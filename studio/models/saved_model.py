@@ -17,6 +17,9 @@ from .measure import Trial, proven, refuse_text
 if TYPE_CHECKING:
     from .base import Array
 
+LONGEST_STATE = 1 << 20
+"""Variables of more numbers than this are weights that were frozen, not what a model remembers."""
+
 SIGNATURES = ("serving_default", "serve")
 
 
@@ -48,22 +51,25 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         return [as_array(answer[s.name].numpy()) for s in outputs]
 
     rough = any(t.dtype.name in ("bfloat16", "float16") for t in function.structured_outputs.values())
-    fresh = partial(_fresh, list(function.variables))
+    fresh = partial(_fresh, _as_loaded(function.variables))
     return proven(Trial(path, "tensorflow", run, inputs, outputs, rough=rough, fresh=fresh))
 
 
-def _fresh(variables: Sequence[Any], run: Run, arrays: Sequence[Array]) -> Run:
-    """The model without memory: variables that a call changes go back to what they were in the file before each call.
+def _as_loaded(variables: Sequence[Any]) -> list[tuple[Any, Array]]:
+    """The variables that no training changes and what is in them now.
 
-    Those of random generators stay: numbers that are drawn shall differ.
+    Those of random generators are left out: numbers that are drawn shall differ.
     """
+    watched = [v for v in variables if not v.trainable and "StateVar" not in v.name and "seed" not in v.name]
+    return [(v, v.numpy()) for v in watched if (v.shape.num_elements() or 0) <= LONGEST_STATE]
+
+
+def _fresh(loaded: Sequence[tuple[Any, Array]], run: Run, arrays: Sequence[Array]) -> Run:
+    """The model without memory: variables that a call changes are, before each call, what they were in the file."""
     import numpy as np
 
-    watched = [v for v in variables if not v.trainable and "StateVar" not in v.name and "seed" not in v.name]
-    before = [v.numpy() for v in watched]
     run(arrays)
-    pairs = zip(watched, before, strict=True)
-    changed = [(v, value) for v, value in pairs if not np.array_equal(v.numpy(), value)]
+    changed = [(v, value) for v, value in loaded if not np.array_equal(v.numpy(), value)]
     if not changed:
         return run
 
@@ -72,8 +78,6 @@ def _fresh(variables: Sequence[Any], run: Run, arrays: Sequence[Array]) -> Run:
             variable.assign(value)
         return run(xs)
 
-    for variable, value in changed:
-        variable.assign(value)
     return anew
 
 
