@@ -157,11 +157,14 @@ class Studio(Reader):
             ArtifactNotFound: it ran outside a git work tree, or with no changes, or they were not kept.
         """
         from .errors import ArtifactNotFound
+        from .run.code import without
 
         experiment = self.tracking.records.get(key)
         if experiment.git is None or experiment.git.patch is None:
             why = "ran outside a git work tree" if experiment.git is None else "has no uncommitted changes kept"
             raise ArtifactNotFound(f"experiment {experiment.key} {why}", hint=f"studio runs show {experiment.key}")
+        for line in without(experiment.git):
+            self.notify(f"not in the patch: {line}")
         return self.tracking.artifacts.read_blob(experiment.git.patch)
 
     # ---- serving

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from ..experiment import Experiment
+from ..run.code import without
 from ..run.left_out import left_out_of
 from ..units import show_duration, show_size
 from .cells import one_line
@@ -69,6 +70,7 @@ def _head(experiment: Experiment) -> list[tuple[str, str]]:
         changes = " with uncommitted changes" if git.dirty else ""
         rows.append(("git", f"{(git.commit or 'no commit')[:12]} on {git.branch or 'a detached head'}{changes}"))
         rows += [("remote", git.url)] if git.url else []
+        rows += [("", f"not in the patch: {line}") for line in without(git)]
     if host is not None:
         rows.append(
             (

@@ -24,6 +24,7 @@ from .spool import Spool
 
 if TYPE_CHECKING:
     from ..tracking.tensorboard import TensorBoardTail
+    from .code import Code
     from .usage import Usage
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Delivery:
         self._pending: list[Callable[[Experiment], Experiment]] = []
         self._usage: Usage | None = None
         self._tensorboard: dict[str, TensorBoardTail] = {}
+        self.code: Code | None = None  # what git still has to say
         self.memory_error = False
         self.failure: Failure | None = None
         self.take_python: Callable[[str, str, list[str]], None] = lambda version, executable, folders: None
@@ -84,6 +86,7 @@ class Delivery:
             if thread.is_alive():
                 thread.join()
         self._locally(self._take_all_events)
+        self._locally(lambda: self._take_code(last=True))
         self._locally(self._gather)
         if self._usage is not None:
             self._locally(self._usage.flush)
@@ -154,6 +157,7 @@ class Delivery:
             self._locally(self._gather)
             self._attempt(self._streams.ship)
             self._locally(self._take_events)
+            self._locally(self._take_code)
             if time.monotonic() >= beat:
                 beat = time.monotonic() + self._heartbeat_s
                 self._attempt(self._beat, proves=True)
@@ -240,6 +244,11 @@ class Delivery:
         if heard.changes_record():
             self.update(heard.merge)
         self._events_at = offset
+
+    def _take_code(self, *, last: bool = False) -> None:
+        change = self.code.follow(last=last) if self.code is not None else None
+        if change is not None:
+            self.update(change)
 
     def _capture(self) -> bool:
         """Captures the mutable artifacts; False if the store could not take one."""

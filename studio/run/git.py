@@ -1,232 +1,137 @@
-"""The git work tree around a folder: commit, branch, remote, and all uncommitted changes as one patch."""
+"""The git work tree around a folder: commit, branch, remotes, and all uncommitted changes as one patch."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from ..experiment import Git
-from ..tracking.sensitive import secret_path
+from .changes import Lost, Repository, make_patch
+from .gitcall import Caller, GitFailed
 from .redact import redact_url
+from .status import State, read_status
 
-if TYPE_CHECKING:
-    import subprocess
+HEAD_S = 2.0
+PLACES = ("rev-parse", "--show-toplevel", "--git-path", "objects", "--git-path", "index")
 
-TIMEOUT_S = 20.0
-LARGEST_UNTRACKED = 5 << 20
-SETTINGS = (
-    "-c", "core.quotePath=false", "-c", "core.fsmonitor=false", "-c", "core.splitIndex=false",
-    "-c", "diff.autoRefreshIndex=true",
-)  # fmt: skip
-DIFF = (
-    "--no-color", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "--submodule=short",
-    "--src-prefix=a/", "--dst-prefix=b/",
-)  # fmt: skip
-RAW = ("--raw", "--no-abbrev", "-z")
+
+@dataclass(slots=True)
+class Found:
+    """What git says of a work tree.
+
+    Attributes:
+        git: The state, without the patch's digest.
+        patch: The uncommitted changes for `git apply`; b"" if there are none.
+        root: The top of the work tree.
+        lost: Files that the patch is without, and why.
+        notes: What else the patch is without: a line for each file with secrets, for instance.
+        problems: Commands that failed, and so what is not known.
+    """
+
+    git: Git
+    patch: bytes = b""
+    root: Path = Path()
+    lost: list[Lost] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 class Worktree:
-    """What git says of a folder's work tree; asked in the background until the answer is wanted.
-
-    Attributes:
-        left_out: A line for each file that the patch is without, or has without its secrets.
-    """
+    """What git says of a folder's work tree; asked in the background until the answer is wanted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.left_out: list[str] = []
-        self._found: tuple[Git, bytes] | None = None
+        self._caller = Caller()
+        self._found: Found | None = None
         self._failed: Exception | None = None
-        self._asking = threading.Thread(target=self._ask, name="studio-git", daemon=True)
+        self._asking: threading.Thread | None = None
         if any((p / ".git").exists() for p in (folder, *folder.parents)):
+            self._asking = threading.Thread(target=self._ask, name="studio-git", daemon=True)
             self._asking.start()
 
-    def read(self) -> tuple[Git, bytes] | None:
-        """The state and the patch (b"" if nothing is changed); None outside a work tree or without git."""
-        if self._asking.ident is not None:
-            self._asking.join()
+    @property
+    def doing(self) -> str:
+        """The command that git is busy with."""
+        return self._caller.doing or "git"
+
+    def done(self, wait_s: float | None = None) -> bool:
+        """Whether the answer is there; waits for it, at most so long."""
+        if self._asking is not None:
+            self._asking.join(wait_s)
+            return not self._asking.is_alive()
+        return True
+
+    def read(self) -> Found | None:
+        """The answer, waited for; None outside a work tree."""
+        self.done()
         if self._failed is not None:
             raise self._failed
         return self._found
 
+    def give_up(self) -> None:
+        """Ends what git does; the answer then says what is missing for it."""
+        self._caller.give_up()
+
+    def head(self) -> Git:
+        """Commit and branch alone, which take git no time."""
+        try:
+            commit, branch = Caller(HEAD_S).run_all(
+                self.folder, ("rev-parse", "-q", "--verify", "HEAD"), ("symbolic-ref", "-q", "--short", "HEAD"),
+                none_is_fine=frozenset({"rev-parse", "symbolic-ref"}),
+            )  # fmt: skip
+        except GitFailed:
+            return Git()
+        return Git(commit=commit.decode().strip() or None, branch=os.fsdecode(branch).strip() or None, dirty=False)
+
     def _ask(self) -> None:
         try:
             self._found = self._look()
+        except OSError as exc:  # no room for temporary files, most likely
+            what = f"{exc.strerror or exc}{f' ({exc.filename})' if exc.filename else ''}"
+            self._found = Found(self.head(), problems=[f"{what}: the uncommitted changes are not kept"])
         except Exception as exc:  # noqa: BLE001 - told to who waits for the answer
             self._failed = exc
 
-    def _look(self) -> tuple[Git, bytes] | None:
-        status, url, places = _run_all(
-            self.folder,
-            ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all"),
-            ("config", "--get", "remote.origin.url"),
-            ("rev-parse", "--show-toplevel", "--git-path", "objects", "--git-path", "index"),
-        )
-        if status is None:
-            return None
-        state = read_status(status)
-        address = redact_url(url.decode(errors="replace").strip()) if url else None
-        patch = b""
-        if state.dirty:
-            lines = (places or b"").removesuffix(b"\n").split(b"\n")
-            if len(lines) == 3:
-                top, objects, index = [self.folder / os.fsdecode(line) for line in lines]
-                patch, self.left_out = make_patch(Repository(top, objects.resolve(), index.resolve()), state)
-            else:
-                self.left_out = ["all uncommitted changes: git could not say where they are"]
-        return Git(url=address, commit=state.commit, branch=state.branch, dirty=state.dirty), patch
-
-
-class Repository(NamedTuple):
-    """Where the work tree, the objects and the index are."""
-
-    root: Path
-    objects: Path
-    index_file: Path
-
-
-class State(NamedTuple):
-    """What `git status` says: HEAD, whether anything is changed, files not tracked, whether a merge is under way."""
-
-    commit: str | None
-    branch: str | None
-    dirty: bool
-    untracked: tuple[bytes, ...]
-    unmerged: bool
-
-
-def read_status(said: bytes) -> State:
-    """The output of `git status --porcelain=v2 --branch -z`."""
-    head: dict[str, str] = {}
-    untracked: list[bytes] = []
-    dirty = unmerged = False
-    lines = iter(said.split(b"\0"))
-    for line in lines:
-        if line.startswith(b"# branch."):
-            name, _, value = os.fsdecode(line[len("# branch.") :]).partition(" ")
-            head[name] = value
-        elif line:
-            dirty = True
-            unmerged = unmerged or line.startswith(b"u ")
-            if line.startswith(b"? "):
-                untracked.append(line[2:])
-            elif line.startswith(b"2 "):
-                next(lines, None)  # the name that it had before
-    commit = None if head.get("oid", "(initial)") == "(initial)" else head["oid"]
-    branch = None if head.get("head") == "(detached)" else head.get("head")
-    return State(commit, branch, dirty, tuple(untracked), unmerged)
-
-
-def make_patch(repository: Repository, state: State) -> tuple[bytes, list[str]]:
-    """Staged, unstaged and untracked changes of the whole work tree against HEAD, as `git apply` takes them.
-
-    Works in an index and an object folder of its own, so that nothing in the work tree or in `.git` is touched.
-    Ignored files and untracked files over 5 MiB are left out; so are secrets, of which the lines tell.
-    """
-    import tempfile
-
-    from .patch import redact_patch
-
-    root = repository.root
-    with tempfile.TemporaryDirectory(prefix="studio-git-") as scratch:
-        env = {"GIT_INDEX_FILE": scratch + "/index", "GIT_OBJECT_DIRECTORY": scratch}
-        # Not for writing: git would touch the objects that are there already.
-        reading = {**env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repository.objects)}
-        keep = _wanted(root, state.untracked)
-        base = ["HEAD"]
-        if not _copy_index(repository, state, scratch + "/index"):
-            base, keep = _index_anew(root, state, env, reading)
-        if keep:
-            _run(root, "update-index", "--add", "-z", "--stdin", env=env, data=keep)
-        words = ("diff", *DIFF, *base)
-        patch, names = _run_all(root, (*words, "--binary", "--full-index"), (*words, *RAW), env=reading)
-        if patch is None or names is None:
-            return b"", ["all uncommitted changes: git could not say what they are"]
-        return redact_patch(patch, names, root)
-
-
-def _copy_index(repository: Repository, state: State, path: str) -> bool:
-    """Copies the index, in which git has noted what it need not read again; whether it can be used for a patch."""
-    import shutil
-
-    if state.commit is None or state.unmerged:
-        return False
-    try:
-        shutil.copy2(repository.index_file, path)  # with its time: files as new as that are read all the same
-    except OSError:
-        return False
-    return True
-
-
-def _index_anew(root: Path, state: State, env: dict[str, str], reading: dict[str, str]) -> tuple[list[str], bytes]:
-    """Makes an index of the work tree where there is no commit, no index, or one amidst a merge; reads every file.
-
-    Returns:
-        What to compare it with, and which files to add.
-    """
-    base = "HEAD"
-    if state.commit is not None:
-        _run(root, "read-tree", "HEAD", env=reading)
-    else:
-        base = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-        _run(root, "hash-object", "-t", "tree", "-w", "/dev/null", env=env)
-    _run(root, "add", "--update", "--", ".", env=env)
-    others = _run(root, "ls-files", "--others", "--exclude-standard", "-z", env=reading) or b""
-    return ["--cached", base], _wanted(root, others.split(b"\0"))
-
-
-def _wanted(root: Path, names: Iterable[bytes]) -> bytes:
-    """Untracked files that are small enough; what is secret by its name is not even hashed."""
-    out = []
-    for raw in names:
-        name = os.fsdecode(raw)
+    def _look(self) -> Found:
         try:
-            small = bool(name) and (root / name).lstat().st_size <= LARGEST_UNTRACKED
-        except OSError:
-            small = False
-        if small and not secret_path(name):
-            out.append(raw)
-    return b"\0".join(out) + b"\0" if out else b""
+            status, remotes, places = self._caller.run_all(
+                self.folder,
+                ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all"),
+                ("config", "-z", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote)$"),
+                PLACES,
+                none_is_fine=frozenset({"config"}),
+            )
+        except GitFailed as exc:
+            return Found(self.head(), problems=[f"{exc}; what is uncommitted is not known"])
+        state = read_status(status)
+        address, others = _remotes(remotes, state)
+        extra = {"remotes": others} if others else {}
+        out = Found(Git(url=address, commit=state.commit, branch=state.branch, dirty=state.dirty, extra=extra))
+        lines = places.removesuffix(b"\n").split(b"\n")
+        if len(lines) != 3:
+            out.problems.append("git rev-parse gave no usable folders: the uncommitted changes are not kept")
+            return out
+        top, objects, index = [self.folder / os.fsdecode(line) for line in lines]
+        out.root = top
+        if state.dirty:
+            made = make_patch(self._caller, Repository(top, objects.resolve(), index.resolve()), state)
+            out.patch, out.lost, out.notes, out.problems = made.patch, made.lost, made.notes, made.problems
+        return out
 
 
-def _start(
-    folder: Path, *args: str, env: dict[str, str] | None = None, data: bytes | None = None
-) -> subprocess.Popen[bytes] | None:
-    import subprocess
-
-    quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    try:
-        return subprocess.Popen(
-            ["git", *SETTINGS, *args],
-            cwd=folder, env={**os.environ, **quiet, **(env or {})},
-            stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-    except OSError:
-        return None
-
-
-def _finish(process: subprocess.Popen[bytes], data: bytes | None = None) -> bytes | None:
-    import subprocess
-
-    try:
-        out, _ = process.communicate(data, timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return None
-    return out if process.returncode == 0 else None
-
-
-def _run(folder: Path, *args: str, env: dict[str, str] | None = None, data: bytes | None = None) -> bytes | None:
-    process = _start(folder, *args, env=env, data=data)
-    return None if process is None else _finish(process, data)
-
-
-def _run_all(folder: Path, *commands: Sequence[str], env: dict[str, str] | None = None) -> list[bytes | None]:
-    """What several commands say that run at once."""
-    started = [_start(folder, *words, env=env) for words in commands]
-    return [None if process is None else _finish(process) for process in started]
+def _remotes(said: bytes, state: State) -> tuple[str | None, dict[str, str]]:
+    """The URL of the branch's own remote, else of `origin`, else of the first; and those of all others by name."""
+    urls: dict[str, str] = {}
+    own = ""
+    for entry in said.split(b"\0"):
+        name, _, value = entry.decode(errors="replace").partition("\n")
+        if name.startswith("remote."):
+            urls.setdefault(name.removeprefix("remote.").removesuffix(".url"), redact_url(value.strip()))
+        elif name == f"branch.{state.branch}.remote":
+            own = value.strip()
+    chosen = next((name for name in (own, "origin", *urls) if name in urls), None)
+    if chosen is None:
+        return None, {}
+    return urls[chosen], {name: url for name, url in urls.items() if name != chosen}

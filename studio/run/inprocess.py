@@ -94,7 +94,7 @@ class InProcessRun(Run):
         )  # fmt: skip
         self._spool, _ = claim(plan, own, tracking)
         try:
-            self._experiment, mapping = begin(
+            self._experiment, mapping, code = begin(
                 plan, own, tracking=tracking, config=config, spool=self._spool, notify=notify
             )
         except BaseException as exc:
@@ -105,6 +105,7 @@ class InProcessRun(Run):
         mutable = mutable_artifacts(self._experiment, mapping)
         self._delivery = Delivery(tracking, self._spool, config=config, notify=notify, mutable=mutable)
         self._delivery.stop_requested = self._stop
+        self._delivery.code = code
         self._delivery.root, self._delivery.root_itself = os.getpid(), True
         self._stopped = False
         self._asked_by: str | None = None

@@ -15,11 +15,10 @@ from ..experiment import Exit, Experiment, check_name, new_key
 from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from . import interpreter
-from .git import Worktree
+from .code import Code
 from .host import read_host
 from .inputs import FOLDERS, Inputs, bring
 from .interrupts import held_interrupts
-from .left_out import say_left_out
 from .plan import Plan
 from .redact import redact_command
 from .spool import Spool, unwritable
@@ -35,19 +34,21 @@ def launch(plan: Plan, *, tracking: Tracking, config: Config, notify: Notify) ->
     """
     key = check_name(plan.key, "experiment key") if plan.key else new_key()
     spool, lock = claim(plan, key, tracking)
+    code: Code | None = None
     try:
         if plan.lifetime is not None and plan.lifetime <= 0:
             return _expire(plan, key, tracking, spool)
         if plan.resume:
             experiment, mapping = _resume(plan, key, tracking, spool, notify)
         else:
-            experiment, mapping = begin(plan, key, tracking=tracking, config=config, spool=spool, notify=notify)
+            experiment, mapping, code = begin(plan, key, tracking=tracking, config=config, spool=spool, notify=notify)
         notify(f"studio run: submitted experiment {key}")
         if plan.restore is not None and "workspace" in mapping:
             plan = replace(plan, folder=mapping["workspace"])
         supervisor = Supervisor(
             plan, experiment, tracking=tracking, config=config, spool=spool, notify=notify, mapping=mapping
         )
+        supervisor.delivery.code = code
         return supervisor.run(lock)
     except BaseException as exc:
         with held_interrupts():
@@ -117,9 +118,9 @@ def claim(plan: Plan, key: str, tracking: Tracking) -> tuple[Spool, int]:
 
 def begin(
     plan: Plan, key: str, *, tracking: Tracking, config: Config, spool: Spool, notify: Notify
-) -> tuple[Experiment, dict[str, Path]]:
-    """Takes the snapshot of a new run and stores its record; returns it and where the artifacts are."""
-    tree = Worktree(plan.folder)
+) -> tuple[Experiment, dict[str, Path], Code]:
+    """Takes the snapshot of a new run and stores its record; returns it, where the artifacts are, and its code."""
+    code = Code(plan.folder, tracking=tracking, notify=notify)
     experiment = first_record(plan, key, time.time())
     inputs = Inputs(plan, tracking=tracking, config=config, spool=spool, notify=notify)
     with _said():
@@ -129,11 +130,8 @@ def begin(
     python = interpreter.of_program(plan.program) if plan.command.kind == "exec" else plan.program
     if python is not None:
         version, packages = interpreter.describe(python, tracking.home / "cache")
-    found = tree.read()
-    git = None
-    if found is not None:
-        git = replace(found[0], patch=_store_patch(found[1], tracking, notify))
-        say_left_out("the uncommitted changes", tree.left_out, notify)
+    workspace = inputs.refs.get("workspace")
+    git = code.begin(workspace.manifest if workspace is not None else None)
     command = replace(redact_command(plan.command), python=version, interpreter=python)
     experiment = experiment.with_changes(
         command=command, packages=packages, git=git, host=read_host(), artifacts=inputs.refs,
@@ -143,7 +141,7 @@ def begin(
         spool.keep_context(tracking.url, inputs.mapping, stored=False)
         spool.keep_record(experiment)  # from here on a recovery has something to keep, and knows where
         _store(experiment, inputs.mapping, tracking, spool, notify)
-    return experiment, inputs.mapping
+    return experiment, inputs.mapping, code
 
 
 def _store(experiment: Experiment, mapping: dict[str, Path], tracking: Tracking, spool: Spool, notify: Notify) -> None:
@@ -176,14 +174,6 @@ def _refuse_folder(spool: Spool) -> None:
         raise Conflict(
             f"{spool.run_folder} exists already", hint="leave -e out for a fresh key, or move that folder away"
         )
-
-
-def _store_patch(patch: bytes, tracking: Tracking, notify: Notify) -> str | None:
-    try:
-        return tracking.artifacts.write_blob(patch) if patch else None
-    except StoreError as exc:
-        notify(f"the uncommitted changes could not be stored: {exc}")
-        return None
 
 
 def _resume(

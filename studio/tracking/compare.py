@@ -128,7 +128,7 @@ def _code(experiment: Experiment) -> dict[str, str]:
     git = experiment.git
     if git is None:
         return {}
-    patch = git.patch.removeprefix("sha256:")[:12] if git.patch else "none"
+    patch = git.patch.removeprefix("sha256:")[:12] if git.patch else "not kept" if git.dirty else "none"
     return {"commit": (git.commit or MISSING)[:12], "branch": git.branch or MISSING, "uncommitted changes": patch}
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from studio.run.git import Worktree
+from studio.run.changes import BEYOND, LARGEST, MOST_UNTRACKED
+from studio.run.git import Found, Worktree
 from tests.run.test_snapshot import git
+from tests.studio_process import record, studio
 
 
 @pytest.fixture
@@ -46,12 +48,13 @@ def applied(tree: Path, start: Path) -> dict[str, bytes]:
     before = kept(tree)
     found = Worktree(start).read()
     assert kept(tree) == before
-    assert found is not None and found[0].dirty and found[0].commit is not None and found[1]
+    assert found is not None and found.git.dirty and found.git.commit is not None and found.patch
+    assert (found.lost, found.problems, found.notes) == ([], [], [])
     clone = tree.parent / "clone"
     shutil.rmtree(clone, ignore_errors=True)
     git(tree.parent, "clone", "-q", "--no-checkout", str(tree), str(clone))
-    git(clone, "checkout", "-q", found[0].commit)
-    (tree.parent / "patch").write_bytes(found[1])
+    git(clone, "checkout", "-q", found.git.commit)
+    (tree.parent / "patch").write_bytes(found.patch)
     git(clone, "apply", "--index", str(tree.parent / "patch"))
     return files(clone)
 
@@ -130,10 +133,10 @@ def test_a_linked_work_tree_has_a_patch_of_its_own(tree: Path) -> None:
     _untracked_folder(linked)
     _edit(linked)
     found = Worktree(linked / "below").read()
-    assert found is not None and found[0].branch == "linked"
-    assert b"LINE 4" in found[1] and b"new/deep/x.py" in found[1]
+    assert found is not None and found.git.branch == "linked"
+    assert b"LINE 4" in found.patch and b"new/deep/x.py" in found.patch
     clean = Worktree(tree).read()
-    assert clean is not None and not clean[0].dirty and clean[1] == b""
+    assert clean is not None and not clean.git.dirty and clean.patch == b""
 
 
 def test_a_change_in_the_tick_of_the_commit_is_seen(tree: Path) -> None:
@@ -153,4 +156,240 @@ def test_an_index_that_cannot_be_read_costs_time_but_no_change(tree: Path) -> No
     _edit(tree)
     (tree / ".git" / "index").unlink()
     found = Worktree(tree).read()
-    assert found is not None and b"LINE 4" in found[1]
+    assert found is not None and b"LINE 4" in found.patch
+
+
+def _text_attributes(tree: Path) -> None:
+    (tree / ".gitattributes").write_text("*.py diff=shown\n")
+    git(tree, "config", "diff.shown.textconv", "rev")
+    git(tree, "config", "diff.shown.command", "false")
+    git(tree, "config", "diff.external", "false")
+    git(tree, "config", "diff.context", "0")
+    git(tree, "config", "core.fsmonitor", "false-monitor")
+    (tree / "b.py").write_text("y\n")
+    _edit(tree)
+
+
+def _odd_names(tree: Path) -> None:
+    for name in ("with space.py", "new\nline.py", "tab\there.py", "-q", '"quoted".py', "b\udcff.py", ":(top)x", "*.py"):
+        (tree / name).write_text(f"print({name!r})\n".encode("utf-8", "replace").decode())
+    git(tree, "add", "--", "with space.py")
+    _edit(tree)
+
+
+def _intended(tree: Path) -> None:
+    (tree / "later.py").write_text("later\n")
+    git(tree, "add", "--intent-to-add", "later.py")
+    (tree / "a.py").chmod(0o755)
+    (tree / "b.py").unlink()
+    (tree / "b.py").symlink_to("a.py")
+
+
+@pytest.mark.parametrize("make", [_text_attributes, _odd_names, _intended], ids=lambda make: make.__name__.strip("_"))
+def test_settings_names_and_kinds_of_all_sorts(tree: Path, make: Callable[[Path], None]) -> None:
+    make(tree)
+    assert applied(tree, tree) == files(tree)
+
+
+def found_in(folder: Path) -> Found:
+    """What git says of a folder; nothing is touched."""
+    found = Worktree(folder).read()
+    assert found is not None
+    return found
+
+
+def test_no_commit_yet_and_a_detached_head(tree: Path, tmp_path: Path) -> None:
+    git(tree, "checkout", "-q", "--detach")
+    _edit(tree)
+    found = found_in(tree)
+    assert found.git.branch is None and found.git.commit and b"LINE 4" in found.patch
+    (tmp_path / "new").mkdir()
+    git(tmp_path / "new", "init", "-q", "-b", "main")
+    (tmp_path / "new" / "x.py").write_text("x\n")
+    found = found_in(tmp_path / "new")
+    assert (found.git.branch, found.git.commit) == ("main", None) and b"+++ b/x.py" in found.patch
+    assert found.problems == []
+
+
+def _corrupt_index(tree: Path) -> str:
+    (tree / ".git" / "index").write_bytes(b"DIRC" + bytes(50))
+    return "git status failed: "
+
+
+def _missing_object(tree: Path) -> str:
+    head = git(tree, "rev-parse", "HEAD:a.py").strip()
+    (tree / ".git" / "objects" / head[:2] / head[2:]).unlink()
+    return "git diff failed: "
+
+
+def _missing_commit(tree: Path) -> str:
+    head = git(tree, "rev-parse", "HEAD").strip()
+    (tree / ".git" / "objects" / head[:2] / head[2:]).unlink()
+    return "git status failed: "
+
+
+def _bare(tree: Path) -> str:
+    git(tree, "config", "core.bare", "true")
+    return "git status failed: this operation must be run in a work tree"
+
+
+def _broken_config(tree: Path) -> str:
+    (tree / ".git" / "config").write_text("[core\n")
+    return "git status failed: bad config"
+
+
+@pytest.mark.parametrize("spoil", [_corrupt_index, _missing_object, _missing_commit, _bare, _broken_config])
+def test_each_failure_of_git_is_told_with_its_words(tree: Path, spoil: Callable[[Path], str]) -> None:
+    _edit(tree)
+    said = spoil(tree)
+    found = found_in(tree)
+    assert len(found.problems) == 1 and found.problems[0].startswith(said) and not found.patch
+    assert "uncommitted" in found.problems[0]
+
+
+def test_a_lock_that_was_left_behind_matters_to_nobody(tree: Path) -> None:
+    (tree / ".git" / "index.lock").touch()
+    _edit(tree)
+    (tree / "new.py").write_text("n\n")
+    found = found_in(tree)
+    assert found.problems == [] and b"LINE 4" in found.patch and b"new.py" in found.patch
+
+
+def test_git_that_is_not_there_is_told(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tree))
+    assert found_in(tree).problems == [
+        "git cannot be started: No such file or directory; what is uncommitted is not known"
+    ]
+
+
+def test_large_changes_are_left_out_by_name_and_all_else_is_kept(tree: Path) -> None:
+    for name in ("was", "is"):
+        (tree / f"{name}.bin").write_bytes(os.urandom(LARGEST + 1 if name == "was" else 10))
+    (tree / "gone.bin").write_bytes(os.urandom(LARGEST + 1))
+    git(tree, "add", "-A")
+    git(tree, "commit", "-q", "-m", "two")
+    (tree / "was.bin").write_bytes(b"small now")
+    (tree / "is.bin").write_bytes(os.urandom(LARGEST + 2))
+    (tree / "gone.bin").unlink()
+    (tree / "fresh.bin").write_bytes(os.urandom(LARGEST + 1))
+    _edit(tree)
+    found = found_in(tree)
+    assert b"LINE 4" in found.patch and len(found.patch) < 1000
+    assert sorted((lost.path, lost.why) for lost in found.lost) == [
+        ("fresh.bin", "untracked, 5.0 MiB"), ("gone.bin", "a change of 5.0 MiB"), ("is.bin", "a change of 5.0 MiB"),
+        ("was.bin", "a change of 5.0 MiB"),
+    ]  # fmt: skip
+
+
+def test_of_many_untracked_files_programs_come_first(tree: Path) -> None:
+    (tree / "many").mkdir()
+    for number in range(MOST_UNTRACKED + 5):
+        (tree / "many" / f"{number}.txt").write_text("1")
+    (tree / "zoo.py").write_text("print(1)\n" * 100)
+    found = found_in(tree)
+    assert b"+++ b/zoo.py" in found.patch and found.patch.count(b"diff --git") == MOST_UNTRACKED
+    assert len(found.lost) == 6 and {lost.why for lost in found.lost} == {BEYOND}
+
+
+def test_repositories_inside_and_submodules_are_named(tree: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q", "-b", "main")
+    (other / "o.py").write_text("o\n")
+    git(other, "add", "-A")
+    git(other, "commit", "-q", "-m", "one")
+    git(tree, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "sub")
+    git(tree, "commit", "-q", "-m", "with a submodule")
+    shutil.copytree(other, tree / "nested")
+    (tree / "sub" / "o.py").write_text("changed\n")
+    (tree / "new.py").write_text("n\n")
+    found = found_in(tree)
+    assert sorted(found.lost) == [
+        ("nested/", "a repository of its own"), ("sub", "a submodule with changes of its own")
+    ]  # fmt: skip
+    assert b"new.py" in found.patch and found.problems == []
+
+
+def test_a_filter_is_named(tree: Path) -> None:
+    git(tree, "config", "filter.short.clean", "wc -c")
+    (tree / ".gitattributes").write_text("*.bin filter=short\n")
+    (tree / "x.bin").write_bytes(b"12345")
+    found = found_in(tree)
+    assert [lost.path for lost in found.lost] == ["x.bin"] and "short" in found.lost[0].why
+
+
+def test_sparse_and_unreadable_files(tree: Path) -> None:
+    git(tree, "sparse-checkout", "set", "--no-cone", "/a.py", "/b.py")
+    assert not (tree / "below").exists()
+    _edit(tree)
+    found = found_in(tree)
+    assert b"LINE 4" in found.patch and b"below" not in found.patch and found.lost == []
+
+
+@pytest.mark.parametrize(
+    ("remotes", "own", "url", "others"),
+    [
+        ({"upstream": "https://a:b@example.org/u.git"}, "", "https://example.org/u.git", {}),
+        ({"x": "git@example.org:x.git", "origin": "/srv/o.git"}, "", "/srv/o.git", {"x": "git@example.org:x.git"}),
+        ({"fork": "https://tok@example.org/f", "origin": "https://example.org/o"}, "fork", "https://example.org/f",
+         {"origin": "https://example.org/o"}),
+    ],
+)  # fmt: skip
+def test_remotes_of_all_names_without_logins(
+    tree: Path, remotes: dict[str, str], own: str, url: str, others: dict[str, str]
+) -> None:
+    for name, address in remotes.items():
+        git(tree, "remote", "add", name, address)
+    if own:
+        git(tree, "config", "branch.main.remote", own)
+    found = found_in(tree).git
+    assert found.url == url and found.extra.get("remotes", {}) == others
+
+
+SLOW_GIT = """#!/bin/sh
+case " $* " in *" {command} "*) {what} ;; esac
+PATH={path} exec git "$@"
+"""
+
+
+def slow_git(folder: Path, command: str, what: str) -> dict[str, str]:
+    """A git that is slow, or fails, at one of its commands."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "git").write_text(SLOW_GIT.format(command=command, what=what, path=os.environ["PATH"]))
+    (folder / "bin" / "git").chmod(0o755)
+    return {"PATH": f"{folder}/bin:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("command", ["status", "update-index", "diff"])
+def test_a_slow_git_holds_up_no_script_and_its_answer_is_kept(tree: Path, tmp_path: Path, command: str) -> None:
+    (tree / "new.py").write_text("n\n")
+    (tree / "a.py").write_text("import pathlib; pathlib.Path('../mark').touch(); print('ran')\n")
+    waits = "until [ -e ../mark ] || [ -e ../../mark ]; do sleep 0.1; done; sleep 1"  # it answers once the script ran
+    env = slow_git(tmp_path, command, waits)
+    done = studio("run", "-e", "k", "a.py", cwd=tree, env=env)
+    said = done.stderr.decode()
+    assert done.stdout == b"ran\n" and f"git {command} takes long: the script starts meanwhile" in said, said
+    found = record("k").git
+    assert found is not None and found.patch and found.commit and found.dirty and not found.extra
+    patch = studio("runs", "show", "k", "--patch", cwd=tree).stdout
+    assert b"+++ b/new.py" in patch and b"+++ b/a.py" in patch
+
+
+@pytest.mark.parametrize("command", ["status", "update-index", "diff", "cat-file"])
+@pytest.mark.parametrize("workspace", [True, False])
+def test_what_a_failing_git_loses_is_said_and_kept_with_the_record(
+    tree: Path, tmp_path: Path, command: str, workspace: bool
+) -> None:
+    (tree / "new.py").write_text("n\n")
+    (tree / "a.py").write_text("print('ran')\n")
+    env = slow_git(tmp_path, command, "echo 'fatal: no luck' >&2; exit 128")
+    done = studio("run", "-e", "k", *([] if workspace else ["--no-workspace"]), "a.py", cwd=tree, env=env)
+    assert done.stdout == b"ran\n"
+    line = f"git {command} failed: no luck"
+    shown = studio("runs", "show", "k", cwd=tree).stdout.decode()
+    assert line in done.stderr.decode() and f"not in the patch: {'new.py: ' * (command == 'update-index')}" in shown
+    assert line in shown
+    if command == "update-index":
+        assert ("the workspace has it" in shown) == workspace
+        shown = studio("runs", "show", "k", "--patch", cwd=tree)
+        assert b"+++ b/a.py" in shown.stdout and b"not in the patch: new.py" in shown.stderr

@@ -139,17 +139,13 @@ def test_packages_and_host(tmp_path: Path) -> None:
     assert found.command.python == sys.version.split()[0]
 
 
-def test_a_workspace_over_the_limit_is_refused_with_the_largest_named(tmp_path: Path) -> None:
+def test_a_large_file_is_not_in_the_workspace_unless_the_limit_is_raised(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("print('ran')")
     (tmp_path / "huge.bin").write_bytes(bytes(3 << 20))
-    limit = {"STUDIOML_ARTIFACT_LIMIT": "2m"}
-    done = studio("run", "a.py", cwd=tmp_path, env=limit)
-    assert (done.returncode, done.stdout) == (3, b"")
-    assert b"huge.bin" in done.stderr and b"--no-workspace" in done.stderr
-    assert opened().experiments() == []
-    assert studio("run", "--no-workspace", "a.py", cwd=tmp_path, env=limit).stdout == b"ran\n"
-    (tmp_path / ".studioml_ignore").write_text("huge.bin\n")
-    assert studio("run", "a.py", cwd=tmp_path, env=limit).stdout == b"ran\n"
+    for limit, files, said in (("2m", 1, True), ("40m", 2, False)):
+        done = studio("run", "a.py", cwd=tmp_path, env={"STUDIOML_ARTIFACT_LIMIT": limit})
+        assert done.stdout == b"ran\n" and (b"not in the workspace: huge.bin (3.0 MiB)" in done.stderr) == said
+        assert record().artifacts["workspace"].files == files
 
 
 def test_the_home_folder_is_never_captured_whole(home: Path) -> None:

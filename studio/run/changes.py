@@ -1,0 +1,204 @@
+"""All uncommitted changes of a work tree as one patch, and what it is without: large files, repositories inside."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from ..tracking.selection import is_program
+from ..tracking.sensitive import secret_path
+from ..units import show_size
+from .gitcall import Caller, GitFailed
+from .status import State
+
+LARGEST = 5 << 20
+"""A larger file is not in the patch."""
+
+MOST_BYTES, MOST_UNTRACKED = 32 << 20, 1000
+"""Nor is what goes beyond these, the smallest first: a patch is for code."""
+
+BEYOND = f"untracked, beyond {MOST_UNTRACKED:,} files or {show_size(MOST_BYTES)}"
+DIFF = (
+    "--no-color", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "--submodule=short",
+    "--src-prefix=a/", "--dst-prefix=b/",
+)  # fmt: skip
+RAW = ("--raw", "--no-abbrev", "-z")
+EMPTY = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+class Repository(NamedTuple):
+    """Where the work tree, the objects and the index are."""
+
+    root: Path
+    objects: Path
+    index_file: Path
+
+
+class Lost(NamedTuple):
+    """A file, by its path from the top of the work tree, that is not in the patch, and why."""
+
+    path: str
+    why: str
+
+
+@dataclass(slots=True)
+class Made:
+    """The patch and what it is without; see `git.Found`."""
+
+    patch: bytes = b""
+    lost: list[Lost] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def make_patch(caller: Caller, repository: Repository, state: State) -> Made:
+    """Staged, unstaged and untracked changes of the whole work tree against HEAD, as `git apply` takes them.
+
+    Works in an index and an object folder of its own, so that nothing in the work tree or in `.git` is touched. Each
+    file that is not in it for its size, its kind, or a command that failed, is in `lost`; ignored files are not missed.
+    """
+    import tempfile
+
+    from .patch import redact_patch
+
+    out = Made()
+    out.lost += [Lost(os.fsdecode(path), "a submodule with changes of its own") for path in state.submodules]
+    with tempfile.TemporaryDirectory(prefix="studio-git-") as scratch:
+        env = {"GIT_INDEX_FILE": scratch + "/index", "GIT_OBJECT_DIRECTORY": scratch}
+        # Not for writing: git would touch the objects that are there already.
+        reading = {**env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repository.objects)}
+        try:
+            large = _large(caller, repository.root, state)
+            out.lost += [Lost(os.fsdecode(path), f"a change of {show_size(size)}") for path, size in large]
+            out.lost += _filtered(caller, repository.root, state)
+            base, untracked = ["HEAD"], state.untracked
+            if not _copy_index(repository, state, scratch + "/index"):
+                base, untracked = _index_afresh(caller, repository.root, state, env, reading)
+            _add(caller, repository.root, untracked, env, out)
+            words, spec = ("diff", *DIFF, *base), _but({path for path, _ in large})
+            patch, names = caller.run_all(
+                repository.root, (*words, "--binary", "--full-index", *spec), (*words, *RAW, *spec), env=reading
+            )
+        except GitFailed as exc:
+            out.problems.append(f"{exc}; the uncommitted changes are not kept")
+            return out
+    out.patch, notes = redact_patch(patch, names, repository.root)
+    out.notes += notes
+    return out
+
+
+def _large(caller: Caller, root: Path, state: State) -> list[tuple[bytes, int]]:
+    """Changed files that are too large as they are or as they were, and those beyond the room that there is."""
+    sizes: dict[bytes, int] = {}
+    for change in state.changed:
+        try:
+            found = os.lstat(os.path.join(os.fsencode(root), change.path))
+            sizes[change.path] = found.st_size if stat.S_ISREG(found.st_mode) else 0
+        except OSError:
+            sizes[change.path] = 0
+    heads = [(change.path, change.head) for change in state.changed if change.head]
+    if heads:
+        asked = "".join(f"{head}\n" for _, head in heads).encode()
+        said = caller.run(root, "cat-file", "--batch-check=%(objectsize)", data=asked).split(b"\n")
+        for (path, _), size in zip(heads, said, strict=False):
+            sizes[path] = max(sizes[path], int(size) if size.isdigit() else 0)
+    room = MOST_BYTES
+    out: list[tuple[bytes, int]] = []
+    for path, bytes_ in sorted(sizes.items(), key=lambda item: item[1]):
+        if bytes_ > min(LARGEST, room):
+            out.append((path, bytes_))
+        else:
+            room -= bytes_
+    return out
+
+
+def _filtered(caller: Caller, root: Path, state: State) -> list[Lost]:
+    """Changed files that a filter, such as Git LFS, replaces by something else in commits and so in patches."""
+    paths = [change.path for change in state.changed]
+    paths += state.untracked if len(state.untracked) <= MOST_UNTRACKED else ()
+    if not paths:
+        return []
+    said = caller.run(root, "check-attr", "-z", "--stdin", "filter", data=b"\0".join(paths) + b"\0").split(b"\0")
+    found = zip(said[0::3], said[2::3], strict=False)
+    return [
+        Lost(os.fsdecode(path), f"filtered by {os.fsdecode(value)}, the patch has what git keeps of it")
+        for path, value in found
+        if value not in (b"unspecified", b"unset", b"set", b"")
+    ]
+
+
+def _but(paths: Iterable[bytes]) -> tuple[str, ...]:
+    return ("--", ".", *(":(top,exclude,literal)" + os.fsdecode(path) for path in paths)) if paths else ()
+
+
+def _copy_index(repository: Repository, state: State, path: str) -> bool:
+    """Copies the index, in which git has noted what it need not read again; whether it can be used for a patch."""
+    import shutil
+
+    if state.commit is None or state.unmerged:
+        return False
+    try:
+        shutil.copy2(repository.index_file, path)  # with its time: files as new as that are read all the same
+    except OSError:
+        return False
+    return True
+
+
+def _index_afresh(
+    caller: Caller, root: Path, state: State, env: dict[str, str], reading: dict[str, str]
+) -> tuple[list[str], tuple[bytes, ...]]:
+    """Makes an index of the work tree where there is no commit, no index, or one amidst a merge; reads every file.
+
+    Returns:
+        What to compare it with, and which files to add.
+    """
+    base = "HEAD"
+    if state.commit is not None:
+        caller.run(root, "read-tree", "HEAD", env=reading)
+    else:
+        base = EMPTY
+        caller.run(root, "hash-object", "-t", "tree", "-w", "/dev/null", env=env)
+    caller.run(root, "add", "--update", "--", ".", env=env)
+    others = caller.run(root, "ls-files", "--others", "--exclude-standard", "-z", env=reading)
+    return ["--cached", base], tuple(name for name in others.split(b"\0") if name)
+
+
+def _add(caller: Caller, root: Path, untracked: Iterable[bytes], env: dict[str, str], out: Made) -> None:
+    """Takes untracked files into the index: programs first, then the small ones, as long as there is room."""
+    sized: list[tuple[bool, int, bytes]] = []
+    for raw in untracked:
+        name = os.fsdecode(raw)
+        if name.endswith("/"):
+            out.lost.append(Lost(name, "a repository of its own"))
+            continue
+        if secret_path(name):  # by its name: it is not even hashed
+            out.notes.append(f"{name}: looks like a secret")
+            continue
+        try:
+            found = os.lstat(root / name)
+            if stat.S_ISREG(found.st_mode):
+                os.close(os.open(root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+        except OSError as exc:
+            out.lost.append(Lost(name, f"cannot be read: {exc.strerror}"))
+            continue
+        sized.append((not is_program(name), found.st_size, raw))
+    room = MOST_BYTES
+    names: list[bytes] = []
+    for _, size, raw in sorted(sized):
+        if size > LARGEST:
+            out.lost.append(Lost(os.fsdecode(raw), f"untracked, {show_size(size)}"))
+        elif size > room or len(names) == MOST_UNTRACKED:
+            out.lost.append(Lost(os.fsdecode(raw), BEYOND))
+        else:
+            names.append(raw)
+            room -= size
+    if not names:
+        return
+    try:
+        caller.run(root, "update-index", "--add", "-z", "--stdin", env=env, data=b"\0".join(names) + b"\0")
+    except GitFailed as exc:
+        out.lost += [Lost(os.fsdecode(raw), f"untracked, and {exc}") for raw in names]
