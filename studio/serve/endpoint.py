@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from ..errors import Overloaded, ServeError, StudioError, Timeout, TooLarge, UnsupportedType
 from .access import Access
@@ -19,10 +19,14 @@ from .call import Call, Plan
 from .codec import Form, decode, encode, quick, weight
 from .codec import Limits as CodecLimits
 from .contract import check_values
+from .foreign import refuse_foreign
 from .idle import Idle
 from .message import Head, Headers, Reply, caveat_header, error_reply, errors_header
 from .predictor import TICK_S, Predictor
 from .threads import Threads, call_soon
+
+if TYPE_CHECKING:
+    from ..models.base import TensorSpec
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +80,17 @@ class Wire:
     Args:
         arrays: Whether the model takes arrays.
         debug: Whether error bodies carry tracebacks.
+        inputs: The model's inputs, or None: a JSON body in another server's form is refused for them.
     """
 
-    def __init__(self, *, arrays: bool, debug: bool) -> None:
-        self._arrays, self._debug = arrays, debug
+    def __init__(self, *, arrays: bool, debug: bool, inputs: Sequence[TensorSpec] | None = None) -> None:
+        self._arrays, self._debug, self._inputs = arrays, debug, inputs
 
     def read(self, head: Head, body: bytes | bytearray, limits: CodecLimits) -> tuple[dict[str, object], object]:
         """Reads any form of docs/reference/wire.md."""
-        values, form = decode(body, _kind(head), arrays=self._arrays, limits=limits)
+        values, form = decode(
+            body, _kind(head), arrays=self._arrays, limits=limits, check=lambda read: refuse_foreign(read, self._inputs)
+        )
         return check_values(values), form
 
     def quick(self, head: Head, body: bytes | bytearray, limits: CodecLimits) -> bool:
@@ -137,7 +144,7 @@ class Endpoint:
         self, predictor: Predictor, access: Access, idle: Idle, limits: Limits, *, debug: bool = False
     ) -> None:
         self.predictor, self.access, self.idle, self.limits = predictor, access, idle, limits
-        self._wire = Wire(arrays=predictor.model.arrays, debug=debug)
+        self._wire = Wire(arrays=predictor.model.arrays, debug=debug, inputs=predictor.model.inputs)
         self._caveat = caveat_header(predictor.model.caveat)
         self.draining = False
         self.held_bytes = 0

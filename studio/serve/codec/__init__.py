@@ -13,6 +13,7 @@ from studio.errors import BadInput, ServeError, TooLarge, UnsupportedType
 from .dispatch import read_body, write_body
 from .form import Form
 from .json_numbers import null_at
+from .json_read import Check
 from .limits import DEFAULT, NULL_HINT, Budget, Limits, Malformed
 from .media import CONTENT_TYPES, accepted, kind_of
 from .pickle_templates import known
@@ -30,8 +31,9 @@ _HINT = "send JSON, npy, npz, safetensors, a picture, or pickled numeric arrays"
 
 
 def decode(
-    body: bytes | bytearray | memoryview, content_type: str | None, *, arrays: bool, limits: Limits = DEFAULT
-) -> tuple[dict[str, object], Form]:
+    body: bytes | bytearray | memoryview, content_type: str | None, *, arrays: bool, limits: Limits = DEFAULT,
+    check: Check | None = None,
+) -> tuple[dict[str, object], Form]:  # fmt: skip
     """The named values of a request's body, and how it was written.
 
     Arrays are writable, aligned and of native byte order. They share memory with `body` where it is writable (a
@@ -43,6 +45,7 @@ def decode(
         arrays: Whether the predictor takes arrays: JSON lists become arrays, and JSON strings are read as pickles.
             Otherwise JSON values stay as they are.
         limits: What the body may cost.
+        check: Sees the values of a JSON body before its lists become arrays, and may refuse them.
 
     Raises:
         BadInput: the body is not what it says (400); RefusedPickle among them.
@@ -54,7 +57,7 @@ def decode(
         raise TooLarge(f"the body has {len(data)} bytes, at most {limits.max_bytes} are read", hint="--max-body")
     kind = kind_of(content_type, data)
     try:
-        return read_body(kind, data, content_type or "", Budget(limits).fit(len(data)), arrays=arrays)
+        return read_body(kind, data, content_type or "", Budget(limits).fit(len(data)), arrays=arrays, check=check)
     except Malformed as exc:
         raise _refusal(kind, exc) from None
 

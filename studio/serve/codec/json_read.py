@@ -11,6 +11,7 @@ import binascii
 import json
 import math
 import re
+from collections.abc import Callable, Mapping
 
 from studio.errors import RefusedPickle
 
@@ -33,7 +34,12 @@ _PLAIN_PAIR = re.compile(
 _TYPED = {"dtype", "shape", "b64"}
 
 
-def read_json(body: bytes | bytearray, budget: Budget, *, arrays: bool) -> tuple[dict[str, object], Form]:
+Check = Callable[[Mapping[str, object]], None]
+
+
+def read_json(
+    body: bytes | bytearray, budget: Budget, *, arrays: bool, check: Check | None = None
+) -> tuple[dict[str, object], Form]:
     """The values of a JSON object; with `arrays`, lists, typed arrays and pickles in strings become arrays.
 
     Raises:
@@ -45,12 +51,16 @@ def read_json(body: bytes | bytearray, budget: Budget, *, arrays: bool) -> tuple
     if arrays:
         numbers = only_number_lists(body, budget)
         if numbers is not None:
+            if check is not None:
+                check(numbers)
             return numbers, Form()  # type: ignore[return-value]
     _check_plain_keys(body, budget.limits)
     values = parse(body, budget)
     if type(values) is not dict:
         raise Malformed("not-an-object", "a JSON object of named values is expected")
     check_keys(len(values), budget.limits)
+    if check is not None:
+        check(values)
     if not arrays:
         return values, Form()
     keys: dict[str, KeyForm] = {}

@@ -22,7 +22,9 @@ from .oip_tensors import DTYPES, TEXT, datatype_of, entry_of, from_bytes, from_j
 __all__ = ["InferForm", "datatype_of", "decode_infer", "encode_infer"]
 
 _JSON = Form()
-_REQUEST = {"id", "parameters", "inputs", "outputs"}
+_REQUEST = {"id", "parameters", "inputs", "outputs", "model_name", "model_version", "from_grpc"}
+"""The last three carry no meaning here, the path has the model; KServe's client writes them."""
+
 _INPUT = {"name", "shape", "datatype", "parameters", "data"}
 _OUTPUT = {"name", "parameters"}
 _UNKNOWN = ("shared_memory", "classification")
@@ -84,6 +86,9 @@ def _read(text: bytes | bytearray, raw: memoryview, budget: Budget) -> tuple[dic
     own, parameters = request.get("id"), _parameters(request, "the request")
     if own is not None and type(own) is not str:
         raise Malformed("bad-request", "id is no text")
+    for key in ("model_name", "model_version"):
+        if type(request.get(key, "")) not in (str, type(None)):
+            raise Malformed("bad-request", f"{key} is no text")
     form = InferForm(own, _wanted(request, parameters), _flag(parameters, "binary_data_output"))
     arrays: dict[str, Array] = {}
     at = 0
@@ -113,7 +118,9 @@ def _object(value: object, what: str, known: set[str]) -> dict[str, object]:
 
 
 def _list(request: dict[str, object], key: str, most: int) -> list[object]:
-    entries = request.get(key, [])
+    entries = request.get(key)
+    if entries is None:  # as clients write what they leave open
+        return []
     if type(entries) is not list:
         raise Malformed("bad-request", f"{key} is no list")
     if len(entries) > most:
@@ -131,7 +138,9 @@ def _name(entry: dict[str, object], taken: Mapping[str, object]) -> str:
 
 
 def _parameters(entry: dict[str, object], what: str) -> dict[str, object]:
-    parameters = entry.get("parameters", {})
+    parameters = entry.get("parameters")
+    if parameters is None:
+        return {}
     if type(parameters) is not dict:
         raise Malformed("bad-request", f"the parameters of {what} are no object")
     for key in parameters:
@@ -166,7 +175,7 @@ def _tensor(tensor: dict[str, object], raw: memoryview, budget: Budget) -> tuple
         raise Malformed("bad-shape", f"a list of at most {budget.limits.max_ndim} lengths is expected")
     if any(type(length) is not int or not 0 <= length <= 1 << 40 for length in shape):
         raise Malformed("bad-shape", "a length that is none")
-    if (size is None) == ("data" not in tensor):
+    if (size is None) == (tensor.get("data") is None):
         raise Malformed("bad-request", "either data or the parameter binary_data_size is expected")
     lengths = cast("list[int]", shape)
     if size is not None:

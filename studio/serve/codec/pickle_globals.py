@@ -32,6 +32,12 @@ class Pairs(list[tuple[object, object]]):
     __slots__ = ()
 
 
+class OrderedPairs(Pairs):
+    """An `OrderedDict` under construction: a dictionary like any other, but BUILD may give it attributes."""
+
+    __slots__ = ()
+
+
 class Members(list[object]):
     """A set under construction, by its opcodes."""
 
@@ -76,12 +82,15 @@ class Made:
 RECONSTRUCT, NDARRAY, DTYPE, SCALAR, FROMBUFFER, ENCODE = map(
     Token, ("_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer", "encode")
 )
-BYTES, BYTEARRAY, SET, FROZENSET, COMPLEX = map(Token, ("bytes", "bytearray", "set", "frozenset", "complex"))
+BYTES, BYTEARRAY, SET, FROZENSET, COMPLEX, ORDERED = map(
+    Token, ("bytes", "bytearray", "set", "frozenset", "complex", "OrderedDict")
+)
 
 GLOBALS: dict[tuple[str, str], Token] = {
     ("numpy", "ndarray"): NDARRAY,
     ("numpy", "dtype"): DTYPE,
     ("_codecs", "encode"): ENCODE,
+    ("collections", "OrderedDict"): ORDERED,
     **{
         (f"numpy.{core}.{module}", token.name): token
         for core in ("core", "_core")
@@ -95,6 +104,7 @@ GLOBALS: dict[tuple[str, str], Token] = {
 }
 _LATIN1 = ("latin1", "latin-1")
 _SHORT = 64
+_PAIR_BYTES = 64
 
 
 def find(module: object, name: object, protocol: int) -> Token:
@@ -167,12 +177,27 @@ def _call_builtin(token: Token, args: tuple[object, ...], budget: Budget) -> obj
         if count == 1 and type(args[0]) is list:
             return SetOf(args[0], token is FROZENSET)
         return None
+    if token is ORDERED:
+        return OrderedPairs() if count == 0 else _ordered(args, budget)
     if token is COMPLEX and count == 2 and all(type(part) in (int, float) for part in args):
         try:
             return complex(*args)  # type: ignore[call-overload]
         except OverflowError:
             return None
     return None
+
+
+def _ordered(args: tuple[object, ...], budget: Budget) -> OrderedPairs | None:
+    """Of a list of lists of two, as Python 2 writes them: as it is now, for later items do not belong."""
+    items = args[0]
+    if len(args) != 1 or type(items) is not list:
+        return None
+    budget.work -= _PAIR_BYTES * len(items)
+    if budget.work < 0:
+        raise Malformed("amplification", "a list of pairs copied again and again")
+    if any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in items):
+        return None
+    return OrderedPairs((pair[0], pair[1]) for pair in items)
 
 
 def _latin1(args: tuple[object, ...], budget: Budget) -> bytes | None:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 
 from .limits import Malformed, check_long_text
-from .pickle_globals import FrozenMembers, Made, Members, OldString, Pairs, call, find
+from .pickle_globals import FrozenMembers, Made, Members, OldString, OrderedPairs, Pairs, call, find
 from .pickle_machine import MARK, Machine
 from .pickle_text import floating, index, integer, long_line, string, unicode_line
 
@@ -129,6 +129,8 @@ def _reduce(m: Machine) -> None:
 def _build(m: Machine) -> None:
     state = m.pop()
     target = m.stack[-1] if m.stack else None
+    if type(target) is OrderedPairs and type(state) is Pairs:
+        return  # attributes of an OrderedDict, which is a dictionary here
     if type(target) is not Made or target.kind not in ("array", "dtype") or target.state is not None or state is None:
         raise Malformed("bad-build")
     target.state = state
@@ -136,7 +138,7 @@ def _build(m: Machine) -> None:
 
 def _top(m: Machine, kind: type) -> list[object]:
     top = m.stack[-1] if m.stack else None
-    if type(top) is not kind:
+    if type(top) is not kind and not (kind is Pairs and type(top) is OrderedPairs):
         raise Malformed("bad-target", kind.__name__)
     return top  # type: ignore[return-value]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .arrays import Array, build, parse_dtype
 from .limits import Budget, Malformed
-from .pickle_globals import FrozenMembers, Made, Members, OldString, Pairs, SetOf, Token, as_text
+from .pickle_globals import FrozenMembers, Made, Members, OldString, OrderedPairs, Pairs, SetOf, Token, as_text
 
 _KEY_SPAN = 1 << 31
 _UNITS = frozenset(("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as", "generic"))
@@ -44,7 +44,7 @@ class Values:
         if kind in (str, bytes, memoryview, OldString):
             return self._text_or_bytes(part)  # type: ignore[arg-type]
         depth += 1
-        if kind is Pairs:
+        if kind is Pairs or kind is OrderedPairs:
             return {self._key(self.of(key, depth)): self.of(value, depth) for key, value in part}  # type: ignore[attr-defined]
         if kind is list:
             return [self.of(item, depth) for item in part]  # type: ignore[attr-defined]
@@ -108,6 +108,8 @@ class Values:
         raw: object
         if part.kind == "scalar":
             dtype, raw = part.args
+            if type(raw) is bytes and not raw and type(dtype) is Made and dtype.kind == "dtype":
+                return _empty_text(dtype)
             return self._build(part, raw, dtype, (), False)[()]
         if part.kind == "frombuffer":
             raw, dtype, shape, order = part.args[:4]
@@ -145,6 +147,19 @@ def _dtype(part: object) -> np.dtype[np.generic]:
     if part.value is None:
         part.value = _make_dtype(part.args, part.state)
     return part.value  # type: ignore[return-value]
+
+
+def _empty_text(part: Made) -> np.generic:
+    """The one value of `U0` or `S0`: a text of no characters, whose pickle has no bytes."""
+    name, state = as_text(part.args[0]), part.state
+    if name not in ("U0", "S0"):
+        raise Malformed("size-mismatch", "a scalar without bytes")
+    one = np.dtype(f"{name[0]}1")
+    if type(state) is not tuple or len(state) != 8 or type(state[5]) is not int or state[5] != 0:
+        raise Malformed("bad-dtype", "state")
+    _make_dtype((name[0] + "1", *part.args[1:]), (*state[:5], one.itemsize, *state[6:]))
+    empty: np.generic = np.str_() if name == "U0" else np.bytes_()
+    return empty
 
 
 def _make_dtype(args: tuple[object, ...], state: object) -> np.dtype[np.generic]:
