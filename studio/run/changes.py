@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -167,25 +167,12 @@ def _index_afresh(
     return ["--cached", base], tuple(name for name in others.split(b"\0") if name)
 
 
-def _add(caller: Caller, root: Path, untracked: Iterable[bytes], env: dict[str, str], out: Made) -> None:
+def _add(caller: Caller, root: Path, untracked: Sequence[bytes], env: dict[str, str], out: Made) -> None:
     """Takes untracked files into the index: programs first, then the small ones, as long as there is room."""
-    sized: list[tuple[bool, int, bytes]] = []
-    for raw in untracked:
-        name = os.fsdecode(raw)
-        if name.endswith("/"):
-            out.lost.append(Lost(name, "a repository of its own"))
-            continue
-        if secret_path(name):  # by its name: it is not even hashed
-            out.notes.append(f"{name}: looks like a secret")
-            continue
-        try:
-            found = os.lstat(root / name)
-            if stat.S_ISREG(found.st_mode):
-                os.close(os.open(root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
-        except OSError as exc:
-            out.lost.append(Lost(name, f"cannot be read: {exc.strerror}"))
-            continue
-        sized.append((not is_program(name), found.st_size, raw))
+    if len(untracked) > MOST_UNTRACKED:  # not a second look at each of a hundred thousand
+        untracked = sorted(untracked, key=lambda raw: not is_program(os.fsdecode(raw)))
+        out.lost += [Lost(os.fsdecode(raw), BEYOND) for raw in untracked[2 * MOST_UNTRACKED :]]
+    sized = [one for raw in untracked[: 2 * MOST_UNTRACKED] if (one := _sized(root, raw, out)) is not None]
     room = MOST_BYTES
     names: list[bytes] = []
     for _, size, raw in sorted(sized):
@@ -202,3 +189,22 @@ def _add(caller: Caller, root: Path, untracked: Iterable[bytes], env: dict[str, 
         caller.run(root, "update-index", "--add", "-z", "--stdin", env=env, data=b"\0".join(names) + b"\0")
     except GitFailed as exc:
         out.lost += [Lost(os.fsdecode(raw), f"untracked, and {exc}") for raw in names]
+
+
+def _sized(root: Path, raw: bytes, out: Made) -> tuple[bool, int, bytes] | None:
+    """Whether an untracked file is no program, its size and name; None for one that cannot be in a patch."""
+    name = os.fsdecode(raw)
+    if name.endswith("/"):
+        out.lost.append(Lost(name, "a repository of its own"))
+        return None
+    if secret_path(name):  # by its name: it is not even hashed
+        out.notes.append(f"{name}: looks like a secret")
+        return None
+    try:
+        found = os.lstat(root / name)
+        if stat.S_ISREG(found.st_mode):
+            os.close(os.open(root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+    except OSError as exc:
+        out.lost.append(Lost(name, f"cannot be read: {exc.strerror}"))
+        return None
+    return not is_program(name), found.st_size, raw

@@ -14,7 +14,7 @@ from .git import Found, Worktree
 from .left_out import say_left_out
 from .redact import clean
 
-PATIENCE_S = 1.5
+PATIENCE_S = 1.0
 """A run waits so long for git before its script starts; small work trees take a tenth of it."""
 
 LAST_S = 30.0

@@ -166,7 +166,13 @@ class Artifacts:
     def _pieces(self, entry: FileEntry, blobs: Blobs) -> Iterable[bytes]:
         """The verified bytes of a file, at most one part at a time."""
         if not entry.parts:
-            yield blobs.read(entry.sha256, entry.size, entry.pack, entry.at)
+            data = blobs.read(entry.sha256, entry.size, entry.pack, entry.at)
+            if len(data) != entry.size:
+                raise StoreError(
+                    f"store {self.store.url}: {entry.path!r} has {len(data)} bytes, its manifest says {entry.size}",
+                    hint=f"studio store check {self.store.url}",
+                )
+            yield data
             return
         whole = hashlib.sha256()
         for part in entry.parts:

@@ -74,14 +74,29 @@ def format_of(path: Path) -> str:
 
 
 def write_csv(file: IO[str], tables: Iterable[Table]) -> int:
-    """The tables' rows as CSV under one line of names; returns how many rows."""
+    """The tables' rows as CSV under one line of names; returns how many rows.
+
+    Texts that begin with `=`, `+` or `@` get an apostrophe before them: no spreadsheet is to run what a script logged.
+    """
     writer, count = csv.writer(file, lineterminator="\n"), 0
     for number, table in enumerate(tables):
         if number == 0:
-            writer.writerow(table.names)
-        writer.writerows(table.texts())
+            writer.writerow(map(_harmless, table.names))
+        writer.writerows(map(_harmless, row) for row in table.texts())
         count += len(table)
     return count
+
+
+def _harmless(cell: str) -> str:
+    """A text that a spreadsheet would compute, behind an apostrophe; numbers as they are."""
+    if not cell.startswith(("=", "+", "@", "-")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        formula = cell[0] != "-" or any(sign in cell for sign in "|!(")  # `--lr 0.1` is no formula
+        return "'" + cell if formula else cell
+    return cell
 
 
 def _whole(path: Path, make: Callable[[Path], int]) -> int:

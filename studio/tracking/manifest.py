@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 
 from ..errors import StoreError
 
 SCHEMA = 1
+MOST_BYTES = 1 << 53
+MOST_PACKED = 64 << 20
+LONGEST_PATH = 16_384
+LATEST_S = 9.2e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +86,8 @@ def decode_manifest(data: bytes, what: str) -> Manifest:
             manifest = Manifest(tuple(_from_json(f) for f in form["files"]), bool(form.get("single")))
             _check_members(manifest, what)
             return manifest
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise StoreError(f"{what} is not an artifact's manifest: {exc}", hint="studio store check") from exc
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
+        raise StoreError(f"{what} is not an artifact's manifest: {_cut(str(exc))}", hint="studio store check") from exc
     raise StoreError(
         f"{what} has schema {schema}, this studio knows up to {SCHEMA}", hint="pip install --upgrade studio"
     )
@@ -122,26 +127,39 @@ def _from_json(form: dict[str, object]) -> FileEntry:
         path,
         size=_whole(form["size"]),
         mode=_whole(form["mode"]) & 0o777,
-        mtime=float(str(form["mtime"])),
+        mtime=_moment(form["mtime"]),
         sha256=_digest(form["sha256"]),
         pack=None if pack is None else _digest(pack),
         at=_whole(form.get("at", 0)),
         parts=tuple(Part(_digest(p["sha256"]), _whole(p["size"])) for p in parts),
     )
+    if pack is not None and entry.size > MOST_PACKED:
+        raise ValueError(f"{_cut(repr(path))} is too large for a pack")
     if parts and sum(p.size for p in entry.parts) != entry.size:
         raise ValueError(f"the parts of {path!r} do not add up")
     return entry
 
 
 def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{value!r} is no size")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_BYTES:
+        raise ValueError(f"{_cut(repr(value))} is no size")
     return value
+
+
+def _moment(value: object) -> float:
+    """A file's time, as far as a file system can have it in nanoseconds."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LATEST_S:
+        raise ValueError(f"{_cut(repr(value))} is no time of a file")
+    return float(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 100 else text[:99] + "…"
 
 
 def _digest(value: object) -> str:
     if not isinstance(value, str) or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
-        raise ValueError(f"{value!r} is no digest")
+        raise ValueError(f"{_cut(repr(value))} is no digest")
     return value
 
 
@@ -150,13 +168,16 @@ def _check_members(manifest: Manifest, what: str) -> None:
     kinds: dict[str, bool] = {}
     for entry in manifest.files:
         parts = entry.path.split("/")
+        if len(entry.path) > LONGEST_PATH or len(entry.link or "") > LONGEST_PATH:
+            raise ValueError(f"{_cut(repr(entry.path))} is too long a name")
+        os.fsencode(entry.path + (entry.link or ""))  # ValueError: half a character, which no file's name has
         if any(p in ("", ".", "..") or "\0" in p for p in parts) or (entry.link is not None and "\0" in entry.link):
             raise StoreError(
-                f"{what} has the member {entry.path!r}, which would leave its folder",
+                f"{what} has the member {_cut(repr(entry.path))}, which would leave its folder",
                 hint="do not use this artifact: no capture of studio makes such a name",
             )
         if entry.path in kinds:
-            raise ValueError(f"{entry.path!r} is there twice")
+            raise ValueError(f"{_cut(repr(entry.path))} is there twice")
         kinds[entry.path] = entry.folder
     for path in kinds:
         above, _, _ = path.rpartition("/")

@@ -55,5 +55,5 @@ def decode_index(data: bytes) -> dict[str, tuple[int, int]]:
     """
     try:
         return {str(digest): (int(at), int(size)) for digest, at, size in json.loads(data)["files"]}
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as exc:
         raise StoreError("a pack's index is damaged", hint="studio store check") from exc

@@ -35,7 +35,7 @@ _CACHES = frozenset(
 )
 _ENVIRONMENT_MARKS = frozenset({"pyvenv.cfg", "conda-meta"})
 _MARKS = (*_ENVIRONMENT_MARKS, IGNORE_FILE, ".gitignore")
-MOST_SEEN, MOST_MET = 5, 25
+MOST_SEEN, MOST_MET = 2, 25
 """Of what may be kept: so many times that many files are looked at, and folders entered until so many were met."""
 
 

@@ -151,6 +151,38 @@ def test_what_is_no_manifest_is_one_line(artifacts: Artifacts, text: bytes) -> N
         artifacts.manifest(digest)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("mtime", float("nan")), ("mtime", 1e300), ("mtime", -1e11), ("mtime", "soon"), ("mtime", True), ("size", 10**30),
+     ("size", 1e3), ("mode", -1), ("at", 10**20), ("path", "a/" * 9000), ("path", "half \ud83d"), ("path", "../a"),
+     ("path", "/a"), ("path", "a/./b"), ("sha256", "x" * 10**6), ("pack", 7), ("parts", {"a": 1}),
+     ("parts", [{"sha256": "0" * 64, "size": 10**30}])],
+)  # fmt: skip
+def test_forged_fields_are_one_line(artifacts: Artifacts, tmp_path: Path, field: str, value: object) -> None:
+    digest = forged(artifacts, {**member(artifacts, "a"), field: value})
+    for use in (
+        artifacts.manifest,
+        lambda d: artifacts.materialise(d, tmp_path / "out"),
+        lambda d: artifacts.read(d, "a"),
+    ):
+        with pytest.raises(StoreError) as caught:
+            use(digest)
+        assert len(caught.value.message) < 400 and caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_deep_and_endless_json_is_one_line(artifacts: Artifacts) -> None:
+    for text in (b"[" * 200_000, b'{"schema": 1, "files": ' + b"[" * 200_000, b'{"schema": 1e999, "files": []}'):
+        with pytest.raises(StoreError, match="is not an artifact's manifest"):
+            artifacts.manifest(artifacts.write_blob(text))
+
+
+def test_a_size_that_the_content_does_not_have_is_found(artifacts: Artifacts, tmp_path: Path) -> None:
+    digest = forged(artifacts, member(artifacts, "a", size=10**12))
+    with pytest.raises(StoreError, match="has 4 bytes, its manifest says 1000000000000"):
+        artifacts.materialise(digest, tmp_path / "out")
+
+
 def test_a_newer_manifest_asks_for_an_upgrade(artifacts: Artifacts) -> None:
     with pytest.raises(StoreError, match="has schema 2") as caught:
         artifacts.manifest(artifacts.write_blob(b'{"schema": 2, "files": {}}'))
