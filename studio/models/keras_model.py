@@ -20,6 +20,7 @@ from ..extras import need
 from .answers import as_array
 from .base import LoadedModel, Run, TensorModel, TensorSpec, said
 from .h5_guard import check_file
+from .keras2 import hint_of_keras2, installed, is_keras2, load_keras2
 from .keras_inputs import domains
 from .measure import Trial, proven, refuse_text
 from .stacking import any_rows
@@ -49,12 +50,21 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
             hint="leave out --runtime, or save it yourself: model.export('model.onnx', format='onnx')",
         )
     check_file(path)
+    old = is_keras2(path)
+    if old and trust and installed():
+        with _known_name(path) as known:
+            model, keras = load_keras2(path, known)
+        loaded = _wrap(keras, model, path)
+        return replace(loaded, runtime={**loaded.runtime, "name": "tf_keras"})
     keras = _import_keras()
     try:
         with _known_name(path) as known:
             model = keras.saving.load_model(known, compile=False, safe_mode=True)
     except Exception as exc:
-        raise _cannot_load(path.name, exc) from exc
+        error = _cannot_load(path.name, exc)
+        if old and "lambda" not in error.message:
+            error.hint = "; ".join(filter(None, (hint_of_keras2(trust=trust), error.hint)))
+        raise error from exc
     return _wrap(keras, model, path)
 
 
@@ -143,11 +153,15 @@ def _cannot_run(name: str, exc: BaseException) -> None:
     ) from exc
 
 
+def _name_of(variable: Any) -> str:
+    return str(getattr(variable, "path", variable.name))  # Keras 2 has TensorFlow's variables
+
+
 def _as_loaded(layers: Sequence[Any]) -> list[tuple[Any, Array]]:
     """The variables that no training changes, those of random generators left out, and what is in them now."""
     import numpy as np
 
-    found = {id(v): v for layer in layers for v in layer.non_trainable_variables if "seed" not in str(v.path)}
+    found = {id(v): v for layer in layers for v in layer.non_trainable_variables if "seed" not in _name_of(v)}
     return [(v, np.array(v)) for v in found.values() if math.prod(v.shape) <= LONGEST_STATE]
 
 
@@ -187,7 +201,7 @@ def _contract(keras: Any, model: Any) -> tuple[tuple[TensorSpec, ...], tuple[Ten
 
 
 def _spec(name: str, tensor: Any) -> TensorSpec:
-    dtype = str(tensor.dtype)
+    dtype = str(getattr(tensor.dtype, "name", tensor.dtype))  # Keras 2 has TensorFlow's types
     return TensorSpec(name, _WIDER.get(dtype, dtype), tuple(-1 if n is None else int(n) for n in tensor.shape))
 
 
