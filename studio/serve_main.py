@@ -145,6 +145,8 @@ def _source(text: str | None, modeldir: str | None) -> dict[str, Any]:
 
 
 def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any]) -> int:
+    from .extras import silent
+    from .fs_tracker import get_studio_home
     from .models.load import load_model
     from .serve.access import Access, choose_token
     from .serve.address import listen, url_of
@@ -153,6 +155,7 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     from .serve.options import check_options, token_file
     from .serve.server import Server
 
+    os.environ.update(silent(Path(get_studio_home())))  # before a wrapper imports a library
     check_options(options)
     settings = _settings(options)
     host = options["host"]

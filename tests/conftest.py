@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.studio_process import end_started
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before any test loads the library
 
 # How long an example takes says what else the machine is doing; only what it finds counts.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,8 +25,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in `make test &`: wh
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty HOME; STUDIOML_HOME below it; no setting of the caller's environment seen."""
-    import os
-
     folder = tmp_path_factory.mktemp("home")
     for name in [n for n in os.environ if n.startswith(("STUDIOML_", "AWS_"))]:
         monkeypatch.delenv(name)

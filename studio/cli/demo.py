@@ -16,7 +16,9 @@ from typing import Any
 
 import click
 
+from .. import config
 from ..errors import MissingExtra, RunFailed, ServeError
+from ..extras import silent
 
 HELD_OUT = 360  # as in the script: the last images, which it does not train on
 SHOWN = 8
@@ -63,7 +65,7 @@ def _require(*modules: str) -> None:
 def _environment() -> Mapping[str, str]:
     """This interpreter runs the script, whichever environment is active, and TensorFlow keeps quiet."""
     kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
-    return {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", **kept}
+    return {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", **silent(config.home()), **kept}
 
 
 def _studio(*arguments: str) -> list[str]:

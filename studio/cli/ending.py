@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
+from typing import Any
 
 from ..errors import StoreError, StudioError
 
-CANNOT_WRITE = 5
+
+class NobodyReads(StudioError):
+    """The reader of our output has enough, as in `studio runs list | head -1`."""
+
+    exit_code = 0
+
+
+class _Results(io.FileIO):
+    """What stdout writes to: its trouble cannot be taken for that of another file, by us or by click."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError as exc:
+            raise NobodyReads("nobody reads the results") from exc
+        except OSError as exc:
+            raise StoreError(
+                f"cannot write the results to stdout: {exc.strerror or exc}", hint="send them elsewhere: > FILE"
+            ) from exc
 
 
 def standard_streams() -> None:
@@ -22,9 +42,13 @@ def standard_streams() -> None:
         if getattr(sys, name) is None:
             _open(fd, mode)
             setattr(sys, name, open(fd, "r" if fd == 0 else "w", closefd=False))  # noqa: SIM115 - until the end
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if sys.stdout.fileno() == 1:
+            raw = io.BufferedWriter(_Results(1, "w", closefd=False))
+            sys.stdout = io.TextIOWrapper(
+                raw, sys.stdout.encoding, "backslashreplace", line_buffering=sys.stdout.isatty()
+            )
 
 
 def _open(fd: int, mode: int) -> None:
@@ -42,22 +66,24 @@ def delivered(code: int) -> int:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except BrokenPipeError:
-        return nobody_reads()
-    except OSError as exc:
-        return explain(exc)
+    except (StudioError, OSError) as exc:
+        return nobody_reads() if isinstance(exc, BrokenPipeError) else explain(exc)
     return code
 
 
 def nobody_reads() -> int:
-    """The exit code when the reader of our output has enough, as in `studio runs list | head -1`."""
+    """The exit code when nobody reads what we say."""
     _silence()
-    return 0
+    return NobodyReads.exit_code
 
 
 def explain(exc: Exception) -> int:
     """Says what went wrong, in one line and a hint, or as a traceback with `--debug`; returns the exit code."""
+    if isinstance(exc, NobodyReads):
+        return nobody_reads()
     shown = _translated(exc)
+    if isinstance(exc, StoreError) and isinstance(exc.__cause__, OSError):
+        _silence()  # it may be stdout that refuses: the interpreter is not to try it again at its end
     if "--debug" in sys.argv or os.environ.get("STUDIOML_DEBUG"):
         import traceback
 
@@ -79,8 +105,6 @@ def _translated(exc: Exception) -> StudioError:
         return exc
     if isinstance(exc, OSError):
         reason = exc.strerror or str(exc)
-        if _results_are_lost():
-            return StoreError(f"cannot write the results to stdout: {reason}", hint="send them elsewhere: > FILE")
         where = f"{exc.filename}: " if exc.filename else ""
         return StoreError(f"{where}{reason}", hint=_HINTS.get(exc.errno or 0, "repeat with --debug to see where"))
     kind = type(exc).__name__
@@ -98,23 +122,12 @@ _HINTS = {
 }
 
 
-def _results_are_lost() -> bool:
-    """Whether stdout is what failed: what it could not write it would fail to write again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _silence()
-        return True
-    return False
-
-
 def _silence() -> None:
     """Sends what is still to be written nowhere, so that the interpreter does not try it again at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
             stream.flush()
-        except (OSError, ValueError):
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(nowhere, stream.fileno())
+        except (StudioError, OSError, ValueError):
+            os.dup2(nowhere, fd)
     os.close(nowhere)

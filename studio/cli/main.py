@@ -86,6 +86,7 @@ def main(args: list[str] | None = None) -> None:
 
 def run(words: list[str], **kwargs: Any) -> int:
     """Runs the command line and returns the exit code; whatever goes wrong is said on stderr."""
+    streams = sys.stdout, sys.stderr
     try:
         done = command.main(args=words, prog_name="studio", standalone_mode=False, **kwargs)
     except click.ClickException as exc:
@@ -95,12 +96,11 @@ def run(words: list[str], **kwargs: Any) -> int:
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
+    except SystemExit:
+        if sys.stderr is streams[1]:
+            raise
+        sys.stdout, sys.stderr = streams  # click replaces them when nobody reads, and exits with code 1
         return nobody_reads()
-    except SystemExit as exc:
-        if isinstance(exc.__context__, BrokenPipeError):  # click turns one into an exit with code 1
-            return nobody_reads()
-        raise
     except Exception as exc:  # noqa: BLE001 - --debug shows the traceback
         return explain(exc)
     return done if isinstance(done, int) else 0

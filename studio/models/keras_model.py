@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import config
 from ..errors import ModelLoadError
-from ..extras import need
+from ..extras import need, silent
 from .answers import as_array
 from .base import LoadedModel, Run, TensorModel, TensorSpec, said
 from .h5_guard import check_file
@@ -103,6 +104,7 @@ def _import_keras() -> Any:
             if importlib.util.find_spec(backend) is not None:
                 os.environ["KERAS_BACKEND"] = backend
                 break
+    os.environ.update(silent(config.home()))
     return need("keras", extra="keras")
 
 

@@ -70,7 +70,7 @@ def _make(folder: Path, python: str, packages: list[str]) -> None:
         listed.write_text("".join(f"{package}\n" for package in packages))
         if packages:
             pip = [sys.executable, "-m", "pip", "--python", there] if own_pip else [there, "-m", "pip"]
-            _do([*pip, "install", "-q", "--no-deps", "-r", str(listed)])
+            _do([*pip, "install", "-q", "--disable-pip-version-check", "--no-deps", "-r", str(listed)])
         (folder / READY).touch()
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

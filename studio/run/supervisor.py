@@ -269,8 +269,11 @@ class Supervisor:
                 return
             except BrokenPipeError:  # the user's reader left: so the script is to notice, as it would without studio
                 self._tell(str(self._streams.index(stream)).encode())
-            except OSError:
+            except OSError as exc:
+                name = {1: "stdout", 2: "stderr"}[stream.sink]
                 stream.sink = -1
+                key = self.spool.key
+                self.notify(f"cannot write to {name}: {exc.strerror}; the output is kept: studio runs logs {key}")
                 return
         self._output.append(self._mask.end(stream.source))
         selector.unregister(stream.source)
