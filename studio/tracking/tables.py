@@ -147,10 +147,10 @@ def clean(text: str) -> str:
 
 
 def spell(value: object) -> str:
-    """A value of a mixed column as text: itself if it is one, else its JSON form if it has one."""
+    """A value of a mixed column as text: itself if it is one, else its JSON form if it has one, cleaned."""
     if not isinstance(value, dict | list | tuple | bool):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+        return clean(str(value))
+    return clean(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _real(value: object) -> float:

@@ -123,6 +123,15 @@ def test_csv_json_and_parquet_hold_the_same(found: Experiments, tracking: Tracki
     assert curves["value"].iloc[3] == -INF and str(curves["time"].dtype.tz) == "UTC"
 
 
+def test_halves_of_characters_within_values_are_spelled(tracking: Tracking, tmp_path: Path) -> None:
+    half = Experiment("a", Command("script", "t.py"), params={"net": ["\udcff", 1], "mixed": "\udcff"})
+    other = Experiment("b", Command("script", "t.py"), params={"mixed": 1})
+    for name in ("e.csv", "e.json", "e.parquet"):
+        assert export(tmp_path / name, Experiments([half, other], tracking), tracking) == 2
+    df = pd.read_parquet(tmp_path / "e.parquet")
+    assert df["params.net"].iloc[0] == '["\\udcff", 1]' and df["params.mixed"].tolist() == ["\\udcff", "1"]
+
+
 def test_a_file_is_written_whole_or_not_at_all(found: Experiments, tracking: Tracking, tmp_path: Path) -> None:
     target = tmp_path / "e.csv"
     target.write_text("before")
