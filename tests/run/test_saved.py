@@ -51,3 +51,26 @@ def test_what_studio_saves_is_not_the_scripts() -> None:
     merged = heard.merge(Experiment("k", Command("script", "a.py"), extra={"other": 1})).extra
     assert merged["other"] == 1 and "hush" not in str(merged)
     assert [entry["how"] for entry in merged["saved"]] == ["torch.save"]
+
+
+FITS = """
+from sklearn.cluster import KMeans
+from sklearn.linear_model import Ridge
+
+model = Ridge().fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0])
+KMeans(2, n_init=1).fit([[0.0], [1.0], [2.0]])
+"""
+
+
+def test_the_end_of_a_run_says_which_model_it_kept_and_why(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    (tmp_path / "a.py").write_text(FITS)
+    done = studio("run", "-e", "k", "--no-workspace", "a.py", cwd=tmp_path)
+    assert done.returncode == 0
+    said = "studio run: kept model Ridge (model.joblib): newest predictor held by __main__"
+    said += "; others: KMeans (helper-KMeans.joblib)"
+    assert said + "; to serve another: studio serve k --model NAME" in done.stderr.decode()
+    models = {model["name"]: model for model in record("k").extra["models"]}
+    assert models["Ridge"]["chosen"] and models["Ridge"]["reason"] == "newest predictor held by __main__"
+    assert models["KMeans"] == {"name": "KMeans", "file": "helper-KMeans.joblib", "chosen": False, "reason": ""}
+    assert "model.joblib (the model: newest predictor held by __main__)" in studio("runs", "show", "k").stdout.decode()

@@ -33,7 +33,7 @@ else:
     import _studio_track
 
 SHARE = 0.05
-GRANT_S = 0.3  # that saving may take in any case: so a few small models are all kept
+GRANT_S = 0.5  # that saving may take in any case: so a few small models are all kept
 REST_S = 1.0  # between saves that exceed the share
 END_S = 5.0  # that saving further models may take when the script ends
 
@@ -102,6 +102,10 @@ def trained(model: Model, thing: Any, suffix: str, write: Write, *, how: str, to
         _waiting[:] = [entry for entry in _waiting if entry.model is not model]
         if _waiting:
             _waiting[-1].thing = None  # from here on only the script keeps it alive
+        dead = [entry for entry in _waiting if entry.thing is None and entry.model.ref() is None]
+        for entry in dead:
+            _waiting.remove(entry)
+            _studio_models.drop(None)
         _waiting.append(_Waiting(model, thing, suffix, write, how))
     rested = time.monotonic() - _ended >= max(REST_S, 20 * _took)
     if (_affordable() or rested) and _studio_modeldir.SAVING.acquire(blocking=False):

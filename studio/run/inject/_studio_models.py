@@ -251,7 +251,7 @@ def _by_rule() -> tuple[Model | None, str]:
             if found:
                 return max(found, key=lambda model: float(model.further[key])), reason
         held = {id(thing) for thing in _held()}
-        found = [model for model in models if id(model.ref()) in held]
+        found = [model for model in models if model.ref() is not None and id(model.ref()) in held]
         if found:
             return found[-1], HELD if role == "predictor" else "newest fit held by __main__; there is no predictor"
         if models:

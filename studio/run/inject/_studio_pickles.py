@@ -42,7 +42,8 @@ def dump(thing: Any, path: str) -> str:
 
 
 def _by_value(cloudpickle: Any, thing: Any, path: str) -> str:
-    own = [module for module in list(sys.modules.values()) if _is_the_scripts(module)]
+    places = tuple(place + os.sep for place in _places())
+    own = [module for module in list(sys.modules.values()) if _is_the_scripts(module, places)]
     registered = []
     for module in own:
         try:
@@ -106,7 +107,7 @@ def _pickler(cloudpickle: Any) -> Any:
     return _pickler_class[0]
 
 
-def _is_the_scripts(module: ModuleType) -> bool:
+def _is_the_scripts(module: ModuleType, places: tuple[str, ...]) -> bool:
     """Whether the module is the user's: below the script's folder or the current one, and not installed there."""
     about = getattr(module, "__dict__", {})  # asking a lazy module for its `__file__` would load it
     path, name = about.get("__file__"), about.get("__name__", "")
@@ -115,7 +116,7 @@ def _is_the_scripts(module: ModuleType) -> bool:
     if name.startswith("_studio_") or sys.modules.get(name) is not module:
         return False
     path = os.path.abspath(path)
-    if not any(path.startswith(folder + os.sep) for folder in _places()):
+    if not path.startswith(places):
         return False
     for _ in range(name.count(".") + path.endswith("__init__.py") + 1):
         path = os.path.dirname(path)
