@@ -69,7 +69,7 @@ def kept_models(experiment: Experiment, modeldir: Path, where: str = "") -> list
         lines.append(f"{note.dropped} more model{'s' if note.dropped > 1 else ''} not kept: only the newest are")
     if newest_lost is not None and (chosen is None or newest_lost.trained > chosen.trained):
         lines.append(f"the model that was trained last, {newest_lost.name}, could not be kept: {newest_lost.why}")
-    return lines
+    return ["studio run: " + line for line in lines]
 
 
 def with_models(experiment: Experiment, modeldir: Path | None) -> Experiment:
