@@ -73,4 +73,5 @@ def test_the_end_of_a_run_says_which_model_it_kept_and_why(tmp_path: Path) -> No
     models = {model["name"]: model for model in record("k").extra["models"]}
     assert models["Ridge"]["chosen"] and models["Ridge"]["reason"] == "newest predictor held by __main__"
     assert models["KMeans"] == {"name": "KMeans", "file": "helper-KMeans.joblib", "chosen": False, "reason": ""}
-    assert "model.joblib (the model: newest predictor held by __main__)" in studio("runs", "show", "k").stdout.decode()
+    shown = studio("runs", "show", "k", cwd=tmp_path).stdout.decode()
+    assert "model.joblib (the model: newest predictor held by __main__)" in shown
