@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import inspect
-import os
 import sys
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ..errors import ModelLoadError, ServeError, StudioError, nearest
-from ..pipe import ModelPipe
+from ..pipe import ModelPipe, settled
 from .base import DictModel
 from .wrapper_source import check_source
 
@@ -135,28 +132,19 @@ class _Settled:
 
     def __init__(self, call: Callable[[dict[str, object]], object]) -> None:
         self._call = call
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._starting = threading.Lock()
 
     def __call__(self, data: dict[str, object]) -> object:
         answer = self._call(data)
-        if inspect.isawaitable(answer):
-            answer = asyncio.run_coroutine_threadsafe(_awaited(answer), self._running()).result()
         if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
-            raise ServeError(
-                "the model returned a generator: streaming answers is not there yet",
-                hint="return one dictionary with the whole answer",
-            )
+            raise _streaming()
+        answer = settled(answer)
+        if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+            raise _streaming()
         return answer
 
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._starting:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                name = f"wrapper-{os.getpid()}"
-                threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()
-            return self._loop
 
-
-async def _awaited(answer: Awaitable[object]) -> object:
-    return await answer
+def _streaming() -> ServeError:
+    return ServeError(
+        "the model returned a generator: streaming answers is not there yet",
+        hint="return one dictionary with the whole answer",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from functools import partial
+from inspect import isasyncgenfunction
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Protocol, cast
 
@@ -36,6 +37,11 @@ def as_function(func: Function | Predicts) -> Function:
         predict = getattr(func, "predict", None)
         if callable(predict):
             return _keras(func) if _is_keras(func) else predict
+    if isasyncgenfunction(func):
+        raise ConfigError(
+            f"{getattr(func, '__name__', 'the function')} is an async generator, which cannot be a stage of a pipe",
+            hint="return one value, with return instead of yield",
+        )
     if not callable(func):
         raise ConfigError(
             f"{type(func).__name__} cannot be a stage of a pipe",

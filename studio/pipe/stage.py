@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Protocol
 
 from ..errors import ServeError
+from .awaiting import settled
 
 Function = Callable[..., object]
 
@@ -112,7 +113,7 @@ def _apply(spec: Spec, item: Item) -> Judged:
     try:
         value = item.value
         for function in spec.functions:
-            value = function(value)
+            value = settled(function(value))
     except BaseException as exc:  # noqa: BLE001 - a worker's loop: the error belongs to the item
         return item, Verdict.FAILED, _presentable(exc)
     return item, Verdict.DONE, value
@@ -127,7 +128,7 @@ def _sift(spec: Spec, batch: Sequence[Item], judged: list[Judged]) -> Sequence[I
         try:
             if not item.sink.wanted:
                 judged.append((item, Verdict.GONE, None))
-            elif spec.filterf is None or spec.filterf(item.value):
+            elif spec.filterf is None or settled(spec.filterf(item.value)):
                 kept.append(item)
             else:
                 judged.append((item, Verdict.FILTERED, None))
@@ -142,9 +143,9 @@ def _apply_batch(spec: Spec, number: int, batch: Sequence[Item], judged: list[Ju
     try:
         values: object = [item.value for item in batch]
         if spec.batcher is not None:
-            values = spec.batcher(values)
+            values = settled(spec.batcher(values))
         for function in spec.functions:
-            values = function(values)
+            values = settled(function(values))
         answers = split_rows(values, len(batch), number)
     except BaseException as exc:  # noqa: BLE001 - a worker's loop: all items fail, or are tried one by one
         error = _presentable(exc)

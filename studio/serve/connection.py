@@ -23,6 +23,9 @@ LINGER_DRAINING_S = 1.0
 QUIET_CHECKS = 5
 """While draining, an idle connection ends after so many looks without a byte; a new one gets twice as many."""
 
+HALF_CLOSED_S = 1.0
+"""Whether a client has closed one direction or gone cannot be seen; after so long it is found out."""
+
 BODY_GRACE_S = 10.0
 BODY_RATE = 1000.0
 """Bytes per second that a body must reach on average once the grace time is over."""
@@ -42,6 +45,9 @@ class Connection(HttpToolsProtocol):
         body_bytes: How much of the body has come.
         dropping: A reply went out before the body was over; the rest is read and dropped.
         lingering: Half-closed; whatever still comes is read and dropped.
+        half_closed: When the client said that it sends no more, while an answer was due, or was last asked whether it
+            is there; 0.0 once that is known.
+        asked: How often it was asked.
         quiet: While draining: looks at an idle connection since its last byte.
     """
 
@@ -55,7 +61,30 @@ class Connection(HttpToolsProtocol):
         self.body_bytes = 0
         self.dropping = self.lingering = False
         self.quiet = 0
-        self.unread_since = 0.0
+        self.unread_since = self.half_closed = 0.0
+        self.asked = 0
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more, but waits for the answer to what it sent; over TLS there is no such state."""
+        cycle: Any = self.cycle
+        due = self.phase == IDLE and cycle is not None and not cycle.response_complete
+        if not due or self.lingering or self.transport.get_extra_info("sslcontext") is not None:
+            return False  # the transport closes
+        last: Any = self.pipeline[0][0] if self.pipeline else cycle
+        last.keep_alive = False
+        self.half_closed = monotonic()
+        return True
+
+    def ask_half_closed(self, now: float) -> None:
+        """Sends interim answers: the system of a client that has gone resets on the first, the second meets that."""
+        cycle: Any = self.cycle
+        if not self.half_closed or now - self.half_closed < HALF_CLOSED_S:
+            return
+        self.asked += 1
+        self.half_closed = now if self.asked < 2 else 0.0
+        started = cycle is None or cycle.response_complete or getattr(cycle, "response_started", False)
+        if not started and self.parser.get_http_version() == "1.1":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def pause_writing(self) -> None:
         """The client does not read: nothing more is read from it either."""
@@ -145,8 +174,10 @@ def sweep(connections: Iterable[object], timeout_s: float) -> None:
     """Ends the connections that are too slow; call every second or so."""
     now = monotonic()
     for connection in list(connections):
-        if isinstance(connection, Connection) and connection.too_slow(now, timeout_s):
-            connection.end_slow()
+        if isinstance(connection, Connection):
+            connection.ask_half_closed(now)
+            if connection.too_slow(now, timeout_s):
+                connection.end_slow()
 
 
 def drain(connections: Iterable[object]) -> None:

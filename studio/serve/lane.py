@@ -97,6 +97,10 @@ class Lane(Connection):
 
     def on_headers_complete(self) -> None:
         """Takes `POST /` if nothing is pending on this connection; uvicorn has all else."""
+        for name, value in self.headers:
+            if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                self.end(400, BadInput("of Transfer-Encoding only chunked is taken", hint="or send a Content-Length"))
+                raise BadInput("the parser shall stop here")
         if self.head_most + self.chunk > MAX_HEAD and self._head_size() > MAX_HEAD:
             self._head_too_large()
             raise BadInput("the parser shall stop here")

@@ -31,6 +31,9 @@ _PLAIN_PAIR = re.compile(
     + rb"|\[(?:[^\[\]{}\"]|" + _TEXT + rb"){0,1000}\]|\{(?:[^\[\]{}\"]|" + _TEXT + rb"){0,1000}\})"
 )  # fmt: skip
 """A key and a value in which nothing is nested, with what comes before them."""
+MOST_EMPTY = 10_000
+"""Empty lists and objects of one document: two bytes each to send, a hundred to hold."""
+
 _TYPED = {"dtype", "shape", "b64"}
 
 
@@ -137,7 +140,10 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _check_depth(body: bytes, most: int) -> None:
     unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    brackets = _STRING.sub(b"", unescaped).translate(None, _NOT_BRACKETS)
+    bare = _STRING.sub(b"0", unescaped).translate(None, b" \t\r\n")
+    if bare.count(b"[]") + bare.count(b"{}") > MOST_EMPTY:
+        raise Malformed("too-large", f"more than {MOST_EMPTY} empty lists and objects")
+    brackets = bare.translate(None, _NOT_BRACKETS)
     for _ in range(most):
         if not brackets:
             return
