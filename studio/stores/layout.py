@@ -29,7 +29,7 @@ def read_layout(data: bytes, url: str) -> str:
     try:
         found = json.loads(data)
         layout, identity = int(found["layout"]), str(found["id"])
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as exc:
         raise StoreError(
             f"store {url}: {LAYOUT_NAME} is not a store's",
             hint="is this the right place? a fresh one: studio store init URL",

@@ -22,6 +22,7 @@ from studio.experiment import (
     Times,
     to_json,
 )
+from studio.tracking.metrics import encode
 from tests.commands import Ran, run_all
 from tests.hostile import calm, mutated, strictly
 from tests.studio_process import opened
@@ -125,4 +126,51 @@ def test_no_record_breaks_a_listing(tmp_path: Path, home: Path, count: int, seed
     for ran in run_all([["runs", "show", name[8:-5]] for name in list(damaged)[:10]], cwd=tmp_path):
         assert ran.code == 5 and "Traceback" not in ran.err, ran.err
         assert "is not an experiment record" in ran.err
+        calm(ran.err.encode())
+
+
+def hostile_lines(chance: random.Random, line: dict[str, Any], count: int) -> bytes:
+    return b"\n".join(mutated(line, chance).replace(b"\n", b" ") for _ in range(count)) + b"\n"
+
+
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(s, marks=[pytest.mark.soak, pytest.mark.timeout(600)]) for s in range(2, 12))]
+)
+def test_what_lies_beside_a_record_breaks_no_read(tmp_path: Path, home: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    studio, store = opened(), home / ".studioml" / "store"
+    keys = [f"k{at}" for at in range(40)]
+    live = {"schema": 1, "summary": {"loss": {"last": 1.0, "min": 0.5, "max": 1.0, "step": 3, "count": 4}}}
+    entry = {"name": "pic", "step": 1, "time": 1.8e9, "kind": "text", "file": "pic/1.txt", "size": 3, "also": []}
+    block = encode("loss", [0, 1, 2], [1.8e9] * 3, [0.5, 0.4, 0.3])
+    for key in keys:
+        studio.tracking.records.create(full(key).with_changes(status="running"))
+    (store / "live").mkdir()
+    for key in keys:
+        (store / "live" / f"{key}.json").write_bytes(mutated({**live, "key": key}, chance))
+        folder = store / "runs" / key / "media"
+        folder.mkdir(parents=True)
+        (folder / "index").write_bytes(hostile_lines(chance, entry, 5))
+        (folder.parent / "metrics").mkdir()
+        at = chance.randrange(len(block))
+        spoilt = bytearray(block * 3)
+        spoilt[at] ^= 1 << chance.randrange(8)
+        (folder.parent / "metrics" / "1-1").write_bytes(bytes(spoilt))
+    commands = [*LISTS, *(["runs", "media", key] for key in keys), *(["runs", "media", key, "--json"] for key in keys)]
+    commands += [["runs", "show", key] for key in keys] + [["runs", "compare", *keys[at : at + 4]] for at in (0, 4, 8)]
+    for ran in run_all(commands, cwd=tmp_path):
+        unbroken(ran)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b"\xff", b'{"layout": 1e300}', b'{"layout": "\\ud83d\\u001b[2J"}', b"[" * 9000]
+)
+def test_a_damaged_store_json_is_one_line(tmp_path: Path, home: Path, raw: bytes) -> None:
+    opened().tracking.records.create(full("one"))
+    (home / ".studioml" / "store" / "store.json").write_bytes(raw)
+    for ran in run_all(
+        [["runs", "list"], ["runs", "show", "one"], ["runs", "tag", "one", "x"], ["doctor"]], cwd=tmp_path
+    ):
+        assert "Traceback" not in ran.err and "internal error" not in ran.err, ran.err
+        assert ran.code in (3, 5), ran
         calm(ran.err.encode())
