@@ -40,7 +40,8 @@ class ModelName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         """The names of the models that the experiment or folder on the command line holds."""
         from .fleet.names import model_names_of
 
-        known = model_names_of(ctx.params.get("what"), ctx.params.get("store"), ctx.params.get("project"))
+        what = ctx.params.get("what") or next(iter(ctx.args), None)  # click leaves it there: --model has no value yet
+        known = model_names_of(what, ctx.params.get("store"), ctx.params.get("project"))
         return [CompletionItem(name) for name in known if name.startswith(incomplete)]
 
 

@@ -7,6 +7,8 @@ import os
 import pickle
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import joblib
@@ -108,6 +110,15 @@ def test_a_name_that_no_model_has_suggests_one_and_lists_all(three: Path) -> Non
         load_model(three, model="my\nscaler")
     with pytest.raises(ModelNotFound, match="no model folder"):
         load_model(None, model="forest")
+
+
+def test_the_shell_completes_the_names(three: Path) -> None:
+    note(three, models=[kept("forest", chosen=True)])
+    words = f"studio serve {three}/ --model "
+    env = {**os.environ, "_STUDIO_COMPLETE": "bash_complete", "COMP_WORDS": words + "l", "COMP_CWORD": "4"}
+    entry = "from studio.cli.main import command; command(prog_name='studio')"
+    done = subprocess.run([sys.executable, "-c", entry], env=env, capture_output=True, text=True, timeout=100)
+    assert done.stdout == "plain,lasso.joblib\n", done.stderr
 
 
 def test_a_named_model_that_cannot_be_loaded_has_no_stand_in(three: Path) -> None:
