@@ -70,6 +70,12 @@ def test_answers_that_one_form_cannot_carry_are_told_of() -> None:
     assert any("Open Inference" in line for line in told) and not any("json" in line.split(":")[0] for line in told)
 
 
+def test_several_outputs_are_arrays_of_their_own_in_forms_that_hold_nothing_else() -> None:
+    two = (TensorSpec("y", "float32", (-1, 2)), TensorSpec("z", "float32", ()))
+    made = model(lambda xs: [xs[0], np.float32(1)], outputs=two, by_row=(True, False), unmerged="z")
+    assert rehearsed(made) == []
+
+
 def test_a_model_that_no_form_gets_an_answer_from_is_not_ready() -> None:
     def run(arrays: Sequence[Any]) -> Sequence[Any]:
         raise ValueError("never")

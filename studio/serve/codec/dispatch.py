@@ -65,8 +65,8 @@ def write_body(outputs: Mapping[str, object], form: Form) -> tuple[bytes, str]:
         body = write_json(outputs, form)
     elif media == "pickle":
         body = _write_pickle(outputs, form)
-    elif media == "npy" and len(outputs) == 1:
-        body = write_npy(next(iter(as_arrays(outputs).values())))
+    elif media == "npy" and len(arrays := as_arrays(outputs)) == 1:
+        body = write_npy(next(iter(arrays.values())))
     elif media == "safetensors":
         from .safetensors import write_safetensors
 

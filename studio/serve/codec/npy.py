@@ -137,13 +137,16 @@ def write_npz(arrays: Mapping[str, Array]) -> bytes:
 
 
 def as_arrays(outputs: Mapping[str, object]) -> dict[str, Array]:
-    """`outputs` as arrays, for the formats that hold nothing else.
+    """`outputs` as arrays, for the formats that hold nothing else; a model's several outputs are called `key.output`.
 
     Raises:
         TypeError: one is no array of `biufcSUmM`; the message begins with its key.
     """
     arrays: dict[str, Array] = {}
     for key, value in outputs.items():
+        if isinstance(value, dict):
+            arrays |= as_arrays({f"{key}.{name}": part for name, part in value.items()})
+            continue
         try:
             arrays[key] = plain(np.asarray(plain(value)))  # type: ignore[assignment]
         except (TypeError, ValueError) as exc:
