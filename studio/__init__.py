@@ -11,6 +11,9 @@ Importing it loads nothing heavy; each name is loaded at its first use.
 
 from __future__ import annotations
 
+import os
+from _thread import RLock
+
 TYPE_CHECKING = False  # what typing calls so, without the time that importing typing takes
 __version__ = "0.1.0"
 
@@ -42,13 +45,32 @@ __all__ = [
 _ELSEWHERE = {"StudioError": "errors", **dict.fromkeys(("artifact", "experiments", "sql", "start"), "script")}
 
 
+_LOADING = RLock()
+_FORK_WAIT_S = 5.0
+
+if hasattr(os, "register_at_fork"):
+    # A child that is forked while another thread loads a name would wait for that import for ever.
+    _held: list[bool] = []
+
+    def _release() -> None:
+        if _held.pop():
+            _LOADING.release()
+
+    os.register_at_fork(
+        before=lambda: _held.append(_LOADING.acquire(timeout=_FORK_WAIT_S)),
+        after_in_parent=_release,
+        after_in_child=_release,
+    )
+
+
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
     home = _ELSEWHERE.get(name, "api")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    with _LOADING:
+        value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
 

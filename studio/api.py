@@ -79,6 +79,7 @@ class Studio(Reader):
         experiment = launch(plan, tracking=self.tracking, config=self.config, notify=self.notify)
         if plan.restore is not None and (said := lacking_file(experiment, plan.restore)):
             self.notify(said)
+        self.recover(again=True)  # children of it that its script left open
         if said := lacking_metric(experiment):
             self.notify(said)
         setting = self.config.settings["store"]

@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from .run.inject import _studio_track
+
 __all__ = [
     "get_artifact", "get_artifact_cache", "get_artifacts", "get_blob_cache", "get_experiment_key",
     "get_model_directory", "get_queue_directory", "get_studio_home", "get_tensorboard_dir", "setup_experiment",
@@ -23,21 +25,22 @@ def get_studio_home() -> str:
 
 def get_experiment_key() -> str:
     """The key of the experiment that this process belongs to; outside a run a new one, kept until the process ends."""
-    return os.environ.setdefault(KEY, str(uuid.uuid4()))
+    here = _studio_track.place()
+    if here is not None and here.key is not None:
+        return here.key
+    with _studio_track.first():  # two threads must not get two keys
+        return os.environ.setdefault(KEY, str(uuid.uuid4()))
 
 
 def get_artifacts() -> dict[str, str]:
     """Name → path of every artifact of this run; empty outside a run."""
-    try:
-        found = json.loads(os.environ.get(MAPPING, "{}"))
-    except ValueError:
-        return {}
-    return {str(name): str(path) for name, path in found.items()} if isinstance(found, dict) else {}
+    return {str(name): str(path) for name, path in _studio_track.artifacts().items()}
 
 
 def get_artifact(tag: str) -> str | None:
     """The path of the artifact `tag`, None if the run has none of this name; outside a run `../<tag>`."""
-    if MAPPING not in os.environ:
+    here = _studio_track.place()
+    if MAPPING not in os.environ and (here is None or here.mapping is None):
         return os.path.join(os.getcwd(), "..", tag)
     return get_artifacts().get(tag)
 

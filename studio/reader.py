@@ -77,6 +77,20 @@ class Reader:
         found = self.tracking.index.search(query, project=project, owner=owner, sort=sort, limit=limit, offset=offset)
         return Experiments(found, self.tracking)
 
+    def children(self, key: str) -> list[Experiment]:
+        """The children of a run, in the order in which they began."""
+        return list(self.experiments(f'parent = "{key}"', sort="added", limit=None))
+
+    def descendants(self, keys: Sequence[str]) -> list[Experiment]:
+        """The children of these runs and the children of those, a run before its children; none of `keys`."""
+        found: dict[str, Experiment] = {}
+        waiting = list(keys)
+        while waiting:
+            more = [e for e in self.children(waiting.pop(0)) if e.key not in found and e.key not in keys]
+            found.update((e.key, e) for e in more)
+            waiting += [e.key for e in more]
+        return list(found.values())
+
     @property
     def asked_project(self) -> str | None:
         """The project that a flag names, which alone narrows a listing; None if none does."""
@@ -153,9 +167,9 @@ class Reader:
 
     # ---- before an answer
 
-    def recover(self) -> None:
-        """Closes what died on this machine since the last command; cheap when nothing did."""
-        if self._recovered or not (self.home / "open").is_dir():
+    def recover(self, *, again: bool = False) -> None:
+        """Closes what died on this machine since the last command, or `again` since; cheap when nothing did."""
+        if (self._recovered and not again) or not (self.home / "open").is_dir():
             return
         self._recovered = True
         from .run.recover import recover

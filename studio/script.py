@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,28 +65,29 @@ def start(
     notes: str = "",
     store: str | None = None,
 ) -> Run:
-    """Tracks the code that runs in a `with` block, without the runner: from a notebook, an IDE or a batch system.
+    """Tracks the code that runs in a `with` block as an experiment of its own.
 
-    Inside a `studio run` it joins that run and starts none of its own.
+    Within a run — of `studio run`, of another `studio.start`, or of the process that started this one — it is a child
+    of that run. Calls of this thread, and of threads that it starts within the block, go to it.
 
     Args:
-        project: Project of the new experiment; default: the configured one.
+        project: Project of the new experiment; default: that of the run around it, else the configured one.
         key: Its key; default: a fresh one.
         tags: Its tags.
         notes: Its note.
-        store: A store's URL; default: the configured one.
+        store: A store's URL; default: that of the run around it, else the configured one.
 
     Returns:
         A context manager whose value has `key`, `log`, `params`, `artifact(name)` and `folder`.
     """
-    from .run.inprocess import InProcessRun, Run
+    from .run.inprocess import InProcessRun, surrounding
 
-    if os.environ.get("STUDIOML_EXPERIMENT") and os.environ.get("STUDIOML_SPOOL"):
-        from .fs_tracker import get_artifacts
-
-        return Run(os.environ["STUDIOML_EXPERIMENT"], get_artifacts())
+    parent = surrounding()
+    if parent is not None:
+        project = project or parent.project
     studio = open_studio(store=store, project=project, notify=_log.warning)
     studio.recover()
     return InProcessRun(
-        tracking=studio.tracking, config=studio.config, key=key, tags=tags, notes=notes, notify=_log.warning
-    )
+        tracking=studio.tracking, config=studio.config, key=key, tags=tags, notes=notes, notify=_log.warning,
+        parent=parent.key if parent is not None else None,
+    )  # fmt: skip

@@ -31,6 +31,7 @@ def command() -> None:
 @click.option("--limit", type=click.IntRange(0), default=50, show_default=True, metavar="N", help="At most N; 0 = all.")
 @click.option("--columns", "names", metavar="A,B,…", help="Columns: key, status, metrics.NAME[.max], params.NAME, …")
 @click.option("--metric", metavar="NAME[:min|:max]", help="Show this metric and sort by it.")
+@click.option("--tree", "as_tree", is_flag=True, help="Each below the run that it is a child of, with all children.")
 @click.option("--short", "-s", is_flag=True, help="Keys only.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @settings
@@ -40,6 +41,7 @@ def list_(
     limit: int,
     names: str | None,
     metric: str | None,
+    as_tree: bool,
     short: bool,
     as_json: bool,
     *,
@@ -64,15 +66,21 @@ def list_(
     query, project, owner = _scope(words, studio)
     found = studio.experiments(query, project=project, owner=owner, sort=sort, limit=(limit or None) and limit + 1)
     more = bool(limit) and len(found) > limit
-    found = found[:limit] if limit else found
+    shown = list(found[:limit] if limit else found)
+    depths = [0] * len(shown)
+    if as_tree:
+        from .tree import tree
+
+        lines = tree(shown, lambda query: studio.experiments(query, limit=None))
+        shown, depths = [e for e, _ in lines], [depth for _, depth in lines]
     if as_json:
         from ..experiment import to_json
 
-        print_json({"experiments": [to_json(e) for e in found], "next": limit if more else None})
+        print_json({"experiments": [to_json(e) for e in shown], "next": limit if more else None})
     elif short:
-        for experiment in found:
+        for experiment in shown:
             click.echo(experiment.key)
-    elif not found:
+    elif not shown:
         others = not words and any(count for _, count in studio.owners())
         hint = (
             " fit" if words else " of yours: studio runs list all" if others else " yet: studio run train.py makes one"
@@ -83,7 +91,13 @@ def list_(
         if not names and any(columns.why(e.exit) for e in found):
             chosen.append("error")
         print_table(
-            [c.removeprefix("metrics.") for c in chosen], ([columns.cell(e, c, now) for c in chosen] for e in found)
+            [c.removeprefix("metrics.") for c in chosen],
+            (
+                ["  " * depth + first, *others]
+                for (first, *others), depth in zip(
+                    ([columns.cell(e, c, now) for c in chosen] for e in shown), depths, strict=True
+                )
+            ),
         )
         if more:
             say(f"the first {limit}; --limit 0 lists all")
@@ -130,11 +144,12 @@ def show(key: str, as_json: bool, patch: bool, *, studio: Studio) -> None:
         sys.stdout.buffer.write(studio.patch(experiment.key))
         return
     if as_json:
-        print_json(to_json(experiment))
+        children = [child.key for child in studio.children(experiment.key)]
+        print_json({**to_json(experiment), **({"children": children} if children else {})})
         return
     from .sheet import sheet
 
-    for line in sheet(experiment, studio.media(experiment.key).names()):
+    for line in sheet(experiment, studio.media(experiment.key).names(), studio.children(experiment.key)):
         click.echo(line)
 
 
@@ -173,29 +188,36 @@ def stop(keys: tuple[str, ...], timeout: float, *, studio: Studio) -> int:
 
 @command.command()
 @click.argument("keys", nargs=-1, required=True, shell_complete=complete_keys, metavar="KEY…")
+@click.option("--children", is_flag=True, help="Their children too, and the children of those.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @settings
-def delete(keys: tuple[str, ...], yes: bool, *, studio: Studio) -> None:
+def delete(keys: tuple[str, ...], children: bool, yes: bool, *, studio: Studio) -> None:
     """Delete experiments: records, output, metrics and local folders. Models that were published stay."""
-    _delete(keys, yes, studio)
+    _delete(keys, children, yes, studio)
 
 
 @command.command()
 @click.argument("keys", nargs=-1, required=True, shell_complete=complete_keys, metavar="KEY…")
+@click.option("--children", is_flag=True, help="Their children too, and the children of those.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @settings
-def kill(keys: tuple[str, ...], yes: bool, *, studio: Studio) -> None:
+def kill(keys: tuple[str, ...], children: bool, yes: bool, *, studio: Studio) -> None:
     """The original's word for delete. To end a running experiment: studio runs stop."""
     say("kill deletes, as it always did; to end a running experiment use: studio runs stop")
-    _delete(keys, yes, studio)
+    _delete(keys, children, yes, studio)
 
 
-def _delete(keys: tuple[str, ...], yes: bool, studio: Studio) -> None:
+def _delete(keys: tuple[str, ...], children: bool, yes: bool, studio: Studio) -> None:
     found = list(dict.fromkeys(studio.experiment(key).key for key in keys))
-    confirm(f"Delete {len(found)} experiment{'s' if len(found) != 1 else ''}: {', '.join(found)}?", yes=yes)
-    for key in found:
+    below = [child.key for child in studio.descendants(found)]
+    doomed = [*reversed(below), *found] if children else found  # a run last: what was interrupted can be repeated
+    confirm(f"Delete {len(doomed)} experiment{'s' if len(doomed) != 1 else ''}: {', '.join(doomed)}?", yes=yes)
+    for key in doomed:
         studio.delete(key)
         say(f"deleted {key}")
+    if below and not children:
+        which = "its only child stays" if len(below) == 1 else f"{len(below)} children stay"
+        say(f"{which}: studio runs delete {' '.join(below[:5])}{' …' if len(below) > 5 else ''} deletes them")
 
 
 @command.command()

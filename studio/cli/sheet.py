@@ -23,8 +23,11 @@ _VALUE_CHARS = 400
 
 _LINE_CHARS = 20_000
 
+_CHILDREN = 20
+"""More of them are counted."""
 
-def sheet(experiment: Experiment, media: Sequence[str] = ()) -> Iterator[str]:
+
+def sheet(experiment: Experiment, media: Sequence[str] = (), children: Sequence[Experiment] = ()) -> Iterator[str]:
     """The lines of `studio runs show`; `media` are the names of its pictures, texts and the like."""
     yield from _pairs(_head(experiment))
     curves = sorted(experiment.summary.items())
@@ -37,6 +40,7 @@ def sheet(experiment: Experiment, media: Sequence[str] = ()) -> Iterator[str]:
         ("not captured", _not_captured(experiment)),
         ("models", _models(experiment)),
         ("saved by the script", _saved(experiment)),
+        ("children", _children(children)),
     ):
         if rows:
             yield ""
@@ -104,6 +108,12 @@ def _models(experiment: Experiment) -> list[tuple[str, str]]:
         why = f" (the model: {entry.get('reason')})" if entry.get("chosen") else ""
         rows.append((one_line(str(entry.get("name"))), one_line(f"{entry.get('file')}{why}")))
     return rows
+
+
+def _children(children: Sequence[Experiment]) -> list[tuple[str, str]]:
+    rows = [(child.key, child.status) for child in children[:_CHILDREN]]
+    more = len(children) - len(rows)
+    return [*rows, ("…", f"{more} more: studio runs list --tree shows all")] if more else rows
 
 
 def _saved(experiment: Experiment) -> list[tuple[str, str]]:

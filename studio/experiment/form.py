@@ -204,7 +204,8 @@ _PLANS[Experiment] = _Plan(
     {
         **_fields("", "key project owner kind status notes studio parent", text),
         "command": _one(Command), "packages": texts("packages"), "git": _one(Git), "host": _one(Host),
-        "params": _params, "tags": texts("tags"), "resources": _one(Resources), "metric": _one(Metric),
+        "params": _params, "given": texts("given"),
+        "tags": texts("tags"), "resources": _one(Resources), "metric": _one(Metric),
         "summary": _each("summary", _summary), "artifacts": _each("artifacts", _one(ArtifactRef)),
         "times": _one(Times), "exit": _one(Exit), "schema": count("schema", 0),
         **_fields("", "max_duration lifetime", moment),

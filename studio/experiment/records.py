@@ -131,7 +131,10 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One execution: `records/<key>.json`. `max_duration` and `lifetime` in seconds."""
+    """One execution: `records/<key>.json`. `max_duration` and `lifetime` in seconds.
+
+    `given` names the parameters that the user typed: the others are defaults, or the script's own.
+    """
 
     key: str
     command: Command
@@ -143,6 +146,7 @@ class Experiment:
     git: Git | None = None
     host: Host | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     notes: str = ""
     resources: Resources = Resources()

@@ -80,7 +80,8 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
     plan = _with_options(plan, options, tracking, config)
     if before is not None:
         params, metric = {**before.params, **plan.params}, plan.metric or before.metric
-        plan = replace(plan, restore=before, parent=before.key, params=params, metric=metric)
+        given = tuple(dict.fromkeys([*before.given, *plan.given]))
+        plan = replace(plan, restore=before, parent=before.key, params=params, given=given, metric=metric)
     return plan
 
 
@@ -100,6 +101,7 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
         reuses=tuple(_known(parse_reuse(text), tracking, config) for text in options.reuse),
         env=env,
         params=redact_params(pairs),
+        given=tuple(pairs),
         secrets=secrets,
         tags=tuple(check_tag(t) for t in options.tag),
         notes=options.note or "",

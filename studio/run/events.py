@@ -25,6 +25,7 @@ class Heard:
     """The events of one pass.
 
     Attributes:
+        given: The parameters of which the user typed the value.
         saved: What the script saved by itself, and where: path → the function that did, such as `torch.save`.
         tensorboard: Folders that the script writes event files to: (folder, prefix of the names, since when).
         sealed: Secrets of the command line that only the script's own parser knew as such.
@@ -36,6 +37,7 @@ class Heard:
     """
 
     params: dict[str, object] = field(default_factory=dict)
+    given: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -53,6 +55,8 @@ class Heard:
         match event.get("type"), event.get("values"), event.get("text"):
             case "params", dict(values), _:
                 self.params.update(values)
+                given = event.get("given")
+                self.given += [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
             case "tags", list(values), _:
                 for value in values:
                     self._add_tag(str(value))
@@ -100,6 +104,7 @@ class Heard:
         return experiment.with_changes(
             command=redact_sealed(experiment.command, self.sealed),
             params={**experiment.params, **self.params},
+            given=tuple(dict.fromkeys([*experiment.given, *self.given])),
             tags=tuple(dict.fromkeys([*experiment.tags, *self.tags])),
             notes="\n".join([note for note in (experiment.notes, *new) if note]),
             extra=_with_saved(experiment.extra, self.saved),

@@ -23,27 +23,50 @@ from .inject import _studio_failure, _studio_track, begin_hooks, finish_hooks
 from .launch import begin, claim, give_up
 from .plan import Plan
 from .redact import check_tag, use_names
+from .spool import Spool
 
 VARIABLES = ("STUDIOML_EXPERIMENT", "STUDIOML_ARTIFACT_MAPPING", "STUDIOML_SPOOL", "STUDIOML_STORE", "STUDIOML_HOME")
 
 
-class Run:
-    """A run as the code inside it sees it. One of these exists at a time in a process."""
+def surrounding() -> Experiment | None:
+    """The run that a call made here belongs to; None outside one."""
+    here = _studio_track.place()
+    if here is None:
+        return None
+    key = here.key or os.environ.get("STUDIOML_EXPERIMENT", "")
+    spool = Path(here.folder)
+    if not key or spool.parent.name != key:
+        return None
+    return Spool(spool.parents[2], key).kept_record()
 
-    def __init__(self, key: str, mapping: Mapping[str, str]) -> None:
+
+class Run:
+    """A run as the code inside it sees it."""
+
+    def __init__(self, key: str, mapping: Mapping[str, str], place: _studio_track.Place) -> None:
         self.key = key
         self._mapping = dict(mapping)
+        self._place = place
 
     def __repr__(self) -> str:
         return f"<studio run {self.key}>"
 
     def log(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """One point on each named curve; see `studio.log`."""
-        _studio_track.log(values, step)
+        """One point on each named curve; see `studio.log`. From any thread, also one that is in another run."""
+        if self._place.open:
+            with _studio_track.within(self._place):
+                _studio_track.log(values, step)
 
     def params(self, mapping: Mapping[str, object] | None = None, **values: object) -> None:
-        """Parameters; see `studio.params`."""
-        _studio_track.params(mapping, **values)
+        """Parameters; see `studio.params`. From any thread, as `log`."""
+        if self._place.open:
+            with _studio_track.within(self._place):
+                _studio_track.params(mapping, **values)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which a process belongs to this run; the main thread's runs set them by themselves."""
+        return dict(_environments.get(self._place, {}))
 
     def artifact(self, name: str) -> Path:
         """The path of an artifact, such as `modeldir`; what is written there is captured.
@@ -80,17 +103,25 @@ class Run:
 
 
 class InProcessRun(Run):
-    """A run of its own, supervised by threads of the process that it tracks."""
+    """A run that threads of the process that it tracks supervise."""
 
     def __init__(
-        self, *, tracking: Tracking, config: Config, key: str | None, tags: Iterable[str], notes: str, notify: Notify
+        self,
+        *,
+        tracking: Tracking,
+        config: Config,
+        key: str | None,
+        tags: Iterable[str],
+        notes: str,
+        notify: Notify,
+        parent: str | None = None,
     ) -> None:
         use_names(config)
         own = key or new_key()
         plan = Plan(
             command=_own_command(), program=sys.executable, argv=(sys.executable,), folder=Path.cwd(),
             project=config["project"], owner=config["owner"], key=key, notes=notes,
-            tags=tuple(check_tag(tag) for tag in tags),
+            tags=tuple(check_tag(tag) for tag in tags), parent=parent,
         )  # fmt: skip
         self._spool, _ = claim(plan, own, tracking)
         try:
@@ -100,8 +131,6 @@ class InProcessRun(Run):
         except BaseException as exc:
             give_up(plan, self._spool, tracking, exc)
             raise
-        super().__init__(own, {name: str(path) for name, path in mapping.items() if name != "output"})
-        self._mapping.pop("output", None)
         mutable = mutable_artifacts(self._experiment, mapping)
         self._delivery = Delivery(tracking, self._spool, config=config, notify=notify, mutable=mutable)
         self._delivery.stop_requested = self._stop
@@ -113,15 +142,19 @@ class InProcessRun(Run):
         self._began = time.monotonic()
         self._pid = os.getpid()
         self._over = False
-        self._before = {name: os.environ.get(name) for name in VARIABLES}
-        os.environ.update(
-            STUDIOML_EXPERIMENT=self.key, STUDIOML_ARTIFACT_MAPPING=json.dumps(self._mapping),
-            STUDIOML_SPOOL=str(self._spool.folder), STUDIOML_STORE=tracking.url, STUDIOML_HOME=str(tracking.home),
-        )  # fmt: skip
-        _studio_track.attach(str(self._spool.folder))
+        self._thread = threading.get_ident()
+        paths = {name: str(path) for name, path in mapping.items() if name != "output"}
+        place = _studio_track.attach(str(self._spool.folder), key=own, mapping=paths)
+        super().__init__(own, paths, place)
+        _environments[place] = {
+            "STUDIOML_EXPERIMENT": own, "STUDIOML_ARTIFACT_MAPPING": json.dumps(paths),
+            "STUDIOML_SPOOL": str(self._spool.folder), "STUDIOML_STORE": tracking.url,
+            "STUDIOML_HOME": str(tracking.home),
+        }  # fmt: skip
+        _set_environment()
         begin_hooks()
         self._delivery.start()
-        self._exits = Exits() if plan.command.kind == "script" else None
+        self._exits = Exits.begin() if plan.command.kind == "script" else None
         atexit.register(self._finish_at_exit)
 
     def finish(self, status: str = "finished", *, reason: str = "") -> None:
@@ -146,13 +179,11 @@ class InProcessRun(Run):
         atexit.unregister(self._finish_at_exit)
         if self._exits is not None:
             self._exits.close()
-        finish_hooks()
-        _studio_track.detach()
-        for name, value in self._before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        with _studio_track.within(self._place):
+            finish_hooks()
+        _studio_track.detach(self._place)
+        _environments.pop(self._place, None)
+        _set_environment()
         complete = self._delivery.finish()
         change = self._closing("stopped", "stopped", 1) if self._stopped else self._closing(status, reason, code)
         if self._delivery.update(change) and complete:
@@ -174,21 +205,62 @@ class InProcessRun(Run):
         return close
 
     def _stop(self, by: str | None) -> None:
+        """Somebody asks this run to stop: the thread that started it meets a KeyboardInterrupt."""
         import _thread
 
-        if not self._stopped:
-            self._stopped, self._asked_by = True, by
+        if self._stopped:
+            return
+        self._stopped, self._asked_by = True, by
+        if self._thread == threading.main_thread().ident:
             _thread.interrupt_main()
+        else:
+            import ctypes
+
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._thread), ctypes.py_object(KeyboardInterrupt)
+            )
+
+
+_environments: dict[_studio_track.Place, dict[str, str]] = {}  # what children of a run see
+_original: dict[str, str | None] = {}
+_changing = threading.RLock()
+
+
+def _set_environment() -> None:
+    """Processes that are started from here on belong to the run that threads without one belong to."""
+    with _changing:
+        _original.update({name: os.environ.get(name) for name in VARIABLES if name not in _original})
+        here = _studio_track.shared()
+        wanted: Mapping[str, str | None] = _environments.get(here, _original) if here is not None else _original
+        for name, value in wanted.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if not _environments:
+            _original.clear()
 
 
 class Exits:
     """How a script ends: the exception that nobody caught, or the code that `sys.exit` was last called with."""
 
+    _now: Exits | None = None
+
     def __init__(self) -> None:
+        self._users = 0
         self._code: object = 0
         self._raised = getattr(sys, "last_value", None)
         self._original: Callable[..., NoReturn] = sys.exit
         sys.exit = self._exit
+
+    @classmethod
+    def begin(cls) -> Exits:
+        """The one of this process, shared by all its runs."""
+        with _changing:
+            if cls._now is None:
+                cls._now = cls()
+            cls._now._users += 1
+            return cls._now
 
     def ending(self) -> tuple[str, str, int]:
         """Status, reason and exit code, asked when the interpreter ends."""
@@ -207,9 +279,13 @@ class Exits:
         return found if isinstance(found, BaseException) and found is not self._raised else None
 
     def close(self) -> None:
-        """Gives `sys.exit` back, unless somebody else wrapped it since."""
-        if sys.exit == self._exit:
-            sys.exit = self._original
+        """Gives `sys.exit` back with the last run, unless somebody else wrapped it since."""
+        with _changing:
+            self._users -= 1
+            if self._users == 0:
+                Exits._now = None
+                if sys.exit == self._exit:
+                    sys.exit = self._original
 
     def _exit(self, status: Any = None, /) -> NoReturn:
         if threading.current_thread() is threading.main_thread():  # elsewhere it ends a thread, no script

@@ -41,9 +41,10 @@ class Reuse:
 class Plan:
     """One run to be. `program` and `argv` are what is executed in `folder`; durations in seconds.
 
-    `restore` is an experiment whose workspace and inputs are brought back into the run's own folder to run there.
-    `code` are the files of the workspace, the first one beside or above all others; without any it is all of `folder`.
-    `secrets` are values that `params` no longer shows: they are looked for in the output, and written nowhere.
+    `given` names the parameters that the user typed. `restore` is an experiment whose workspace and inputs are brought
+    back into the run's own folder to run there. `code` are the files of the workspace, the first one beside or above
+    all others; without any it is all of `folder`. `secrets` are values that `params` no longer shows: they are looked
+    for in the output, and written nowhere.
     """
 
     command: Command
@@ -58,6 +59,7 @@ class Plan:
     reuses: tuple[Reuse, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     notes: str = ""
     metric: Metric | None = None

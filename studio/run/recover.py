@@ -101,7 +101,11 @@ def _close(
 
     def end(experiment: Experiment) -> Experiment:
         last.append(
-            delivery.final(_as_kept(experiment, kept) if kept.ended else _ended(experiment, spool, delivery.failure))
+            delivery.final(
+                _as_kept(experiment, kept)
+                if kept.ended
+                else _with_parent(_ended(experiment, spool, delivery.failure), tracking)
+            )
         )
         return last[-1]
 
@@ -109,6 +113,20 @@ def _close(
         spool.release()
         return last[-1]
     return None
+
+
+def _with_parent(experiment: Experiment, tracking: Tracking) -> Experiment:
+    """A child that was open when its run was stopped, or failed, has ended with it."""
+    if experiment.status != "lost" or experiment.parent is None:
+        return experiment
+    try:
+        parent = tracking.records.get(experiment.parent)
+    except NotFound:
+        return experiment
+    end = parent.exit
+    if end is None or parent.status not in ("stopped", "failed"):
+        return experiment
+    return experiment.with_changes(status=parent.status, exit=Exit(end.code, end.signal, end.reason, end.by, end.error))
 
 
 def _as_kept(experiment: Experiment, kept: Experiment) -> Experiment:

@@ -71,10 +71,30 @@ def test_each_kind_of_estimator_has_parameters_of_its_own(bench):
     )
     assert ran.code == 0, ran.err
     params = ran.params
-    assert (params["sklearn.estimator"], params["sklearn.C"]) == ("LogisticRegression", 0.9)
-    assert (params["sklearn2.estimator"], params["sklearn2.n_clusters"]) == ("KMeans", 3)
-    assert (params["sklearn3.estimator"], params["sklearn3.logisticregression.C"]) == ("Pipeline", 0.7)
-    assert "sklearn.n_clusters" not in params and "sklearn2.C" not in params and "sklearn4.C" not in params
+    assert [params[f"sklearn{n}.C"] for n in ("", 2, 5)] == [0.1, 0.5, 0.9]
+    assert (params["sklearn3.estimator"], params["sklearn3.n_clusters"]) == ("KMeans", 3)
+    assert (params["sklearn4.estimator"], params["sklearn4.logisticregression.C"]) == ("Pipeline", 0.7)
+    assert "sklearn.n_clusters" not in params and "sklearn3.C" not in params and "sklearn6.C" not in params
+
+
+def test_many_fits_share_what_is_equal_and_the_newest_is_always_there(bench):
+    ran = bench.run(
+        DATA
+        + """
+    from sklearn.linear_model import Ridge
+    for i in range(30):
+        Ridge(alpha=1 + i).fit(X, y)
+        Ridge(alpha=0.5).fit(X, y)
+    """
+    )
+    assert ran.code == 0, ran.err
+    groups = {name.partition(".")[0] for name in ran.params if name.startswith("sklearn")}
+    assert len(groups) == 21 and ran.params["sklearn2.fits"] == 30
+    assert (ran.params["sklearn20.alpha"], ran.params["sklearn31.alpha"]) == (19, 30)
+    assert [event["text"] for event in ran.of_type("warning")] == [
+        "10 further sets of sklearn parameters are not recorded, only the first 20 and the newest; "
+        "a studio.start() around each training keeps all"
+    ]
 
 
 def test_what_the_script_saves_elsewhere_is_noted_and_copied_and_what_it_saves_into_modeldir_stays_alone(bench):

@@ -151,16 +151,6 @@ def test_a_killed_process_that_tracks_itself_is_recovered(tmp_path: Path) -> Non
     assert (record("k").status, record("k").summary["x"].last) == ("lost", 1)
 
 
-def test_start_inside_a_run_joins_it(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text(
-        "import studio\nwith studio.start() as run:\n    run.log({'x': 4})\n    print(run.key)\n"
-    )
-    done = studio("run", "-e", "k", "a.py", cwd=tmp_path)
-    assert done.stdout == b"k\n", done.stderr
-    assert len(opened().experiments()) == 1
-    assert record("k").summary["x"].last == 4
-
-
 def test_calls_outside_a_run_are_harmless(tmp_path: Path) -> None:
     done = python(
         "import studio\nstudio.log({'a': 1})\nstudio.params(x=1)\nstudio.tags('t')\nstudio.note('n')\n", tmp_path

@@ -8,7 +8,6 @@ top-level name, and the names below this package are aliases.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -20,17 +19,17 @@ if TYPE_CHECKING:
 else:
 
     def _load(name):
-        module = sys.modules.get(name)
-        if module is None:
-            file = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-            spec = importlib.util.spec_from_file_location(name, file)
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module
-            spec.loader.exec_module(module)
+        module = importlib.import_module(name)  # under the import system's locks: other threads wait until it is whole
         sys.modules[__name__ + "." + name] = module
         return module
 
-    _load("_studio_siblings").install()
+    if "_studio_siblings" not in sys.modules:
+        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+        try:
+            importlib.import_module("_studio_siblings")
+        finally:
+            sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+    sys.modules["_studio_siblings"].install()
     _studio_track = _load("_studio_track")
     _studio_media = _load("_studio_media")
     _studio_failure = _load("_studio_failure")

@@ -9,18 +9,37 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_hooks, _studio_secrets, _studio_track
+    from . import _studio_given, _studio_hooks, _studio_secrets, _studio_track
 else:
+    import _studio_given
     import _studio_hooks
     import _studio_secrets
     import _studio_track
 
 _local = threading.local()
-_parsed = False
-_rests: list[list[str]] = []  # what parsers of the command line have left for others
+
+TYPED, TOLD, ASIDE = 3, 2, 1
+"""How much a value counts: one that the user typed, one of the script's own parser, one of a library's parser."""
+
+
+class Known:
+    """What is known of one run's parameters."""
+
+    def __init__(self) -> None:
+        self.ranks: dict[str, int] = {}
+        self.parsed = False  # whether something parsed the command line
+        self.rests: list[list[Any]] = []  # what parsers of the command line have left for others
+        self.aside: dict[str, Any] = {}  # what the script's parsers made of other words, as in a notebook
+        self.namespaces: list[tuple[Any, dict[str, Any]]] = []
+
+
+def _known() -> Known:
+    found: Known = _studio_track.memory("arguments", Known)
+    return found
 
 
 def hook(module: ModuleType) -> None:
@@ -44,12 +63,13 @@ def hook(module: ModuleType) -> None:
 def _observed(original: Any, name: str, observe: Any) -> Any:
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
-        inner = getattr(_local, name, False)
-        setattr(_local, name, True)
+        topic = observe.__qualname__
+        inner = getattr(_local, topic, False)  # parse_args calls parse_known_args, and that of its sub-parsers
+        setattr(_local, topic, True)
         try:
             result = original(*args, **kwargs)
         finally:
-            setattr(_local, name, inner)
+            setattr(_local, topic, inner)
         if not inner and _studio_hooks.working():
             _studio_hooks.guarded("arguments", observe, name, args, kwargs, result)
         return result
@@ -59,38 +79,87 @@ def _observed(original: Any, name: str, observe: Any) -> Any:
 
 
 def _argparse(name: str, args: Any, kwargs: Any, result: Any) -> None:
-    line = kwargs.get("args", args[1] if len(args) > 1 else None)
-    if line is not None and not _is_of_the_command_line(list(line)):
-        return  # a library parses something of its own
+    parser, line = args[0], kwargs.get("args", args[1] if len(args) > 1 else None)
     namespace, rest = result if isinstance(result, tuple) else (result, [])
-    _rests.append(list(rest))
-    _keep(dict(vars(namespace)))
+    own = _studio_given.is_the_scripts(sys._getframe(1), "argparse", type(parser).__module__.partition(".")[0])
+    words = sys.argv[1:] if line is None else list(line)
+    values = dict(vars(namespace))
+    if line is not None and not _is_of_the_command_line(line, words):
+        if own:
+            _known().aside.update(values)
+        return  # else a library parses something for itself
+    given = _studio_given.typed(parser, words, namespace)
+    if not own and "known" in name:  # it takes what is its, and leaves the rest to the script
+        values = {dest: value for dest, value in values.items() if dest in given}
+        _keep(values, rank=ASIDE)
+        return
+    _known().rests.append(rest)
+    _known().namespaces.append((namespace, values))
+    _keep(values, given=given)
 
 
-def _is_of_the_command_line(words: list[Any]) -> bool:
+def _is_of_the_command_line(line: Any, words: list[Any]) -> bool:
     """Whether it is all of it, what another parser left (also nothing), or some of its words in their order."""
-    if words == sys.argv[1:] or words in _rests:
+    rests = _known().rests
+    if any(line is rest for rest in rests) or (words and (words == sys.argv[1:] or words in rests)):
         return True
     own = iter(sys.argv[1:])
     return bool(words) and all(word in own for word in words)
 
 
+def reread() -> None:
+    """What the script has changed of the parsed values since, by a configuration file for instance, but for what was
+    typed; and what it parsed aside, if nothing parsed the command line.
+    """
+    known = _known()
+    for namespace, before in known.namespaces:
+        now = {name: value for name, value in vars(namespace).items() if name in before}
+        changed = {name: value for name, value in now.items() if not _is_same(value, before[name])}
+        if changed:
+            before.update(changed)
+            _keep(changed)
+    if known.aside and not known.parsed:
+        aside, known.aside = known.aside, {}
+        _keep(aside, rank=ASIDE, parsed=False)
+
+
+def _is_same(value: Any, before: Any) -> bool:
+    return value is before or (type(value) is type(before) and repr(value) == repr(before))
+
+
 def _absl(name: str, args: Any, kwargs: Any, result: Any) -> None:
     flags, line = args[0], kwargs.get("argv", args[1] if len(args) > 1 else ())
     if list(line) == sys.argv:
-        _keep({flag.name: flag.value for flag in flags.get_key_flags_for_module(sys.argv[0])})
+        own = {flag.name: flag for flag in flags.get_key_flags_for_module(sys.argv[0])}
+        given = {name for name, flag in own.items() if flag.present}
+        _keep({name: flag.value for name, flag in own.items()}, given=given)
 
 
-def _keep(values: dict[str, Any], hidden: frozenset[str] = frozenset()) -> None:
-    """Records the values; those of `hidden` are secrets, whatever they are called."""
-    global _parsed
-    _parsed = True
-    shown = {name: value for name, value in values.items() if not callable(value) and not name.startswith("_")}
+def _keep(
+    values: dict[str, Any],
+    hidden: frozenset[str] = frozenset(),
+    *,
+    given: Iterable[str] = (),
+    rank: int = TOLD,
+    parsed: bool = True,
+) -> None:
+    """Records the values that count as much as those that are known; those of `hidden` are secrets, whatever they
+    are called.
+    """
+    known = _known()
+    known.parsed = known.parsed or (parsed and rank > ASIDE)
+    ranks = {name: TYPED if name in given else rank for name in values}
+    shown = {
+        name: value
+        for name, value in values.items()
+        if not callable(value) and not name.startswith("_") and ranks[name] >= known.ranks.get(name, 0)
+    }
     if shown:
+        known.ranks.update((name, ranks[name]) for name in shown)
         for name, value in shown.items():
             for text in _secrets(name, value, name in hidden):
                 _seal(text)
-        _studio_track.params({name: "***" if name in hidden else value for name, value in shown.items()})
+        _studio_track.given_params({name: "***" if name in hidden else value for name, value in shown.items()}, given)
 
 
 def _secrets(name: str, value: Any, hidden: bool) -> list[str]:
@@ -119,7 +188,8 @@ def _seal(text: str) -> None:
 
 def unparsed() -> None:
     """At the end, if nothing parsed the command line: `--name value`, `--name=value`, `name=value` are parameters."""
-    if _parsed or "ipykernel" in sys.modules:
+    reread()
+    if _known().parsed or "ipykernel" in sys.modules:
         return  # the words of a kernel's command line are Jupyter's
     found: dict[str, Any] = {}
     words = list(getattr(sys, "argv", ()))[1:]
@@ -132,7 +202,7 @@ def unparsed() -> None:
         elif word.startswith("--"):
             follows = words[i + 1] if i + 1 < len(words) else "--"
             found[name] = True if follows.startswith("--") else _number(follows)
-    _keep(found)
+    _keep(found, given=found)
 
 
 def _number(text: str) -> Any:
@@ -156,8 +226,13 @@ def _click_invoke(original: Any) -> Any:
 
 
 def _click_params(command: Any, context: Any) -> None:
+    own, whole = _studio_given.click_line(sys._getframe(1))
+    if not own and not whole:
+        return  # a library's command, for itself
     hidden = frozenset(param.name for param in command.params if getattr(param, "hide_input", False))
-    _keep(dict(context.params), hidden)
+    source = getattr(context, "get_parameter_source", lambda name: None)
+    given = {name for name in context.params if getattr(source(name), "name", "") == "COMMANDLINE"} if whole else ()
+    _keep(dict(context.params), hidden, given=given, rank=TOLD if whole else ASIDE)
 
 
 def _hook_click(module: ModuleType) -> None:
@@ -181,8 +256,9 @@ def _seed(library: str) -> Any:
     return observe
 
 
+_PARSES = ("parse_args", "parse_known_args", "parse_intermixed_args", "parse_known_intermixed_args")
 _TARGETS: dict[str, tuple[str, tuple[str, ...], Any]] = {
-    "argparse": ("ArgumentParser", ("parse_args", "parse_known_args"), _argparse),
+    "argparse": ("ArgumentParser", _PARSES, _argparse),
     "absl.flags": ("FlagValues", ("__call__",), _absl),
     "random": ("", ("seed",), _seed("random")),
     "numpy.random": ("", ("seed", "default_rng"), _seed("numpy")),

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_hooks, _studio_keep, _studio_models, _studio_signature, _studio_track
+    from . import _studio_hooks, _studio_keep, _studio_models, _studio_signature, _studio_track, _studio_trainings
 else:
     import _studio_hooks
     import _studio_keep
     import _studio_models
     import _studio_signature
     import _studio_track
+    import _studio_trainings
 
 _local = threading.local()
 _SUFFIXES = {"xgboost": ".json", "lightgbm": ".txt"}
@@ -37,75 +38,105 @@ def hook(module: ModuleType) -> None:
     def train(*args: Any, **kwargs: Any) -> Any:
         if getattr(_local, "training", False) or not _studio_hooks.working():
             return original(*args, **kwargs)
-        call = _studio_hooks.guarded(library, _with_callback, library, signature, args, kwargs)
+        watch = _studio_hooks.guarded(library, _watch, library, signature, args, kwargs)
         data = kwargs.get("dtrain", kwargs.get("train_set", args[1] if len(args) > 1 else None))
         about = _studio_hooks.guarded("signature", _signature, data)
         _local.training = True
         began = time.monotonic()
         try:
-            booster = original(*args, **kwargs) if call is None else original(*call.args, **call.kwargs)
+            booster = original(*args, **kwargs) if watch is None else original(*watch.args, **watch.kwargs)
+        except BaseException:
+            _studio_hooks.guarded(library, _studio_track.flush)
+            raise
         finally:
             _local.training = False
-        _studio_hooks.guarded(library, _trained, library, booster, time.monotonic() - began, about)
+        _studio_hooks.guarded(library, _trained, library, watch, booster, time.monotonic() - began, about)
         return booster
 
     _studio_hooks.replace(module, "train", train)
 
 
-def _with_callback(library: str, signature: inspect.Signature, args: Any, kwargs: Any) -> Any:
-    try:
-        call = signature.bind(*args, **kwargs)
-    except TypeError:
-        return None  # the library says what is wrong with the call
-    given = call.arguments.get("callbacks")
-    callback = _xgboost_callback() if library == "xgboost" else _lightgbm_callback
-    call.arguments["callbacks"] = [*(given or ()), callback]
-    params = dict(call.arguments.get("params") or {})
-    found = {name: value for name, value in params.items() if isinstance(value, (bool, int, float, str, list, tuple))}
-    default = signature.parameters["num_boost_round"].default
-    found["num_boost_round"] = call.arguments.get("num_boost_round", default)
-    _studio_track.params({library: found})
-    return call
+class Watch:
+    """One call of `train`: the arguments with one more callback, and what the callback records."""
+
+    def __init__(self, fit: _studio_trainings.Fit, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.fit, self.args, self.kwargs = fit, args, kwargs
+
+    def xgboost_round(self, epoch: int, evals_log: Any) -> None:
+        """Records the newest value of each curve."""
+        found = {}
+        for data, metrics in evals_log.items():
+            for metric, values in metrics.items():
+                last = values[-1]
+                found[f"{data}/{metric}"] = last[0] if isinstance(last, tuple) else last
+        self.fit.log(found, epoch)
+
+    def lightgbm_round(self, env: Any) -> None:
+        """Likewise."""
+        found = {f"{entry[0]}/{entry[1]}": entry[2] for entry in env.evaluation_result_list or ()}
+        self.fit.log(found, env.iteration)
 
 
-def _xgboost_callback() -> Any:
+def _watch(library: str, signature: inspect.Signature, args: Any, kwargs: Any) -> Watch | None:
+    """None if the call is wrong: the library says what of it."""
+    places = list(signature.parameters)
+    if len(args) > len(places) or any(name not in places for name in kwargs):
+        return None
+    told = {**{places[i]: value for i, value in enumerate(args)}, **kwargs}  # also what it wants by name, by position
+    fit = _studio_trainings.of(library).begin(told.get("xgb_model", told.get("init_model")))
+    watch = Watch(fit, args, dict(kwargs))
+    callback = _xgboost_callback(watch) if library == "xgboost" else _lightgbm_callback(watch)
+    callbacks = [callback, *(told.get("callbacks") or ())]  # before the script's own, which may raise, or stop it
+    at = places.index("callbacks")
+    if at < len(args):
+        watch.args = (*args[:at], callbacks, *args[at + 1 :])
+    else:
+        watch.kwargs["callbacks"] = callbacks
+    fit.parameters(_parameters(signature, told))
+    return watch
+
+
+def _parameters(signature: inspect.Signature, told: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in dict(told.get("params") or {}).items():  # XGBoost takes pairs too
+        if callable(value):
+            found[str(name)] = getattr(value, "__name__", type(value).__name__)
+        elif isinstance(value, (bool, int, float, str, list, tuple)) or getattr(value, "ndim", None) == 0:
+            found[str(name)] = value
+    for name in ("num_boost_round", "early_stopping_rounds", "maximize"):
+        if name in told or name == "num_boost_round":
+            value = told.get(name, signature.parameters[name].default)
+            if value is not None:
+                found[name] = value
+    return found
+
+
+def _xgboost_callback(watch: Watch) -> Any:
     base: Any = sys.modules["xgboost.callback"].TrainingCallback
 
-    class Watch(base):  # type: ignore[misc]
+    class Rounds(base):  # type: ignore[misc]
         """Hears of each round; never asks to stop."""
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            _studio_hooks.guarded("xgboost", _log_round, epoch, evals_log)
+            _studio_hooks.guarded("xgboost", watch.xgboost_round, epoch, evals_log)
             return False
 
-    return Watch()
+    return Rounds()
 
 
-def _log_round(epoch: int, evals_log: Any) -> None:
-    found = {}
-    for data, metrics in evals_log.items():
-        for metric, values in metrics.items():
-            last = values[-1]
-            found[f"{data}/{metric}"] = last[0] if isinstance(last, tuple) else last
-    _studio_track.log(found, step=epoch)
+def _lightgbm_callback(watch: Watch) -> Any:
+    def rounds(env: Any) -> None:
+        _studio_hooks.guarded("lightgbm", watch.lightgbm_round, env)
+
+    rounds.order = -sys.maxsize  # type: ignore[attr-defined]  # before what ends the training by an exception
+    rounds.before_iteration = False  # type: ignore[attr-defined]
+    return rounds
 
 
-def _lightgbm_callback(env: Any) -> None:
-    _studio_hooks.guarded("lightgbm", _log_iteration, env)
-
-
-_lightgbm_callback.order = 9  # type: ignore[attr-defined]  # before early stopping, which ends by an exception
-_lightgbm_callback.before_iteration = False  # type: ignore[attr-defined]
-
-
-def _log_iteration(env: Any) -> None:
-    found = {f"{entry[0]}/{entry[1]}": entry[2] for entry in env.evaluation_result_list or ()}
-    if found:
-        _studio_track.log(found, step=env.iteration)
-
-
-def _trained(library: str, booster: Any, took_s: float, signature: dict[str, Any] | None) -> None:
+def _trained(library: str, watch: Watch | None, booster: Any, took_s: float, signature: dict[str, Any] | None) -> None:
     _studio_track.flush()
+    if watch is not None:
+        watch.fit.training.holds(booster)
     sklearn: Any = sys.modules.get("_studio_sklearn")
     if sklearn is not None and sklearn.fitting():
         return  # the estimator around it is kept whole

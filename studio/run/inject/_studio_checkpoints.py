@@ -35,12 +35,10 @@ SHARE = 0.05
 BYTES_PER_S = 200e6  # a guess, until the first save was timed
 BIGGER_IS_BETTER = ("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "dice", "r2", "score", "similarity")
 
-_of_run: list[Checkpoints] = []
 
-
-def forget() -> None:
-    """Another run begins."""
-    _of_run.clear()
+def _known() -> list[Checkpoints]:
+    found: list[Checkpoints] = _studio_track.memory("checkpoints", list)
+    return found
 
 
 def of_run(model: Any) -> Checkpoints | None:
@@ -48,11 +46,12 @@ def of_run(model: Any) -> Checkpoints | None:
     folder = _studio_modeldir.folder()
     if folder is None:
         return None
-    _of_run[:] = [known for known in _of_run if known.model() is not None or known.exporting]
-    found = next((known for known in _of_run if known.model() is model), None)
+    of_run = _known()
+    of_run[:] = [known for known in of_run if known.model() is not None or known.exporting]
+    found = next((known for known in of_run if known.model() is model), None)
     if found is None:
         found = Checkpoints(folder)
-        _of_run.append(found)
+        of_run.append(found)
     found.begin(model)
     _studio_end.at_end("models", _studio_keep.finish)
     return found
@@ -60,7 +59,7 @@ def of_run(model: Any) -> Checkpoints | None:
 
 def export_all() -> None:
     """At the end of the process: what has to be exported and was not yet."""
-    for known in _of_run:
+    for known in _known():
         _studio_hooks.guarded("keras export", known.export)
 
 
@@ -111,6 +110,10 @@ class Checkpoints:
         """Notes how good the model is now."""
         self._trained += self._clock() - self._epoch_began
         self._epoch = epoch
+        self._metric = _judged_by(metrics)
+
+    def judge(self, metrics: dict[str, float]) -> None:
+        """Notes more metrics of the epoch that has ended."""
         self._metric = _judged_by(metrics)
 
     def save(self, model: Any, *, last: bool) -> None:

@@ -1,4 +1,4 @@
-"""What hooks leave for the end of the process: called once, in the order it was left, by the logging process only."""
+"""What hooks leave for the end of a run: called once, in the order it was left, by the logging process only."""
 
 from __future__ import annotations
 
@@ -8,25 +8,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from . import _studio_hooks
+    from . import _studio_hooks, _studio_track
 else:
     import _studio_hooks
+    import _studio_track
 
-_todo: list[tuple[str, Callable[[], None]]] = []
+
+def _todo() -> list[tuple[str, Callable[[], None]]]:
+    known: list[tuple[str, Callable[[], None]]] = _studio_track.memory("end", list)
+    return known
 
 
 def at_end(topic: str, function: Callable[[], None]) -> None:
-    """Calls `function` when the interpreter ends; a function that is already noted is not noted again."""
-    if not _todo:
-        atexit.register(run)
-    if (topic, function) not in _todo:
-        _todo.append((topic, function))
+    """Calls `function` when the run ends; a function that is already noted is not noted again."""
+    if (topic, function) not in _todo():
+        _todo().append((topic, function))
 
 
 def run() -> None:
-    """Does what was left; once."""
+    """Does what was left for the end of this run; once."""
     if not _studio_hooks.working():
         return
-    while _todo:
-        topic, function = _todo.pop(0)
+    todo = _todo()
+    while todo:
+        topic, function = todo.pop(0)
         _studio_hooks.guarded(topic, function)
+
+
+atexit.register(run)

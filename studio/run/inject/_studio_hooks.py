@@ -45,6 +45,7 @@ LAUNCHERS = frozenset(
 _here = os.path.dirname(os.path.abspath(__file__))
 _finder: Finder | None = None
 _logger = 0  # the process whose hooks work; children that were forked have a copy of the hooks, but not this id
+_users = 0  # how many runs of this process the hooks work for
 
 
 def start(folder: str) -> None:
@@ -79,27 +80,37 @@ def _describe() -> None:
 
 def begin() -> None:
     """Hooks work in this process from now on; modules that it has already imported are hooked as well."""
-    global _logger, _finder
-    _logger = os.getpid()
-    _finder = Finder(dict(TABLE))
+    global _logger, _finder, _users
+    import _studio_track
+
+    with _studio_track.first():
+        _users = _users + 1 if working() else 1
+        if _users > 1:
+            return
+        _logger = os.getpid()
+        _finder = Finder(dict(TABLE))
+        sys.meta_path.insert(0, _finder)
     for name in [name for name in TABLE if name in sys.modules]:
         _finder.call(sys.modules[name])
-    sys.meta_path.insert(0, _finder)
 
 
 def finish() -> None:
-    """Ends `begin`: what hooks have left for the end is done, wrapped functions are as if they were not."""
-    global _logger, _finder
+    """Ends `begin` for the run that this call belongs to: does what hooks have left for the end, and, with the last
+    run, leaves wrapped functions as if they were not.
+    """
+    global _logger, _finder, _users
+    import _studio_track
+
     end = sys.modules.get("_studio_end")
     if end is not None and working():
         end.run()
-    if _finder is not None:
-        _finder.step_aside()
-    _logger, _finder = 0, None
-    for injected in {injected for names in TABLE.values() for injected in names}:
-        forget = getattr(sys.modules.get(injected), "forget", None)
-        if forget is not None:
-            forget()
+    with _studio_track.first():
+        _users = max(0, _users - 1)
+        if _users:
+            return
+        if _finder is not None:
+            _finder.step_aside()
+        _logger, _finder = 0, None
 
 
 def replace(module: ModuleType, name: str, wrapped: Any) -> None:
@@ -114,7 +125,7 @@ def replace(module: ModuleType, name: str, wrapped: Any) -> None:
 
 
 def _end() -> None:
-    if working() and len(getattr(sys, "argv", ())) > 1:
+    if working() and (len(getattr(sys, "argv", ())) > 1 or "_studio_arguments" in sys.modules):
         guarded("_studio_arguments", _unparsed)
 
 

@@ -50,6 +50,7 @@ class _Waiting:
 
     def __init__(self, model: Model, thing: Any, suffix: str, write: Write, how: str) -> None:
         self.model, self.thing, self.suffix, self.write, self.how = model, thing, suffix, write, how
+        self.place = _studio_track.place()
 
 
 _waiting: list[_Waiting] = []
@@ -60,16 +61,6 @@ _leave = False
 _saving = False
 _trained = _spent = _took = 0.0
 _ended = float("-inf")  # when the last save did
-
-
-def forget() -> None:
-    """Another run begins."""
-    global _trained, _spent, _took, _ended
-    with _queue:
-        _waiting.clear()
-    _trained = _spent = _took = 0.0
-    _ended = float("-inf")
-    _studio_models.forget()
 
 
 def begins(thing: Any) -> None:
@@ -100,9 +91,9 @@ def trained(model: Model, thing: Any, suffix: str, write: Write, *, how: str, to
     _trained += took_s
     with _queue:
         _waiting[:] = [entry for entry in _waiting if entry.model is not model]
-        if _waiting:
-            _waiting[-1].thing = None  # from here on only the script keeps it alive
-        dead = [entry for entry in _waiting if entry.thing is None and entry.model.ref() is None]
+        for other in _of_this_run()[-1:]:
+            other.thing = None  # from here on only the script keeps it alive
+        dead = [entry for entry in _of_this_run() if entry.thing is None and entry.model.ref() is None]
         for entry in dead:
             _waiting.remove(entry)
             _studio_models.drop(None)
@@ -117,15 +108,20 @@ def trained(model: Model, thing: Any, suffix: str, write: Write, *, how: str, to
         _start()
 
 
+def _of_this_run() -> list[_Waiting]:
+    here = _studio_track.place()
+    return [entry for entry in _waiting if entry.place is here]
+
+
 def _affordable() -> bool:
     return _spent + (_took or 0.01) <= SHARE * _trained + GRANT_S
 
 
 def _save(model: Model | None = None) -> bool:
-    """Saves one model, the newest by default; False if it has to be tried again."""
+    """Saves one model of this run, the newest by default; False if it has to be tried again."""
     global _spent, _took, _ended, _saving
     with _queue:
-        entry = next((one for one in reversed(_waiting) if model is None or one.model is model), None)
+        entry = next((one for one in reversed(_of_this_run()) if model is None or one.model is model), None)
         if entry is None:
             return True
         _waiting.remove(entry)
@@ -211,13 +207,22 @@ def _work() -> None:
 
 
 def _save_some() -> None:
-    done = _save()
+    done = _save_newest()
     while done and _waiting and _affordable():
-        done = _save()
+        done = _save_newest()
+
+
+def _save_newest() -> bool:
+    """Saves the newest model of any run."""
+    place = _waiting[-1].place
+    if place is None:
+        return _save()
+    with _studio_track.within(place):
+        return _save()
 
 
 def finish() -> None:
-    """At the end of the process: saves what waits, decides which is *the* model, and says so in the note."""
+    """At the end of a run: saves what waits, decides which is *the* model, and says so in the note."""
     _stop()
     with _studio_modeldir.SAVING:
         modeldir = _studio_modeldir.folder()
@@ -227,17 +232,21 @@ def finish() -> None:
         if checkpoints is not None:
             checkpoints.export_all()
         until = time.monotonic() + max(END_S, SHARE * _trained)
-        while _waiting and time.monotonic() < until and _save():
+        while _of_this_run() and time.monotonic() < until and _save():
             pass
         _studio_hooks.guarded("saves", _studio_saves.copy_all)
         chosen = _studio_models.choose()
         if chosen is not None and chosen.saved_fits != chosen.fits:
             _save(chosen)
-        for entry in _waiting:
+        with _queue:
+            left = _of_this_run()
+            _waiting[:] = [entry for entry in _waiting if entry not in left]
+        for entry in left:
             _studio_models.drop(entry.model)
-        _waiting.clear()
         if _studio_models.choose() is not None or _studio_models.told():
             _studio_models.write()
+    if _waiting:  # of other runs of this process
+        _start()
 
 
 def _stop() -> None:

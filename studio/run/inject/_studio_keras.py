@@ -13,29 +13,25 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_checkpoints, _studio_hooks, _studio_keras_params, _studio_signature, _studio_track
+    from . import (
+        _studio_checkpoints,
+        _studio_hooks,
+        _studio_keras_params,
+        _studio_signature,
+        _studio_track,
+        _studio_trainings,
+    )
 else:
     import _studio_checkpoints
     import _studio_hooks
     import _studio_keras_params
     import _studio_signature
     import _studio_track
+    import _studio_trainings
 
 BATCH_S = 0.25
 SUMMARIES = 8  # models whose summary is kept; a search over thousands is no documentation
 _local = threading.local()
-_next_epoch = 0
-_next_batch = 0
-_described: list[weakref.ref[Any]] = []  # models whose summary is kept
-
-
-def forget() -> None:
-    """Another run begins."""
-    global _next_epoch, _next_batch
-    _next_epoch = _next_batch = 0
-    _described.clear()
-    _studio_keras_params.forget()
-    _studio_checkpoints.forget()
 
 
 def hook(keras: ModuleType) -> None:
@@ -43,7 +39,7 @@ def hook(keras: ModuleType) -> None:
     model: Any = keras.Model
     if getattr(model.fit, "_studio", False):
         return
-    callback = _callback_class(keras.callbacks.Callback)
+    callback, first = _callback_classes(keras.callbacks.Callback)
     original = model.fit
     signature = inspect.signature(original)
 
@@ -52,7 +48,8 @@ def hook(keras: ModuleType) -> None:
         if getattr(_local, "fitting", False) or not _studio_hooks.working():
             return original(self, *args, **kwargs)
         watch = _studio_hooks.guarded("keras", callback)
-        call = _studio_hooks.guarded("keras", _with, signature, self, args, kwargs, watch)
+        early = first(watch) if watch is not None else None
+        call = _studio_hooks.guarded("keras", _with, signature, self, args, kwargs, watch, early)
         if call is None:
             return original(self, *args, **kwargs)
         _local.fitting = True
@@ -63,15 +60,17 @@ def hook(keras: ModuleType) -> None:
             raise
         finally:
             _local.fitting = False
-            _drop(call.arguments.get("callbacks"), watch)
+            _drop(call.arguments.get("callbacks"), watch, early)
         return result
 
     fit._studio = True  # type: ignore[attr-defined]
     model.fit = fit
 
 
-def _with(signature: inspect.Signature, model: Any, args: Any, kwargs: Any, watch: Any) -> Any:
-    """The call with `watch` after the script's own callbacks; None if the call is wrong, then Keras says so."""
+def _with(signature: inspect.Signature, model: Any, args: Any, kwargs: Any, watch: Any, early: Any) -> Any:
+    """The call with `early` before the script's own callbacks, which may raise, and `watch` after them, which may add
+    to the metrics; None if the call is wrong, then Keras says so.
+    """
     if watch is None:
         return None
     try:
@@ -81,24 +80,40 @@ def _with(signature: inspect.Signature, model: Any, args: Any, kwargs: Any, watc
     given = call.arguments.get("callbacks")
     watch.prepare(model, call.arguments)
     if given is None:
-        call.arguments["callbacks"] = [watch]
+        call.arguments["callbacks"] = [early, watch]
     elif isinstance(given, (list, tuple)):
-        call.arguments["callbacks"] = [*given, watch]
+        call.arguments["callbacks"] = [early, *given, watch]
     elif hasattr(given, "append"):  # a CallbackList of the script's
-        watch.set_model(model)
+        for mine in (watch, early):
+            mine.set_model(model)
         given.append(watch)
+        if isinstance(getattr(given, "callbacks", None), list):
+            given.callbacks.insert(0, early)
     else:
-        call.arguments["callbacks"] = [given, watch]
+        call.arguments["callbacks"] = [early, given, watch]
     return call
 
 
-def _drop(callbacks: Any, watch: Any) -> None:
+def _drop(callbacks: Any, *ours: Any) -> None:
     inner = getattr(callbacks, "callbacks", None)
-    if isinstance(inner, list) and watch in inner:
-        inner.remove(watch)
+    for mine in ours:
+        if isinstance(inner, list) and mine in inner:
+            inner.remove(mine)
 
 
-def _callback_class(base: Any) -> Any:
+def _callback_classes(base: Any) -> tuple[Any, Any]:
+    class First(base):  # type: ignore[misc]
+        """Keeps what an epoch gave before a callback of the script can end the training by an exception."""
+
+        async_safe = True
+
+        def __init__(self, watch: Any) -> None:
+            super().__init__()
+            self._watch = watch
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self._watch.note(epoch, logs)
+
     class Watch(base):  # type: ignore[misc]
         """Hears of epochs and batches. Each method reports its own failure and steps aside."""
 
@@ -126,6 +141,9 @@ def _callback_class(base: Any) -> Any:
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             self._call(self._fit.epoch_ended, epoch, logs)
 
+        def note(self, epoch: int, logs: Any) -> None:
+            self._call(self._fit.epoch_done, epoch, logs)
+
         def on_train_end(self, logs: Any = None) -> None:
             _studio_hooks.guarded("keras", self._fit.finish, self.model)  # also if something before it went wrong
 
@@ -135,7 +153,7 @@ def _callback_class(base: Any) -> Any:
             self._fit.broken = True
             _studio_hooks.guarded("keras", _run, self._fit, method, args)
 
-    return Watch
+    return Watch, First
 
 
 def _run(fit: Fit, method: Any, args: Any) -> None:
@@ -148,13 +166,14 @@ class Fit:
 
     def __init__(self) -> None:
         self.broken = False
-        self._offset = 0
+        self._fit: _studio_trainings.Fit | None = None
         self._first = True
         self._last_batch = 0.0
+        self._unlogged: Any = None  # what the newest batch gave
+        self._done: dict[str, Any] = {}  # of the epoch that ends, as it is recorded
         self._checkpoints: _studio_checkpoints.Checkpoints | None = None
         self._arguments: dict[str, Any] = {}
         self._model: weakref.ref[Any] | None = None
-        self._group = -1
 
     def prepare(self, model: Any, arguments: dict[str, Any]) -> None:
         """Before Keras sees the call."""
@@ -162,66 +181,93 @@ class Fit:
             name: value for name, value in arguments.items() if name not in ("x", "y", "sample_weight", "self")
         }
         self._arguments["arrays"] = hasattr(arguments.get("x"), "shape") or isinstance(arguments.get("x"), (list, dict))
+        self._fit = _studio_trainings.of("keras").begin(model)
+        self._fit.training.holds(model)
         self._checkpoints = _studio_checkpoints.of_run(model)
         if self._checkpoints is not None:
             self._checkpoints.signature = _studio_hooks.guarded("signature", _signature, model, arguments.get("x"))
 
     def begin(self, model: Any) -> None:
         """The model is compiled now, and mostly built."""
-        group = _studio_hooks.guarded("keras parameters", _studio_keras_params.record, model, self._arguments)
-        self._group = -1 if group is None else group
+        _studio_hooks.guarded("keras parameters", self._record, model)
         self._arguments = {}
         self._model = weakref.ref(model)
         if model.built:
             _studio_hooks.guarded("keras summary", _describe, model)
 
+    def _record(self, model: Any) -> None:
+        if self._fit is not None:
+            self._fit.parameters(_studio_keras_params.parameters(model, self._arguments))
+
     def batch(self, logs: Any) -> None:
         """Keeps the loss of a batch, four times a second at most."""
-        global _next_batch
-        _next_batch += 1
+        if self._fit is None:
+            return
+        self._fit.training.next_batch += 1
+        self._unlogged = logs
         now = time.monotonic()
-        if now - self._last_batch >= BATCH_S and logs and "loss" in logs:
+        if now - self._last_batch >= BATCH_S:
             self._last_batch = now
-            _studio_track.log_sampled({"batch/loss": logs["loss"]}, step=_next_batch - 1)
+            self._log_batch()
+
+    def _log_batch(self) -> None:
+        logs, self._unlogged = self._unlogged, None
+        if self._fit is not None and logs and "loss" in logs:
+            self._fit.log_at({"batch/loss": logs["loss"]}, self._fit.training.next_batch - 1, sampled=True)
 
     def epoch_begins(self, model: Any, epoch: int) -> None:
         """Saves the epoch before: here the progress bar does not count the time, and nothing has changed since."""
-        global _next_epoch
         if self._first:
             self._first = False
-            self._offset = max(0, _next_epoch - epoch)
+            if self._fit is not None:
+                self._fit.step(epoch)
         elif self._checkpoints is not None:
             self._checkpoints.save(model, last=False)
         if self._checkpoints is not None:
             self._checkpoints.epoch_begins()
 
+    def epoch_done(self, epoch: int, logs: Any) -> None:
+        """Keeps the epoch's metrics, before any callback of the script hears of them."""
+        self._unlogged = None
+        self._done = {name: value for name, value in (logs or {}).items() if _is_number(value)}
+        if self._fit is not None:
+            step = self._fit.log(self._done, epoch)
+            if self._checkpoints is not None:
+                self._checkpoints.epoch_ended(step, self._done)
+
     def epoch_ended(self, epoch: int, logs: Any) -> None:
-        """Keeps the epoch's metrics."""
-        global _next_epoch
-        step = epoch + self._offset
-        _next_epoch = step + 1
+        """Keeps what the script's callbacks have added to the metrics, or changed of them."""
         numbers = {name: value for name, value in (logs or {}).items() if _is_number(value)}
-        _studio_track.log(numbers, step=step)
+        more = {name: value for name, value in numbers.items() if not _is_equal(value, self._done.get(name))}
         model = self._model() if self._model is not None else None
-        if model is not None and model.built:  # by its first batch, if not before
-            _studio_hooks.guarded("keras summary", _describe, model)
-            _studio_hooks.guarded("keras summary", _studio_keras_params.count, model, self._group)
+        if self._fit is not None:
+            self._fit.log(more, epoch)
+            if more and self._checkpoints is not None:
+                self._checkpoints.judge(numbers)
+            if model is not None and model.built:  # by its first batch, if not before
+                _studio_hooks.guarded("keras summary", _describe, model)
+                _studio_hooks.guarded("keras summary", _count, model, self._fit)
         self._model = None
-        if self._checkpoints is not None:
-            self._checkpoints.epoch_ended(step, numbers)
 
     def finish(self, model: Any) -> None:
         """At the end of `fit`, its own or an exception's."""
+        self._log_batch()
         _studio_track.flush()
         if self._checkpoints is not None:
             self._checkpoints.save(model, last=True)
 
 
+def _count(model: Any, fit: _studio_trainings.Fit) -> None:
+    """Records how many weights a model has that was not built when its fit began."""
+    fit.training.library.amend(fit.group, "model", "parameters", int(model.count_params()))
+
+
 def _describe(model: Any) -> None:
     """Keeps the text of the model's summary, once for each model."""
-    if len(_described) >= SUMMARIES or any(known() is model for known in _described):
+    described: list[weakref.ref[Any]] = _studio_track.memory("keras.described", list)
+    if len(described) >= SUMMARIES or any(known() is model for known in described):
         return
-    _described.append(weakref.ref(model))
+    described.append(weakref.ref(model))
     lines: list[str] = []
     model.summary(line_length=100, print_fn=lambda line, line_break=False: lines.append(line))
     import _studio_media  # type: ignore[import-not-found]
@@ -240,3 +286,10 @@ def _signature(model: Any, data: Any) -> dict[str, Any] | None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) or getattr(value, "ndim", None) == 0
+
+
+def _is_equal(value: Any, other: Any) -> bool:
+    if other is None:
+        return False
+    mine, others = float(value), float(other)
+    return mine == others or (mine != mine and others != others)

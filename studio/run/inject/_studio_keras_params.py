@@ -1,4 +1,4 @@
-"""Keras: the parameters of fits, each whole: `keras.*` of the first, `keras2.*` of the next that has others."""
+"""Keras: what a fit was told, by its arguments, its model and its optimizer."""
 
 from __future__ import annotations
 
@@ -13,56 +13,8 @@ if TYPE_CHECKING:
 else:
     import _studio_track
 
-NAMED = 20  # fits whose parameters differ and are recorded; a search over thousands is not a list of parameters
-_groups: list[dict[str, Any]] = []
 
-
-def forget() -> None:
-    """Another run begins."""
-    _groups.clear()
-
-
-def record(model: Any, arguments: dict[str, Any]) -> int:
-    """Records a fit's parameters, all of them, unless another fit had the same.
-
-    Args:
-        model: A model that is compiled, and mostly built.
-        arguments: Of its `fit`; `arrays` is whether it was given arrays.
-
-    Returns:
-        The number of its group from 0 on, -1 where there are too many.
-    """
-    found = _parameters(model, arguments)
-    for number, known in enumerate(_groups):
-        if _is_same(known, found):
-            return number
-    if len(_groups) >= NAMED:
-        return -1
-    _groups.append(found)
-    _studio_track.params({_name(len(_groups) - 1): found})
-    return len(_groups) - 1
-
-
-def _is_same(known: dict[str, Any], found: dict[str, Any]) -> bool:
-    """Whether two fits have the same parameters; a model that is not built yet may have any number of weights."""
-    mine, others = known.get("model", {}), found.get("model", {})
-    if "parameters" in mine and "parameters" in others:
-        return known == found
-    return {**known, "model": {**mine, "parameters": 0}} == {**found, "model": {**others, "parameters": 0}}
-
-
-def count(model: Any, group: int) -> None:
-    """Records how many weights a model has that was not built when its fit began."""
-    if group >= 0 and "parameters" not in _groups[group].setdefault("model", {}):
-        _groups[group]["model"]["parameters"] = int(model.count_params())
-        _studio_track.params({_name(group): {"model": {"parameters": int(model.count_params())}}})
-
-
-def _name(group: int) -> str:
-    return "keras" + (str(group + 1) if group else "")
-
-
-def _parameters(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+def parameters(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     """Everything that is known before the first batch; what cannot be had is left out."""
     found: dict[str, Any] = {}
     for part in (_of_fit, _of_model, _of_compile):

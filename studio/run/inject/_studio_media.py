@@ -170,8 +170,9 @@ def _keep(kind: str, name: str, step: int | None, caption: str, *given: object) 
     if not isinstance(name, str) or not name:
         raise TypeError(f"the name of what is logged is a str that is not empty, not {name!r}")
     at = None if step is None else _whole(step)
-    import _studio_media_forms  # type: ignore[import-not-found]
-    from _studio_secrets import clean_text  # type: ignore[import-not-found]
+    with _studio_track.first():
+        import _studio_media_forms  # type: ignore[import-not-found]
+        from _studio_secrets import clean_text  # type: ignore[import-not-found]
 
     name = clean_text(name)
     try:

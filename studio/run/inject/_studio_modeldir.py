@@ -24,7 +24,6 @@ SAVING = threading.RLock()
 
 _ours: dict[str, tuple[int, int, int]] = {}  # path -> what the file was when a hook had put it there
 _looked_at: set[str] = set()
-_mapping: tuple[str, dict[str, object]] = ("", {})
 
 # Files of these kinds are no checkpoints: what else a script writes into the folder keeps no model from being kept.
 _BESIDE: tuple[str, ...] = (
@@ -52,14 +51,7 @@ _LOOKED = 2000  # files below the folder
 
 def folder(artifact: str = "modeldir") -> str | None:
     """The folder of an artifact of this run, None if it has none of this name."""
-    global _mapping
-    text = os.environ.get("STUDIOML_ARTIFACT_MAPPING", "{}")
-    if text != _mapping[0]:  # asked for after every fit, of which a search does thousands
-        try:
-            _mapping = (text, json.loads(text))
-        except ValueError:
-            return None
-    path = _mapping[1].get(artifact)
+    path = _studio_track.artifacts().get(artifact)
     if not isinstance(path, str):
         return None
     if artifact == "modeldir" and path not in _looked_at:
@@ -88,13 +80,6 @@ def note(modeldir: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def forget() -> None:
-    """Another run begins."""
-    _ours.clear()
-    BESIDE.clear()
-    _looked_at.clear()
 
 
 def is_ours(path: str) -> bool:

@@ -62,25 +62,30 @@ class Model:
         return found
 
 
-_known: dict[int, Model] = {}  # id of the object -> what is known of it, while it lives
-_kept: list[Model] = []  # those with a file, in the order of their fits
-_lost: list[dict[str, Any]] = []
-_dropped = 0
-_names: dict[str, int] = {}
-_read = ""  # the modeldir whose note was read
-_about: dict[str, Any] = {}  # further fields of the note
-_reason: tuple[Model | None, str] = (None, NEWEST)
+class Shelf:
+    """The models of one run.
+
+    Attributes:
+        known: Id of the object -> what is known of it, while it lives.
+        kept: Those with a file, in the order of their fits.
+        read: The modeldir whose note was read.
+        about: Further fields of the note.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[int, Model] = {}
+        self.kept: list[Model] = []
+        self.lost: list[dict[str, Any]] = []
+        self.dropped = 0
+        self.names: dict[str, int] = {}
+        self.read = ""
+        self.about: dict[str, Any] = {}
+        self.reason: tuple[Model | None, str] = (None, NEWEST)
 
 
-def forget() -> None:
-    """Another run begins."""
-    global _dropped, _read, _reason
-    _known.clear()
-    _kept.clear()
-    _lost.clear()
-    _names.clear()
-    _about.clear()
-    _dropped, _read, _reason = 0, "", (None, NEWEST)
+def _here() -> Shelf:
+    found: Shelf = _studio_track.memory("models", Shelf)
+    return found
 
 
 def _nothing() -> Any:
@@ -89,7 +94,7 @@ def _nothing() -> Any:
 
 def find(thing: Any) -> Model | None:
     """What is known of this object."""
-    model = _known.get(id(thing))
+    model = _here().known.get(id(thing))
     return model if model is not None and model.ref() is thing else None
 
 
@@ -101,7 +106,7 @@ def fitted(thing: Any, library: str, role: str, signature: dict[str, Any] | None
         kind = type(thing).__name__
         model = Model(unique(kind), library, kind, role)
         model.ref = _reference(thing)
-        _known[id(thing)] = model
+        _here().known[id(thing)] = model
     model.trained = time.time()
     model.fits += 1
     if signature is not None:
@@ -111,9 +116,9 @@ def fitted(thing: Any, library: str, role: str, signature: dict[str, Any] | None
 
 
 def _reference(thing: Any) -> Callable[[], Any]:
-    number = id(thing)
+    number, known = id(thing), _here().known
     try:
-        return weakref.ref(thing, lambda _: _known.pop(number, None))
+        return weakref.ref(thing, lambda _: known.pop(number, None))
     except TypeError:  # a class with slots of its own
         return lambda: thing
 
@@ -121,9 +126,9 @@ def _reference(thing: Any) -> Callable[[], Any]:
 def unique(kind: str) -> str:
     """A name for one more model of this class: `Ridge`, `Ridge-2` and so on."""
     _carry_over()
-    _names[kind] = number = _names.get(kind, 0) + 1
+    _here().names[kind] = number = _here().names.get(kind, 0) + 1
     name = kind if number == 1 else f"{kind}-{number}"
-    return unique(kind) if any(model.name == name for model in _kept) else name
+    return unique(kind) if any(model.name == name for model in _here().kept) else name
 
 
 def file_name(model: Model, suffix: str) -> str:
@@ -134,12 +139,12 @@ def file_name(model: Model, suffix: str) -> str:
     if model.role != "predictor":
         return f"helper-{clean}{suffix}"
     plain = "model" + suffix
-    return f"model-{clean}{suffix}" if any(other.file == plain for other in _kept) else plain
+    return f"model-{clean}{suffix}" if any(other.file == plain for other in _here().kept) else plain
 
 
 def stem(model: Model) -> str:
     """What the names of a model's epochs begin with: `model` for the first one, then `model-Sequential-2`."""
-    if not any(other.library == "keras" and not other.further for other in _kept):
+    if not any(other.library == "keras" and not other.further for other in _here().kept):
         return "model"
     return "model-" + "".join(c if c.isalnum() or c in "-_" else "_" for c in model.name)
 
@@ -148,11 +153,11 @@ def saved(model: Model, file: str, files: list[str] | None = None, *, copy: bool
     """The model as it is after its newest fit is in `file` now; what there is too much of goes, but for copies."""
     model.file, model.files = file, files or [file]
     model.saved_fits, model.saved_at = model.fits, model.trained
-    if model in _kept:
-        _kept.remove(model)
-    _kept.append(model)
-    _kept.sort(key=lambda other: other.trained)
-    _lost[:] = [entry for entry in _lost if entry["name"] != model.name]
+    if model in _here().kept:
+        _here().kept.remove(model)
+    _here().kept.append(model)
+    _here().kept.sort(key=lambda other: other.trained)
+    _here().lost[:] = [entry for entry in _here().lost if entry["name"] != model.name]
     model.copy = copy
     if not copy:
         _bound()
@@ -161,22 +166,22 @@ def saved(model: Model, file: str, files: list[str] | None = None, *, copy: bool
 
 def withdraw(model: Model) -> None:
     """The script keeps this model itself."""
-    if model in _kept:
-        _kept.remove(model)
+    if model in _here().kept:
+        _here().kept.remove(model)
     model.file, model.files, model.saved_fits = "", [], model.fits
-    _about.clear()
+    _here().about.clear()
     modeldir = _studio_modeldir.folder()
-    if not _kept and modeldir is not None:
+    if not _here().kept and modeldir is not None:
         _studio_modeldir.remove_ours(os.path.join(modeldir, NOTE))
 
 
 def lose(model: Model, why: str, *, topic: str = "", quiet: bool = False) -> None:
     """The model, as it is after its newest fit, cannot be kept; said once for each topic, by default each model."""
     model.saved_fits = model.fits
-    _lost[:] = [entry for entry in _lost if entry["name"] != model.name][1 - LOST :]
+    _here().lost[:] = [entry for entry in _here().lost if entry["name"] != model.name][1 - LOST :]
     entry: dict[str, Any] = {"name": model.name, "class": model.kind, "library": model.library, "role": model.role}
     entry["trained"] = round(model.trained, 6)
-    _lost.append({**entry, "why": _studio_secrets.clean(why)[:500]})
+    _here().lost.append({**entry, "why": _studio_secrets.clean(why)[:500]})
     if not quiet:
         _studio_track.warning(topic or f"lost {model.name}", f"the model {model.name} cannot be kept: {why}"[:600])
     write()
@@ -184,10 +189,9 @@ def lose(model: Model, why: str, *, topic: str = "", quiet: bool = False) -> Non
 
 def drop(model: Model | None) -> None:
     """A model was too many, or died before there was time to save it."""
-    global _dropped
-    _dropped += 1
-    if model is not None and model in _kept:
-        _kept.remove(model)
+    _here().dropped += 1
+    if model is not None and model in _here().kept:
+        _here().kept.remove(model)
         modeldir = _studio_modeldir.folder()
         for name in model.files:
             _studio_modeldir.remove_ours(os.path.join(modeldir or "", name))
@@ -197,33 +201,33 @@ def drop(model: Model | None) -> None:
 def only(file: str, when: float, known: Any) -> None:
     """The script keeps its models in `modeldir` itself: studio's go, and its newest is *the* model."""
     modeldir = _studio_modeldir.folder() or ""
-    for model in _kept:
+    for model in _here().kept:
         for name in model.files:
             _studio_modeldir.remove_ours(os.path.join(modeldir, name))
-    _kept.clear()
-    _known.clear()
-    _about.clear()
+    _here().kept.clear()
+    _here().known.clear()
+    _here().about.clear()
     model = Model(os.path.splitext(os.path.basename(file))[0], "", "", "predictor")
     if known is not None:
         model.library, model.kind, model.signature = known.library, known.kind, known.signature
     model.file, model.files, model.trained, model.saved_at = file, [], when, when
     model.further = {"own": when}
     model.fits = model.saved_fits = 1
-    _kept.append(model)
+    _here().kept.append(model)
 
 
 def about(**fields: Any) -> None:
     """Further fields of the note, such as the best epoch."""
-    _about.update(fields)
-    for name in [name for name in _about if _about[name] is None]:
-        del _about[name]
+    _here().about.update(fields)
+    for name in [name for name in _here().about if _here().about[name] is None]:
+        del _here().about[name]
 
 
 def _bound() -> None:
     """The newest stay: at most `MOST`, `MOST_BYTES` in all, always one predictor if there is one."""
     modeldir = _studio_modeldir.folder() or ""
     room, most = MOST_BYTES, MOST
-    fitted = [model for model in _kept if not model.copy]
+    fitted = [model for model in _here().kept if not model.copy]
     predictors = [model for model in fitted if model.role == "predictor"]
     first = predictors[-1:] or fitted[-1:]
     for model in first + [other for other in reversed(fitted) if other not in first]:
@@ -236,13 +240,12 @@ def _bound() -> None:
 
 def choose() -> Model | None:
     """*The* model, of all that are kept or still alive; `write` gives the reason."""
-    global _reason
-    _reason = _by_rule()
-    return _reason[0]
+    _here().reason = _by_rule()
+    return _here().reason[0]
 
 
 def _by_rule() -> tuple[Model | None, str]:
-    known = _kept + [model for model in list(_known.values()) if model.fits and model not in _kept]
+    known = _here().kept + [model for model in list(_here().known.values()) if model.fits and model not in _here().kept]
     known = [model for model in known if model.file or model.saved_fits != model.fits]  # not one that is lost
     for role in ("predictor", "helper"):
         models = sorted((model for model in known if model.role == role), key=lambda model: model.trained)
@@ -276,7 +279,7 @@ def _held() -> Iterator[Any]:
 
 def told() -> bool:
     """Whether there is anything to tell but a model."""
-    return bool(_lost or _dropped)
+    return bool(_here().lost or _here().dropped)
 
 
 def write() -> None:
@@ -284,15 +287,15 @@ def write() -> None:
     modeldir = _studio_modeldir.folder()
     if modeldir is None:
         return
-    for model in [model for model in _kept if not os.path.lexists(os.path.join(modeldir, model.file))]:
-        _kept.remove(model)  # the script has removed it
+    for model in [model for model in _here().kept if not os.path.lexists(os.path.join(modeldir, model.file))]:
+        _here().kept.remove(model)  # the script has removed it
         model.file, model.saved_fits = "", model.fits
-    chosen, reason = _reason
-    if chosen is None or chosen not in _kept:
-        predictors = [model for model in _kept if model.role == "predictor"]
-        chosen, reason = next(reversed(predictors or _kept), None), NEWEST
-    models = [model.as_json(model is chosen, reason if model is chosen else "") for model in _kept]
-    note = {**_about, "schema": 1, "models": models, "lost": _lost, "dropped": _dropped}
+    chosen, reason = _here().reason
+    if chosen is None or chosen not in _here().kept:
+        predictors = [model for model in _here().kept if model.role == "predictor"]
+        chosen, reason = next(reversed(predictors or _here().kept), None), NEWEST
+    models = [model.as_json(model is chosen, reason if model is chosen else "") for model in _here().kept]
+    note = {**_here().about, "schema": 1, "models": models, "lost": _here().lost, "dropped": _here().dropped}
 
     def put(path: str) -> None:
         with open(path, "w", encoding="utf-8") as file:
@@ -306,15 +309,14 @@ def write() -> None:
 
 def _carry_over() -> None:
     """Models that an earlier process of this run kept stay as they are."""
-    global _read, _dropped
     modeldir = _studio_modeldir.folder()
-    if modeldir is None or _read == modeldir:
+    if modeldir is None or _here().read == modeldir:
         return
-    _read = modeldir
+    _here().read = modeldir
     note = _studio_modeldir.note(modeldir)
-    _about.update({name: note[name] for name in note if name not in ("schema", "models", "lost", "dropped")})
-    _dropped = note["dropped"] if isinstance(note.get("dropped"), int) else 0
-    _lost.extend(entry for entry in note.get("lost") or () if isinstance(entry, dict) and "name" in entry)
+    _here().about.update({name: note[name] for name in note if name not in ("schema", "models", "lost", "dropped")})
+    _here().dropped = note["dropped"] if isinstance(note.get("dropped"), int) else 0
+    _here().lost.extend(entry for entry in note.get("lost") or () if isinstance(entry, dict) and "name" in entry)
     for entry in note.get("models") or ():
         try:
             model = Model(str(entry["name"]), str(entry["library"]), str(entry["class"]), str(entry["role"]))
@@ -325,6 +327,6 @@ def _carry_over() -> None:
         model.fits = model.saved_fits = 1
         model.python = str(entry.get("python") or "")
         if os.path.exists(os.path.join(modeldir, model.file)):
-            _kept.append(model)
+            _here().kept.append(model)
             base = model.name.rpartition("-")[0] or model.name
-            _names.setdefault(base, 0)
+            _here().names.setdefault(base, 0)

@@ -28,10 +28,27 @@ NOTED = 50  # paths that are told of; a script that saves each step to a name of
 FIGURES = 1000  # that are copied
 FIGURE_TYPES = ("png", "jpg", "jpeg", "svg", "webp")  # no PDF: browsers' pages show these
 _local = threading.local()
-_saved: dict[str, _Saved] = {}  # path -> what is known of it, the newest last
 _follows = False
-_noted: set[str] = set()
-_figures = 0
+
+
+class Seen:
+    """What one run's script has saved.
+
+    Attributes:
+        saved: Path -> what is known of it, the newest last.
+        noted: Paths that the run was told of.
+        figures: How many pictures are kept.
+    """
+
+    def __init__(self) -> None:
+        self.saved: dict[str, _Saved] = {}
+        self.noted: set[str] = set()
+        self.figures = 0
+
+
+def _seen() -> Seen:
+    found: Seen = _studio_track.memory("saves", Seen)
+    return found
 
 
 def hook(module: ModuleType) -> None:
@@ -44,15 +61,6 @@ def hook(module: ModuleType) -> None:
         _wrap(module.Figure, "savefig", "savefig", 1, "fname")
     elif module.__name__ == "keras":
         _wrap(module.Model, "save", "model.save", 1, "filepath")
-
-
-def forget() -> None:
-    """Another run begins."""
-    global _figures
-    _saved.clear()
-    _noted.clear()
-    _figures = 0
-    _studio_modeldir.forget()
 
 
 @contextlib.contextmanager
@@ -90,17 +98,17 @@ def _note(how: str, target: Any, thing: Any) -> None:
     path = _path_of(target)
     if path is None:
         return
-    if path not in _noted and len(_noted) < NOTED:
-        _noted.add(path)
+    if path not in _seen().noted and len(_seen().noted) < NOTED:
+        _seen().noted.add(path)
         _studio_track.event("figure" if how == "savefig" else "model", path=path, how=how)
     if how == "savefig":
         _keep_figure(path)
         return
-    _saved.pop(path, None)
-    _saved[path] = _Saved(how, thing)
+    _seen().saved.pop(path, None)
+    _seen().saved[path] = _Saved(how, thing)
     modeldir = _studio_modeldir.folder()
     if modeldir is not None and _studio_modeldir.holds(modeldir, path):
-        (_studio_modeldir.BESIDE.add if _saved[path].role == "helper" else _studio_modeldir.BESIDE.discard)(path)
+        (_studio_modeldir.BESIDE.add if _seen().saved[path].role == "helper" else _studio_modeldir.BESIDE.discard)(path)
     _follow_renames()
     import _studio_keep  # type: ignore[import-not-found]  # it needs this module
 
@@ -152,28 +160,27 @@ def _follow_renames() -> None:
 
 
 def _heard(event: str, args: Any) -> None:
-    if event not in ("os.rename", "shutil.move") or not _saved or not _studio_hooks.working():
+    if event not in ("os.rename", "shutil.move") or not _seen().saved or not _studio_hooks.working():
         return
     try:
         old, new = (os.path.abspath(os.fsdecode(os.fspath(name))) for name in args[:2])
         if event == "shutil.move" and os.path.isdir(new):
             new = os.path.join(new, os.path.basename(old))
-        for path in list(_saved):
+        for path in list(_seen().saved):
             if path == old or path.startswith(old + os.sep):
                 moved = new + path[len(old) :]
-                _saved.pop(moved, None)
-                _saved[moved] = _saved[path]  # both are known: whether the rename works is not told
+                _seen().saved.pop(moved, None)
+                _seen().saved[moved] = _seen().saved[path]  # both are known: whether the rename works is not told
     except Exception:  # noqa: BLE001, S110  an exception here would keep the script from renaming
         pass
 
 
 def _keep_figure(path: str) -> None:
     """A picture of the run under the file's name; each time it is saved is a step."""
-    global _figures
     name, ending = os.path.splitext(os.path.basename(path))
-    if ending[1:].lower() not in FIGURE_TYPES or _figures >= FIGURES:
+    if ending[1:].lower() not in FIGURE_TYPES or _seen().figures >= FIGURES:
         return
-    _figures += 1
+    _seen().figures += 1
     import _studio_media  # type: ignore[import-not-found]
 
     _studio_media.log_image(name, path)
@@ -184,8 +191,8 @@ def copy_all() -> None:
     modeldir = _studio_modeldir.folder()
     if modeldir is None:
         return
-    found = {path: saved for path, saved in _saved.items() if os.path.exists(path)}
-    _saved.clear()
+    found = {path: saved for path, saved in _seen().saved.items() if os.path.exists(path)}
+    _seen().saved.clear()
     if _studio_modeldir.is_the_scripts(modeldir):
         _studio_models.only(*_newest_own(modeldir, found))
         return

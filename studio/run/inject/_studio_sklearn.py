@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_hooks, _studio_keep, _studio_models, _studio_pickles, _studio_signature, _studio_track
+    from . import (
+        _studio_hooks,
+        _studio_keep,
+        _studio_models,
+        _studio_pickles,
+        _studio_signature,
+        _studio_track,
+        _studio_trainings,
+    )
 else:
     import _studio_hooks
     import _studio_keep
@@ -21,8 +29,8 @@ else:
     import _studio_pickles
     import _studio_signature
     import _studio_track
+    import _studio_trainings
 
-NAMED = 20  # estimators whose parameters are recorded; a search over thousands is not a list of parameters
 SEARCHERS = frozenset({"sklearn", "imblearn", "mlxtend", "skopt", "dask_ml", "feature_engine", "boruta", "eli5"})
 PASSED = frozenset({"joblib", "threading", "concurrent", "multiprocessing"})  # who runs somebody else's function
 BOOSTERS = ("xgboost", "lightgbm")
@@ -30,14 +38,6 @@ UNSUPERVISED = ("clusterer", "density_estimator", "DensityEstimator", "outlier_d
 DATA = ("X", "raw_documents", "y")
 _local = threading.local()
 _hooked: list[Any] = []
-
-
-def forget() -> None:
-    """Another run begins."""
-    global _named
-    _named = 0
-    _groups.clear()
-    _studio_keep.forget()
 
 
 def fitting() -> bool:
@@ -142,14 +142,7 @@ def _fitted(estimator: Any, took_s: float, data: Any) -> None:
 
 
 def _record(estimator: Any) -> None:
-    global _named
-    if _named >= NAMED:
-        return
-    _named += 1
-    found = _parameters(estimator)
-    number = _groups.setdefault((found["estimator"], *sorted(found)), len(_groups) + 1)
-    group = "sklearn" + (str(number) if number > 1 else "")
-    _studio_track.params({group: {**found, **_chosen(estimator)}})
+    group = _studio_trainings.of("sklearn").shared({**_parameters(estimator), **_chosen(estimator)})
     score = getattr(estimator, "best_score_", None)
     if isinstance(score, (int, float)):
         _studio_track.log({group + "/best_score": score})
@@ -192,9 +185,6 @@ class _Signatures:
 
 
 _signatures = _Signatures()
-
-_named = 0
-_groups: dict[tuple[str, ...], int] = {}  # class and names of parameters -> 1 for `sklearn.*`, 2 for `sklearn2.*`
 
 
 def _chosen(estimator: Any) -> dict[str, Any]:

@@ -18,13 +18,13 @@ else:
     import _studio_modeldir
     import _studio_track
 
-_told: dict[str, str] = {}  # folder -> what its names begin with
 _STAMP = re.compile(r"\d{9,}\.\d+")  # a folder that add_hparams makes
 
 
-def forget() -> None:
-    """Another run begins."""
-    _told.clear()
+def _told() -> dict[str, str]:
+    """Folder -> what its names begin with, of this run."""
+    known: dict[str, str] = _studio_track.memory("tensorboard", dict)
+    return known
 
 
 def hook(module: ModuleType) -> None:
@@ -56,9 +56,9 @@ def _tell(folder: Any) -> None:
         return
     path = os.path.abspath(os.fspath(folder))
     captured = _studio_modeldir.folder("tb")
-    if "://" in str(folder) or path in _told or (captured is not None and _studio_modeldir.holds(captured, path)):
+    if "://" in str(folder) or path in _told() or (captured is not None and _studio_modeldir.holds(captured, path)):
         return  # `tb` is read in any case
-    prefix = _told[path] = _prefix(path)
+    prefix = _told()[path] = _prefix(path)
     _studio_track.event("tensorboard", folder=path, prefix=prefix, since=time.time() - 1)  # file times lag
 
 
@@ -67,12 +67,12 @@ def _prefix(path: str) -> str:
     and `validation` what these always have; else where it is, seen from the first one or from beside it.
     """
     base, kind = _parts(path)
-    first = _parts(next(iter(_told), path))[0]
-    if os.path.dirname(path) in _told and _STAMP.fullmatch(os.path.basename(path)):
-        return _told[os.path.dirname(path)]
+    first = _parts(next(iter(_told()), path))[0]
+    if os.path.dirname(path) in _told() and _STAMP.fullmatch(os.path.basename(path)):
+        return _told()[os.path.dirname(path)]
     places = [os.path.relpath(base, start) for start in (first, os.path.dirname(first))]
     found = [("" if place == "." else place + "/") + kind for place in places if not place.startswith("..")]
-    free = [prefix for prefix in (*found, os.path.basename(path) + "/") if prefix not in _told.values()]
+    free = [prefix for prefix in (*found, os.path.basename(path) + "/") if prefix not in _told().values()]
     return free[0] if free else path.strip("/") + "/"
 
 

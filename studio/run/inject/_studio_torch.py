@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ else:
     import _studio_track
 
 NAMED = 8  # optimizers; the second one on are numbered
-_named = 0
 
 
 def hook(module: ModuleType) -> None:
@@ -36,9 +36,9 @@ def hook(module: ModuleType) -> None:
 
 
 def _note(optimizer: Any) -> None:
-    global _named
-    _named += 1
-    if _named > NAMED:
+    numbers = _studio_track.memory("torch.optimizers", itertools.count)
+    number = next(numbers) + 1
+    if number > NAMED:
         return
     found: dict[str, Any] = {"name": type(optimizer).__name__.lower()}
     for name, value in optimizer.defaults.items():
@@ -48,4 +48,4 @@ def _note(optimizer: Any) -> None:
     found["parameters"] = sum(int(tensor.numel()) for group in groups for tensor in group["params"])
     if len(groups) > 1:
         found["groups"] = len(groups)
-    _studio_track.params({"torch": {"optimizer" + (str(_named) if _named > 1 else ""): found}})
+    _studio_track.params({"torch": {"optimizer" + (str(number) if number > 1 else ""): found}})

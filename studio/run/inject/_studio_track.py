@@ -1,24 +1,56 @@
-"""`studio.log`, `log_many`, `params`, `tags`, `note`: hides where a run's spool is; no-ops where there is no run."""
+"""`studio.log`, `log_many`, `params`, `tags`, `note`: hides where a run's spool is; no-ops where there is no run.
+
+Safe from any thread, also for the first call of the process. Where a call goes is a `Place`: the run that this thread
+has started by `studio.start`, or that the thread that started this one was in; else the run of the whole process.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from _thread import RLock  # as in threading, which most scripts that log nothing need not load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from contextvars import ContextVar
     from typing import Any
 
     from . import _studio_metrics
 
 EVENT_BYTES = 1 << 20
+FORK_WAIT_S = 5.0
 
-_spool: str | None = None  # set by attach(); otherwise STUDIOML_SPOOL
-_looked = _attached = False
-_writer: _studio_metrics.Writer | None = None
-_warned: set[str] = set()
-_sampled: set[str] = set()  # names that the run knows as sampled by the clock
+
+class Place:
+    """Where points and events of one run go from this process.
+
+    Args:
+        folder: The run's spool.
+        ranks: Whether other ranks of a launcher share the run.
+        key: The run's key, where `studio.start` made it; else the environment names it.
+        mapping: Likewise, name → path of its artifacts.
+    """
+
+    def __init__(
+        self, folder: str, *, ranks: bool = True, key: str | None = None, mapping: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder, self.ranks, self.key, self.mapping = folder, ranks, key, mapping
+        self.writer: _studio_metrics.Writer | None = None
+        self.warned: set[str] = set()
+        self.memory: dict[str, Any] = {}  # what hooks remember of this run, and of no other
+        self.open = True
+        self.shared = False  # whether threads that were in no run may use it
+        self.outer: Place | None = None
+
+
+_FIRST = RLock()  # held while something is made that is made once
+_home: Place | None = None  # of STUDIOML_SPOOL
+_looked = False
+_started: list[Place] = []  # by studio.start in this process, the newest last
+_context: ContextVar[Place | None] | None = None  # once studio.start was called
+_writer: _studio_metrics.Writer | None = None  # that of _home, while nobody is in another run
+_nowhere: dict[str, Any] = {}  # `Place.memory` outside a run
 
 
 def log(values: Mapping[str, float], step: int | None = None) -> None:
@@ -47,9 +79,10 @@ def log(values: Mapping[str, float], step: int | None = None) -> None:
 
 def log_sampled(values: Mapping[str, float], step: int) -> None:
     """As `log`, for hooks that sample by the clock: which steps such a curve has is by chance, and the run knows."""
-    fresh = [name for name in values if name not in _sampled]
+    known: set[str] = memory("sampled", set)
+    fresh = [name for name in values if name not in known]
     if fresh and event("sampled", names=fresh):
-        _sampled.update(fresh)
+        known.update(fresh)
     log(values, step)
 
 
@@ -73,6 +106,16 @@ def params(mapping: Mapping[str, Any] | None = None, **values: Any) -> None:
         event("params", values=flat)
 
 
+def given_params(values: Mapping[str, Any], given: Iterable[str]) -> None:
+    """Records parameters of which the user typed those that are `given`."""
+    flat: dict[str, Any] = {}
+    _flatten("", values, flat)
+    names = set(given)
+    typed = [name for name in flat if name in names or name.partition(".")[0] in names]
+    if flat:
+        event("params", values=flat, **({"given": typed} if typed else {}))
+
+
 def tags(*names: str | Iterable[str]) -> None:
     """Adds tags to the experiment: each a text, or a list of texts; empty ones are none."""
     each = [[name] if isinstance(name, str) or not hasattr(name, "__iter__") else name for name in names]
@@ -88,79 +131,216 @@ def note(text: str) -> None:
 
 def flush() -> None:
     """Writes what was logged so far to the disk."""
-    if _writer is not None:
-        _writer.flush()
+    here = place()
+    if here is not None and here.writer is not None:
+        here.writer.flush()
 
 
-def attach(spool: str) -> None:
-    """Sends this process's points and events to the run whose spool folder this is (for `studio.start`)."""
-    global _spool, _looked, _attached
-    detach()
-    _warned.clear()
-    _sampled.clear()
-    _spool, _looked, _attached = os.fspath(spool), True, True
+def place() -> Place | None:
+    """The run that a call made here and now belongs to; None outside a run."""
+    if _context is not None:
+        found = _opened(_context.get())
+        if found is None and _started:
+            found = _of_this_thread()
+        if found is not None:
+            return found
+    return _home if _looked else _find_home()
 
 
-def detach() -> None:
-    """Ends `attach`: all is written, later calls go where they went before it."""
-    global _spool, _looked, _attached, _writer
-    writer, _writer = _writer, None
+def _of_this_thread() -> Place | None:
+    """For a thread that has started no run: that of the thread that started it, else one that is meant for all."""
+    from threading import current_thread
+
+    return _opened(getattr(current_thread(), "_studio_place", None)) or shared()
+
+
+def _opened(found: Place | None) -> Place | None:
+    """It, or the nearest around it that is not over."""
+    while found is not None and not found.open:
+        found = found.outer
+    return found
+
+
+def shared() -> Place | None:
+    """The newest run that `studio.start` opened in the main thread; else the only one of another thread."""
+    started = list(_started)
+    for found in reversed(started):
+        if found.shared:
+            return found
+    return started[0] if len(started) == 1 else None
+
+
+def _find_home() -> Place | None:
+    global _home, _looked
+    with _FIRST:
+        if not _looked:
+            folder = os.environ.get("STUDIOML_SPOOL")
+            if folder and os.path.isdir(folder):
+                _home = Place(folder)
+            _looked = True  # last: who finds it set finds the place
+    return _home
+
+
+def attach(spool: str, *, key: str | None = None, mapping: Mapping[str, str] | None = None) -> Place:
+    """Sends the points and events of this thread, and of those it starts, to the run whose spool folder this is.
+
+    From the main thread also those of threads that are in no run. `detach` ends it.
+    """
+    global _writer, _context
+    _find_home()  # before the caller puts another spool into the environment
+    with _FIRST:
+        if _context is None:
+            _follow_threads()
+            from contextvars import ContextVar
+
+            _context = ContextVar("studio", default=None)
+        new = Place(os.fspath(spool), ranks=False, key=key, mapping=mapping)
+        new.outer, new.shared = _opened(_context.get()), _in_main_thread()
+        _started.append(new)
+        _writer = None
+        _context.set(new)
+    return new
+
+
+def detach(which: Place | None = None) -> None:
+    """Ends `attach`, by default the newest of this thread: all is written, later calls go where they went before."""
+    which = which or place()
+    if which is None or which not in _started:
+        return
+    with _FIRST:
+        which.open = False
+        if _context is not None and _context.get() is which:
+            _context.set(which.outer)
+        _started[:] = [other for other in _started if other is not which]
+        writer, which.writer = which.writer, None
+        which.memory.clear()
     if writer is not None:
-        writer.close()
-    _spool, _looked, _attached = None, False, False
+        import _studio_writers  # type: ignore[import-not-found]
+
+        _studio_writers.close(writer)
+
+
+class within:
+    """Calls of the block go to the run of this place."""
+
+    def __init__(self, which: Place) -> None:
+        self._which = which
+
+    def __enter__(self) -> None:
+        self._token = None if _context is None else _context.set(self._which)  # else there is but one place
+
+    def __exit__(self, *_: object) -> None:
+        if _context is not None and self._token is not None:
+            _context.reset(self._token)
+
+
+def memory(name: str, make: Callable[[], Any]) -> Any:
+    """What a hook remembers of this run under a name, made at the first call; another run has its own."""
+    here = place()
+    kept = _nowhere if here is None else here.memory
+    found = kept.get(name)
+    return kept.setdefault(name, make()) if found is None else found
+
+
+def artifacts() -> dict[str, Any]:
+    """Name → path of the artifacts of the run that this call belongs to."""
+    here = place()
+    if here is not None and here.mapping is not None:
+        return dict(here.mapping)
+    text = os.environ.get("STUDIOML_ARTIFACT_MAPPING", "{}")
+    known: list[Any] = memory("artifacts", lambda: ["", {}])
+    if text != known[0]:  # asked for after every fit, of which a search does thousands
+        import json
+
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = {}
+        known[:] = [text, found if isinstance(found, dict) else {}]
+    return dict(known[1])
+
+
+def first() -> Any:
+    """The lock for what is made once; a fork waits for it."""
+    return _FIRST
+
+
+def _in_main_thread() -> bool:
+    import threading
+
+    return threading.current_thread() is threading.main_thread()
+
+
+def _follow_threads() -> None:
+    """A thread belongs to the run in which it was started."""
+    import functools
+    import threading
+
+    original = threading.Thread.start
+    if getattr(original, "_studio", False):
+        return
+
+    @functools.wraps(original)
+    def start(self: threading.Thread) -> None:
+        if _started:
+            self._studio_place = place()  # type: ignore[attr-defined]
+        original(self)
+
+    start._studio = True  # type: ignore[attr-defined]
+    threading.Thread.start = start  # type: ignore[method-assign]
 
 
 def spool() -> str | None:
-    """The spool folder of the run that this process belongs to, or None outside a run."""
-    global _spool, _looked
-    if not _looked:
-        _looked = True
-        found = os.environ.get("STUDIOML_SPOOL")
-        if found and os.path.isdir(found):
-            _spool = found
-    return _spool
+    """The spool folder of the run that this call belongs to, or None outside a run."""
+    here = place()
+    return None if here is None else here.folder
 
 
 def event(kind: str, **fields: Any) -> bool:
     """Appends one line to the run's events, and whether it did; nothing outside a run, never an error."""
-    folder = spool()
-    if folder is None:
-        return False
+    here = place()
+    return here is not None and _append(here, kind, fields)
+
+
+def _append(here: Place, kind: str, fields: dict[str, Any]) -> bool:
     try:
-        import json
+        with _FIRST:
+            import json
 
         if "text" in fields:
             fields["text"] = _clean(str(fields["text"]))
         line = json.dumps({"type": kind, **fields}, ensure_ascii=True, default=str) + "\n"
         if len(line) > EVENT_BYTES:
             line = json.dumps({"type": "warning", "text": f"an event of type {kind} was too large to keep"}) + "\n"
-        fd = os.open(os.path.join(folder, "events"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        fd = os.open(os.path.join(here.folder, "events"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(fd, line.encode())
         finally:
             os.close(fd)
         return True
     except Exception as exc:  # noqa: BLE001  a full disk, a value without str(): the script must not notice
-        _complain("events", f"an event of type {kind} could not be kept: {exc}")
+        _complain(here, "events", f"an event of type {kind} could not be kept: {exc}")
         return False
 
 
 def warning(topic: str, text: str) -> None:
     """Says something about the hooks, once for each topic."""
-    if topic not in _warned:
-        _warned.add(topic)
-        event("warning", text=text)
+    here = place()
+    if here is not None and topic not in here.warned:
+        here.warned.add(topic)
+        _append(here, "warning", {"text": text})
 
 
 def _clean(text: str) -> str:
-    from _studio_secrets import clean  # type: ignore[import-not-found]
+    with _FIRST:
+        from _studio_secrets import clean  # type: ignore[import-not-found]
 
     return str(clean(text))
 
 
-def _complain(topic: str, text: str) -> None:
-    if topic not in _warned and sys.stderr is not None:
-        _warned.add(topic)
+def _complain(here: Place, topic: str, text: str) -> None:
+    if topic not in here.warned and sys.stderr is not None:
+        here.warned.add(topic)
         try:
             sys.stderr.write(f"studio: {text}\n")
         except Exception:  # noqa: BLE001, S110
@@ -168,7 +348,8 @@ def _complain(topic: str, text: str) -> None:
 
 
 def _flatten(prefix: str, value: Any, out: dict[str, Any]) -> None:
-    from _studio_secrets import shown
+    with _FIRST:
+        from _studio_secrets import shown
 
     for name, inner in value.items():
         path = f"{prefix}.{name}" if prefix else str(name)
@@ -198,32 +379,54 @@ def scalar(value: Any) -> Any:
 
 
 def _open() -> _studio_metrics.Writer | None:
+    """The writer of the run that this call belongs to."""
     global _writer
-    folder = spool()
-    if folder is None:
-        return None
-    import _studio_writers  # type: ignore[import-not-found]
+    here = place()
+    if here is None or here.writer is not None:
+        return None if here is None else here.writer
+    with _FIRST:
+        import _studio_writers
 
-    if not hasattr(_studio_writers, "OPENING"):
-        return None  # a signal handler logs while the line above is being executed
-    with _studio_writers.OPENING:
-        if _writer is None:
-            _writer = _studio_writers.open_writer(os.path.join(folder, "metrics"), _drops, ranks=not _attached)
-    return _writer
+        if not hasattr(_studio_writers, "READY"):
+            return None  # a signal handler logs while the line above is being executed
+        if here.writer is None and here.open:
+            here.writer = _studio_writers.open_writer(
+                os.path.join(here.folder, "metrics"), lambda text: _drops(here, text), ranks=here.ranks
+            )
+        if here is _home and not _started:
+            _writer = here.writer
+        return here.writer
 
 
-def _drops(text: str) -> None:
-    if not event("warning", text=text):  # else whoever reads the events says it
-        _complain("metrics", text)
+def _drops(here: Place, text: str) -> None:
+    if not _append(here, "warning", {"text": text}):  # else whoever reads the events says it
+        _complain(here, "metrics", text)
+
+
+def _forking() -> None:
+    """No fork in the midst of a first call of another thread: the child would wait for its imports for ever."""
+    held = _FIRST.acquire(timeout=FORK_WAIT_S)
+    _held.append(held)
+
+
+def _forked_parent() -> None:
+    if _held.pop():
+        _FIRST.release()
 
 
 def _forked() -> None:
-    global _writer
+    """The parent's streams are the parent's; this process opens its own, in the same runs."""
+    global _writer, _FIRST
+    _held.clear()
+    _FIRST = RLock()
     _writer = None
+    for here in [*_started, *([_home] if _home is not None else [])]:
+        here.writer = None
 
 
+_held: list[bool] = []
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=_forking, after_in_parent=_forked_parent, after_in_child=_forked)
 
 if "_studio_siblings" not in sys.modules:  # neither sitecustomize nor studio came first
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))

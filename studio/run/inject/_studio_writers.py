@@ -60,6 +60,13 @@ def _rank() -> str:
     return ""
 
 
+def close(writer: Writer) -> None:
+    """Closes a writer whose run is over."""
+    writer.close()
+    if writer in _open:
+        _open.remove(writer)
+
+
 def close_writers() -> None:
     """Closes every writer of this process."""
     for writer in list(_open):
@@ -115,8 +122,6 @@ def _forking() -> None:
 
 
 def _forked() -> None:
-    global OPENING
-    OPENING = threading.RLock()  # another thread of the parent may have held it
     if _open:
         import signal
 
@@ -133,4 +138,4 @@ if hasattr(os, "register_at_fork"):
     if sys.version_info >= (3, 12):  # which warns of a fork while threads run: of ours it need not
         os.register_at_fork(before=_forking)
 
-OPENING = threading.RLock()  # the last name to be defined: who finds it finds all
+READY = True  # the last name to be defined: who finds it finds all
