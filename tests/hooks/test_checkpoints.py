@@ -13,7 +13,6 @@ import pytest
 from studio.run.inject import _studio_track  # makes the injected modules importable
 
 import _studio_checkpoints  # isort: skip
-import _studio_models  # isort: skip
 
 
 class Clock:
@@ -59,7 +58,6 @@ def checkpoints(tmp_path, clock, monkeypatch):
     spool = tmp_path / "spool"
     spool.mkdir()
     monkeypatch.setenv("STUDIOML_ARTIFACT_MAPPING", json.dumps({"modeldir": str(tmp_path / "modeldir")}))
-    _studio_models.forget()
     _studio_track.attach(str(spool))
     yield _studio_checkpoints.Checkpoints(str(tmp_path / "modeldir"), clock)
     _studio_track.detach()
