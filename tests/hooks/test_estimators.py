@@ -92,7 +92,7 @@ def test_many_fits_share_what_is_equal_and_the_newest_is_always_there(bench):
     assert len(groups) == 21 and ran.params["sklearn2.fits"] == 30
     assert (ran.params["sklearn20.alpha"], ran.params["sklearn31.alpha"]) == (19, 30)
     assert [event["text"] for event in ran.of_type("warning")] == [
-        "10 further sets of sklearn parameters are not recorded, only the first 20 and the newest; "
+        "10 further sets of sklearn parameters are not recorded: only the first 20 and the newest are; "
         "a studio.start() around each training keeps all"
     ]
 

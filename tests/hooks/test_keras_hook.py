@@ -113,9 +113,9 @@ def _check_params(ran) -> None:
     assert second["optimizer.learning_rate"] == "ExponentialDecay"
     assert second["optimizer.schedule.initial_learning_rate"] == 0.05
     assert "batch_size" not in second and second["epochs"] == 2
-    # A fit within the script's own fit() is none within Keras's; it is made twice, of one model.
+    # A fit within the script's own fit() is none within Keras's: it goes on with the second model.
     epochs = [fit_params(ran, f"keras{number}").get("epochs") for number in range(2, 8)]
-    assert epochs == [2, 1, 2, 3, None, None]
+    assert epochs == [2, 2, 3, None, None, None]
 
 
 def fit_params(ran, group: str) -> dict:
@@ -127,25 +127,25 @@ def _check_curves(ran, histories) -> None:
     curves = ran.curves
     for name, history in (("loss", "sequential"), ("keras2/loss", "dataset")):
         steps, _, losses = curves.curve(name)
-        assert losses.tolist() == pytest.approx(histories[history]["loss"], abs=0)
+        expected = histories[history]["loss"]
+        assert losses[: len(expected)].tolist() == pytest.approx(expected, abs=0)
         assert steps.tolist() == list(range(len(steps)))
     losses = {name for name in curves.names() if name.rpartition("/")[2] == "loss" and "batch" not in name}
-    assert losses == {"loss", *(f"keras{number}/loss" for number in range(2, 6))}
+    assert losses == {"loss", *(f"keras{number}/loss" for number in range(2, 5))}
     assert curves.curve("val_accuracy")[2].tolist() == histories["sequential"]["val_accuracy"]
-    assert math.isfinite(curves.summary()["batch/loss"].last) and any(
-        name.endswith("/learning_rate") for name in curves.names()
-    )
+    assert math.isfinite(curves.summary()["batch/loss"].last) and "learning_rate" in curves.names()
 
 
 def _check_files(ran, files) -> None:
     assert "model-003.keras" in files["sequential"] and set(files["sequential"]) <= {
         ".studio.json", "model-001.keras", "model-002.keras", "model-003.keras",
     }  # fmt: skip
-    assert "model-Functional-005.keras" in files["dataset"] and "model-Sub-008.keras" in files["subclass"]
-    assert "model-Sequential-2-012.keras" in files["broken"]  # of the one epoch that was done
+    assert "model-Functional-002.keras" in files["dataset"] and "model-Sub-002.keras" in files["subclass"]
+    assert "model-Sequential-2-001.keras" in files["broken"]  # of the one epoch that was done
     assert [model["name"] for model in ran.note["models"]] == ["Sequential", "Functional", "Sub", "Sequential-2"]
     assert ran.chosen["name"] == "Sequential-2" and ran.chosen["reason"] == "newest predictor held by __main__"
-    assert ran.of_type("model")[-1]["how"] == "keras.fit"
+    hows = [event["how"] for event in ran.of_type("model")]  # an export comes when there is time for it
+    assert [how for how in hows if how != "keras.export"][-1] == "keras.fit"
     assert [name for name in ran.spool.iterdir() if "saving" in name.name] == []
 
 

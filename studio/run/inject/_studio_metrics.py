@@ -146,7 +146,7 @@ class Writer:
             if not self._limit and not self._closed and self._start():
                 self._limit = FLUSH_POINTS
             if self._count >= HELD_POINTS:
-                for curve in self._curves.values():
+                for curve in list(self._curves.values()):
                     many = len(curve.points) // 48
                     del curve.points[: 24 * many]
                     self.dropped += many
@@ -226,7 +226,8 @@ class Writer:
     def _flush(self) -> None:
         with self._lock:
             self._count = 0
-            taken = [(name, curve.take()) for name, curve in self._curves.items() if curve.points]
+            curves = list(self._curves.items())  # at once: a signal handler may log a new name while we go through them
+            taken = [(name, curve.take()) for name, curve in curves if curve.points]
         if taken:
             blocks = b"".join(
                 [block for name, points in taken for block in _studio_points.blocks(self._prefix + name, points)]
