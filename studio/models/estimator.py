@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import logging
 import pickle
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +18,7 @@ from ..errors import ModelLoadError, NotAModel
 from ..extras import need
 from .base import LoadedModel, Run, said
 from .estimator_inputs import columns_of, features_of, likely_features, takes_text
+from .note import entry_of
 from .rows import proven_rows
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         MissingExtra: joblib or the estimator's library is not installed.
     """
     joblib = need("joblib", extra="sklearn")
+    _check_python(path)
+    _alias_cloudpickle()
     try:
         estimator: Any = joblib.load(path)
     except Exception as exc:
@@ -43,6 +49,31 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         hopeless=partial(_hopeless, path.name, estimator), fresh=partial(_fresh, path.name, estimator),
     )  # fmt: skip
     return replace(model, handles_missing=handles_missing(estimator))
+
+
+def _check_python(path: Path) -> None:
+    """Refuses a file with code of the script's in it, as bytecode, if another Python wrote it.
+
+    Loaded there, bytecode of another version crashes the process, or computes something else.
+    """
+    wanted, here = str(entry_of(path).get("python") or ""), "{}.{}".format(*sys.version_info[:2])
+    if wanted and wanted != here:
+        raise ModelLoadError(
+            f"{path.name} holds code of the script's, compiled by Python {wanted[:20]}; this is Python {here}",
+            hint=f"serve it with a studio that is installed for Python {wanted[:20]}",
+        )
+
+
+def _alias_cloudpickle() -> None:
+    """Makes both names of cloudpickle importable: joblib had a copy of its own before 1.6, and files name either."""
+    own, package = "joblib.externals.cloudpickle", "cloudpickle"
+    for wanted, instead in ((own, package), (package, own)):
+        for inner in ("", ".cloudpickle"):
+            try:
+                importlib.import_module(wanted + inner)
+            except ImportError:
+                with contextlib.suppress(ImportError):
+                    sys.modules[wanted + inner] = importlib.import_module(instead + inner)
 
 
 def handles_missing(estimator: Any) -> bool:

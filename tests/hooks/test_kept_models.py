@@ -66,6 +66,7 @@ def test_clones_within_model_selection_are_no_models_and_helpers_not_the_model(b
     [
         ("def f():\n        Ridge(1).fit(X, y); Ridge(2).fit(X, y)\n    f()", "Ridge-2", "newest fit"),
         ("best = {'a': Ridge(1).fit(X, y)}\n    (lambda: Ridge(2).fit(X, y))()", "Ridge", "held by __main__"),
+        ("a = Ridge(1).fit(X, y); import json; json.other = Ridge(2).fit(X, y)", "Ridge", "held by __main__"),
         (
             "class T: pass\n    t = T(); t.m = Ridge(1).fit(X, y)\n    (lambda: Ridge(2).fit(X, y))()",
             "Ridge",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 
 from studio.errors import ModelLoadError
+from studio.models.estimator import load
 
 from .asking import check_as_library, loaded
 
@@ -225,7 +229,10 @@ def test_what_the_run_recorded_of_the_columns_is_drawn_from(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("estimator", "said"),
     [
-        (linear_model.LinearRegression(), "never fitted: NotFittedError: This LinearRegression instance is not fitted"),
+        (
+            linear_model.LinearRegression(),
+            "never fitted: NotFittedError: This LinearRegression instance is not fitted",
+        ),
         (pipe(preprocessing.StandardScaler(), linear_model.Ridge()), "never fitted"),
     ],
 )
@@ -248,3 +255,28 @@ def test_pipelines_of_text_and_of_named_columns_are_refused_with_the_reason(tmp_
     joblib.dump(pipe(chosen, linear_model.Ridge()).fit(table, range(8)), tmp_path / "table.joblib")
     with pytest.raises(ModelLoadError, match=r"table\.joblib takes (columns of text|a table)[^:]*: ValueError: Spec"):
         loaded(tmp_path / "table.joblib")
+
+
+def test_code_in_a_file_of_another_python_is_not_run(tmp_path: Path) -> None:
+    """Bytecode of another version would crash the process, or compute something else."""
+    joblib.dump(linear_model.LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]), tmp_path / "model.joblib")
+    note = {"models": [{"name": "m", "file": "model.joblib", "chosen": True, "python": "3.7"}]}
+    (tmp_path / ".studio.json").write_text(json.dumps(note))
+    with pytest.raises(ModelLoadError, match=r"compiled by Python 3\.7; this is Python 3\.") as caught:
+        load(tmp_path / "model.joblib", "auto", True)
+    assert "Python 3.7" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["cloudpickle.cloudpickle", "joblib.externals.cloudpickle.cloudpickle"])
+def test_code_in_a_file_is_found_under_both_names_of_cloudpickle(tmp_path: Path, name: str) -> None:
+    cloudpickle = pytest.importorskip("cloudpickle", reason="cloudpickle is not installed")
+    steps = pipeline.make_pipeline(
+        preprocessing.FunctionTransformer(lambda x: x * 2), linear_model.LinearRegression()
+    ).fit(np.array([[0.0], [1.0]]), [0.0, 2.0])
+    data = cloudpickle.dumps(steps, protocol=2)
+    assert b"ccloudpickle.cloudpickle\n" in data
+    (tmp_path / "model.pkl").write_bytes(data.replace(b"ccloudpickle.cloudpickle\n", f"c{name}\n".encode()))
+    code = "import sys; from pathlib import Path; from studio.models.estimator import load; import numpy as np\n"
+    code += "print(load(Path(sys.argv[1]), 'auto', True).run([np.array([[3.0]])])[0])"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "model.pkl")], capture_output=True, text=True)
+    assert done.stdout.strip() == "[6.]", done.stderr
