@@ -28,7 +28,8 @@ def say_left_out(name: str, lines: Sequence[str], notify: Notify) -> None:
 
 def not_kept(name: str, left_out: Sequence[LeftOut], limit: int) -> str:
     """The line that names what is too large or too much, the rule, and what to do about it."""
-    example = shlex.quote(left_out[0].path.rstrip("/"))
+    path = left_out[0].path.rstrip("/")
+    example = shlex.quote(path) if path.isprintable() else "PATH"
     return (
         f"not in the {name}: {spelled(left_out)}; kept are files up to {show_size(limit // LARGE_SHARE)}, code first,"
         f" up to {show_size(limit)} and {MOST_FILES:,} files in all (more: --capture-once {example}:NAME, or a larger"

@@ -165,10 +165,11 @@ def test_private_files_are_private(tmp_path: Path, home: Path) -> None:
             assert mode == 0, f"{base}/{name} is open to others: {mode:o}"
 
 
-def test_an_error_is_one_line_whatever_it_names(tmp_path: Path) -> None:
+def test_a_message_is_one_line_whatever_it_names(tmp_path: Path) -> None:
     (tmp_path / "new\nline\x1b[31m").write_bytes(bytes(3 << 20))
     (tmp_path / "a.py").write_text("")
     done = studio("run", "a.py", cwd=tmp_path, env={"STUDIOML_ARTIFACT_LIMIT": "2m"})
     said = done.stderr.decode().splitlines()
-    assert done.returncode == 3 and len(said) == 2, said
-    assert said[0].startswith("studio: ") and "new\\nline\\x1b[31m" in said[0]
+    assert done.returncode == 0 and len(said) == 3, said
+    named = [line for line in said if "new\\nline\\x1b[31m" in line]
+    assert len(named) == 1 and named[0].startswith("studio: not in the workspace: "), said

@@ -176,7 +176,7 @@ def test_a_server_and_a_command_cannot_be_run_again_as_scripts(tmp_path: Path) -
     assert studio("run", "-e", "a", "--", "true", cwd=tmp_path).returncode == 0
     assert studio("runs", "rerun", "a", "-e", "b", cwd=tmp_path).returncode == 0
     done = studio("runs", "rerun", "a", "--env", "restore", cwd=tmp_path)
-    assert done.returncode == 3 and b"it ran a command" in done.stderr
+    assert done.returncode == 3 and b"a ran a command" in done.stderr
     opened().tracking.records.update("b", lambda e: e.with_changes(kind="serving"))
     done = studio("runs", "rerun", "b", cwd=tmp_path)
     assert done.returncode == 3 and b"b was a server" in done.stderr
