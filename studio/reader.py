@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import config as _config
 from .config import Config
-from .experiment import Experiment, Summary
+from .experiment import CHILD, Experiment, Summary
 from .tracking import Notify, Tracking
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class Reader:
         return Experiments(found, self.tracking)
 
     def children(self, key: str) -> list[Experiment]:
-        """The children of a run, in the order in which they began."""
-        return list(self.experiments(f'parent = "{key}"', sort="added", limit=None))
+        """What a run's script started as runs, in the order in which they began; not reruns or servings of the run."""
+        return list(self.experiments(f'parent = "{key}" and relation = "{CHILD}"', sort="added", limit=None))
 
     def descendants(self, keys: Sequence[str]) -> list[Experiment]:
         """The children of these runs and the children of those, a run before its children; none of `keys`."""

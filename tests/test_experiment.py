@@ -51,7 +51,7 @@ EXAMPLE = json.loads(
  "times": {"added": 1795180502.1, "started": 1795180502.4, "finished": 1795180520.9},
  "exit": {"code": 0, "signal": null, "reason": "finished", "by": null,
           "error": {"type": "ValueError", "message": "bad", "frame": "train.py:12 in main"}},
- "max_duration": null, "lifetime": null, "parent": null, "studio": "0.1.0"}
+ "max_duration": null, "lifetime": null, "parent": null, "relation": null, "studio": "0.1.0"}
 """
 )
 

@@ -14,7 +14,7 @@ from .cells import one_line
 DEFAULT = ("key", "status", "added", "duration", "project", "metric", "command", "tags")
 PLAIN = (
     "key", "status", "added", "started", "finished", "duration", "project", "owner", "kind", "metric", "command",
-    "tags", "note", "host", "commit", "branch", "exit", "reason", "error", "model", "parent",
+    "tags", "note", "host", "commit", "branch", "exit", "reason", "error", "model", "parent", "relation",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from ..experiment import Experiment
+from ..experiment import RERUN, SERVING, Experiment
 from ..run.code import without
 from ..run.left_out import left_out_of
 from ..units import show_duration, show_size
@@ -22,6 +22,9 @@ _VALUE_CHARS = 400
 """Longer parameters are cut; `--json` has them whole."""
 
 _LINE_CHARS = 20_000
+
+_PARENTS: dict[str | None, str] = {RERUN: "rerun of", SERVING: "serves"}
+"""What a parent is called that the experiment is no child of."""
 
 _CHILDREN = 20
 """More of them are counted."""
@@ -87,7 +90,7 @@ def _head(experiment: Experiment) -> list[tuple[str, str]]:
         rows.append(("took", show_duration(times.finished - (times.started or times.added))))
     rows += [("tags", ", ".join(experiment.tags))] if experiment.tags else []
     rows += [("note", experiment.notes)] if experiment.notes else []
-    rows += [("parent", experiment.parent)] if experiment.parent else []
+    rows += [(_PARENTS.get(experiment.relation, "parent"), experiment.parent)] if experiment.parent else []
     return rows
 
 

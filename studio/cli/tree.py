@@ -19,20 +19,20 @@ def tree(found: Sequence[Experiment], find: Find) -> list[tuple[Experiment, int]
     Children stand in the order in which they began.
     """
     known = {e.key: e for e in found}
-    wanted = {e.parent for e in found if e.parent} - set(known)
+    wanted = {e.child_of for e in found if e.child_of} - set(known)
     while wanted:  # up to the runs that these are children of
         above = [e for e in _with(find, "key", wanted) if e.key not in known]
         known.update((e.key, e) for e in above)
-        wanted = {e.parent for e in above if e.parent} - set(known)
+        wanted = {e.child_of for e in above if e.child_of} - set(known)
     below = set(known)
     while below:  # and down to all of their children
-        more = [e for e in _with(find, "parent", below) if e.key not in known]
+        more = [e for e in _with(find, "parent", below) if e.child_of and e.key not in known]
         known.update((e.key, e) for e in more)
         below = {e.key for e in more}
     children: dict[str, list[Experiment]] = {}
     for experiment in sorted(known.values(), key=lambda e: (e.times.added, e.key)):
-        if experiment.parent in known:
-            children.setdefault(str(experiment.parent), []).append(experiment)
+        if experiment.child_of in known:
+            children.setdefault(str(experiment.child_of), []).append(experiment)
     tops = dict.fromkeys(_top(e, known) for e in found)
     return [line for key in tops for line in _lines(known[key], children, 0, set())]
 
@@ -49,8 +49,8 @@ def _quoted(key: str) -> str:
 
 def _top(experiment: Experiment, known: dict[str, Experiment]) -> str:
     seen = {experiment.key}  # a record that somebody forged may be its own parent
-    while experiment.parent in known and experiment.parent not in seen:
-        experiment = known[experiment.parent]
+    while experiment.child_of in known and experiment.child_of not in seen:
+        experiment = known[experiment.child_of]
         seen.add(experiment.key)
     return experiment.key
 

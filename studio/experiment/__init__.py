@@ -5,9 +5,12 @@ from __future__ import annotations
 from .form import JSON, from_json, to_json
 from .names import ENDED, KINDS, NAME, STATUSES, check_name, new_key
 from .records import (
+    CHILD,
     CLOCK,
+    RERUN,
     SAMPLED,
     SCHEMA,
+    SERVING,
     ArtifactRef,
     Command,
     Exit,
@@ -23,13 +26,16 @@ from .records import (
 from .values import is_moment, strict
 
 __all__ = [
+    "CHILD",
     "CLOCK",
     "ENDED",
     "JSON",
     "KINDS",
     "NAME",
+    "RERUN",
     "SAMPLED",
     "SCHEMA",
+    "SERVING",
     "STATUSES",
     "ArtifactRef",
     "Command",

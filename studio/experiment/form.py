@@ -202,7 +202,7 @@ _PLANS: dict[type, _Plan] = {
 _PLANS[Experiment] = _Plan(
     Experiment,
     {
-        **_fields("", "key project owner kind status notes studio parent", text),
+        **_fields("", "key project owner kind status notes studio parent relation", text),
         "command": _one(Command), "packages": texts("packages"), "git": _one(Git), "host": _one(Host),
         "params": _params, "given": texts("given"),
         "tags": texts("tags"), "resources": _one(Resources), "metric": _one(Metric),

@@ -10,6 +10,7 @@ from .names import ENDED
 
 SCHEMA = 1
 SAMPLED, CLOCK = "sampled", "clock"
+CHILD, RERUN, SERVING = "child", "rerun", "serving"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,9 @@ class Exit:
 class Experiment:
     """One execution: `records/<key>.json`. `max_duration` and `lifetime` in seconds.
 
-    `given` names the parameters that the user typed: the others are defaults, or the script's own.
+    `given` names the parameters that the user typed: the others are defaults, or the script's own. `relation` says what
+    it is to its `parent`: a `child` (the parent's script started it), a `rerun` of it, or a `serving` of its model.
+    Records from before there was a `relation` have none, although they may have a `parent`.
     """
 
     key: str
@@ -158,6 +161,7 @@ class Experiment:
     max_duration: float | None = None
     lifetime: float | None = None
     parent: str | None = None
+    relation: str | None = None
     studio: str = ""
     schema: int = SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -166,6 +170,11 @@ class Experiment:
     def ended(self) -> bool:
         """Whether it will not go on (a `lost` one may, if its supervisor comes back)."""
         return self.status in ENDED
+
+    @property
+    def child_of(self) -> str | None:
+        """The run that it is a child of; None for a rerun or a serving, and where the record does not tell."""
+        return self.parent if self.relation == CHILD else None
 
     def with_changes(self, **changes: Any) -> Experiment:
         """A copy with these fields replaced."""

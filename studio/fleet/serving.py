@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..config import Config
+from ..experiment import SERVING
 from ..models.wrapper_source import own_files
 from ..run.commandline import Options, make_plan
 from ..run.plan import Plan, Reuse, make_command
@@ -54,6 +55,7 @@ def plan_serving(
     return replace(
         frame, command=command, program=program, argv=argv, kind="serving", reuses=_model(found), code=code,
         parent=found.experiment.key if found.experiment else frame.parent,
+        relation=SERVING if found.experiment else frame.relation,
         env={SOURCE: json.dumps(_source(found, wrapper, tracking, config["owner"]))},
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..config import Config
 from ..errors import ConfigError
-from ..experiment import Experiment, Resources, check_name, new_key
+from ..experiment import CHILD, RERUN, Experiment, Resources, check_name, new_key
 from ..tracking import Tracking
 from ..tracking.find import find_experiment
 from ..units import parse_duration, parse_size
@@ -72,16 +72,19 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
     python = options.python or config["python"] or None
     restored = before is not None and _has_workspace(before)
     command, program, argv = make_command(kind, words[0], words[1:], folder=folder, python=python, restored=restored)
+    parent = _parent()
     plan = Plan(
         command=command, program=program, argv=argv, folder=folder, key=key, owner=config["owner"],
-        project=check_name(config["project"], "project"), parent=_parent(),
+        project=check_name(config["project"], "project"), parent=parent,
+        relation=CHILD if parent is not None else None,
         resources=_resources(config["resources_needed"]), resume=options.resume is not None,
     )  # fmt: skip
     plan = _with_options(plan, options, tracking, config)
     if before is not None:
         params, metric = {**before.params, **plan.params}, plan.metric or before.metric
         given = tuple(dict.fromkeys([*before.given, *plan.given]))
-        plan = replace(plan, restore=before, parent=before.key, params=params, given=given, metric=metric)
+        plan = replace(plan, restore=before, parent=before.key, relation=RERUN)
+        plan = replace(plan, params=params, given=given, metric=metric)
     return plan
 
 

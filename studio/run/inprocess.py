@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from ..config import Config
 from ..errors import ArtifactNotFound
-from ..experiment import Command, Exit, Experiment, Failure, Times, new_key
+from ..experiment import CHILD, Command, Exit, Experiment, Failure, Times, new_key
 from ..tracking import Notify, Tracking
 from .delivery import Delivery, mutable_artifacts
 from .events import failure_of
@@ -121,7 +121,7 @@ class InProcessRun(Run):
         plan = Plan(
             command=_own_command(), program=sys.executable, argv=(sys.executable,), folder=Path.cwd(),
             project=config["project"], owner=config["owner"], key=key, notes=notes,
-            tags=tuple(check_tag(tag) for tag in tags), parent=parent,
+            tags=tuple(check_tag(tag) for tag in tags), parent=parent, relation=CHILD if parent is not None else None,
         )  # fmt: skip
         self._spool, _ = claim(plan, own, tracking)
         try:

@@ -67,6 +67,7 @@ class Plan:
     max_duration: float | None = None
     lifetime: float | None = None
     parent: str | None = None
+    relation: str | None = None
     restore: Experiment | None = None
     resume: bool = False
     workspace: bool = True

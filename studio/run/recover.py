@@ -117,10 +117,10 @@ def _close(
 
 def _with_parent(experiment: Experiment, tracking: Tracking) -> Experiment:
     """A child that was open when its run was stopped, or failed, has ended with it."""
-    if experiment.status != "lost" or experiment.parent is None:
+    if experiment.status != "lost" or experiment.child_of is None:
         return experiment
     try:
-        parent = tracking.records.get(experiment.parent)
+        parent = tracking.records.get(experiment.child_of)
     except NotFound:
         return experiment
     end = parent.exit

@@ -336,7 +336,7 @@ def first_record(plan: Plan, key: str, now: float) -> Experiment:
         status="running", params=redact_params(plan.params), given=plan.given, tags=plan.tags, notes=clean(plan.notes),
         resources=plan.resources, metric=plan.metric,
         times=Times(added=round(now, 6)), max_duration=plan.max_duration, lifetime=plan.lifetime, parent=plan.parent,
-        exit=None, studio=__version__,
+        relation=plan.relation, exit=None, studio=__version__,
     )  # fmt: skip
 
 

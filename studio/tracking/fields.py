@@ -30,8 +30,8 @@ _COLUMNS = {
     DURATION: "duration",
 }
 _FACTS = {
-    TEXT: "notes parent studio git.url git.commit git.branch host.name host.os host.cpu command.kind command.target"
-    " command.python command.interpreter",
+    TEXT: "notes parent relation studio git.url git.commit git.branch host.name host.os host.cpu command.kind"
+    " command.target command.python command.interpreter",
     NUMBER: "host.cores host.gpus resources.cpus resources.gpus",
     SIZE: "host.memory resources.ram resources.hdd",
     DURATION: "lifetime max_duration",

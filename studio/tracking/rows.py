@@ -23,7 +23,7 @@ _FACTS = {
     "resources": ("cpus", "gpus", "ram", "hdd"),
     "command": ("kind", "target", "python", "interpreter"),
 }
-_TOP_FACTS = ("notes", "parent", "lifetime", "max_duration", "studio")
+_TOP_FACTS = ("notes", "parent", "relation", "lifetime", "max_duration", "studio")
 _NUMERIC = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 
 _PLACE = itemgetter(0, 1)

@@ -29,7 +29,7 @@ from tests.studio_process import opened
 
 GOOD = 3
 COLUMNS = "key,status,added,started,finished,duration,project,owner,kind,metric,command," + (
-    "tags,note,host,commit,branch,exit,reason,model,parent"
+    "tags,note,host,commit,branch,exit,reason,model,parent,relation"
 )
 LISTS = [
     ["runs", "list", "all", "--limit", "0"],
@@ -64,7 +64,7 @@ def full(key: str, **more: Any) -> Experiment:
         summary={"loss": Summary(0.1, 0.1, 0.9, 4, 5, 0.9), "system/cpu": Summary(0.5, 0.1, 0.9, 4, 5)},
         artifacts={"modeldir": ArtifactRef(True, "sha256:" + "1" * 64, 2, 4096)}, times=Times(1.8e9, 1.8e9, 1.8e9 + 60),
         exit=Exit(1, None, "failed", None, Failure("ValueError", "message", "train.py:1 in main")), max_duration=60.0,
-        lifetime=3600.0, parent="one", studio="0.1.0",
+        lifetime=3600.0, parent="one", relation="child", studio="0.1.0",
         extra={"saved": [{"path": "m.pt", "how": "torch.save"}], "models": [{"name": "m", "file": "m", "chosen": True}],
                "given": ["lr"]}, **more,
     )  # fmt: skip
