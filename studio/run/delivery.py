@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -68,6 +68,7 @@ class Delivery:
         self._usage: Usage | None = None
         self._tensorboard: dict[str, TensorBoardTail] = {}
         self.code: Code | None = None  # what git still has to say
+        self.typed: Collection[str] = ()  # parameters that the user had typed before the script began
         self.memory_error = False
         self.failure: Failure | None = None
         self.take_python: Callable[[str, str, list[str]], None] = lambda version, executable, folders: None
@@ -242,7 +243,7 @@ class Delivery:
         if heard.python is not None:
             self.take_python(*heard.python)
         if heard.changes_record():
-            self.update(heard.merge)
+            self.update(lambda experiment: heard.merge(experiment, typed=self.typed))
         self._events_at = offset
 
     def _take_code(self, *, last: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ class Heard:
 
     Attributes:
         given: The parameters of which the user typed the value.
+        defaults: Those whose newest value is a parser's default.
         saved: What the script saved by itself, and where: path → the function that did, such as `torch.save`.
         tensorboard: Folders that the script writes event files to: (folder, prefix of the names, since when).
         sealed: Secrets of the command line that only the script's own parser knew as such.
@@ -38,6 +39,7 @@ class Heard:
 
     params: dict[str, object] = field(default_factory=dict)
     given: list[str] = field(default_factory=list)
+    defaults: set[str] = field(default_factory=set)
     tags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -54,9 +56,7 @@ class Heard:
         """Takes one event in; unknown ones are left for later versions."""
         match event.get("type"), event.get("values"), event.get("text"):
             case "params", dict(values), _:
-                self.params.update(values)
-                given = event.get("given")
-                self.given += [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
+                self._add_params(values, event)
             case "tags", list(values), _:
                 for value in values:
                     self._add_tag(str(value))
@@ -85,6 +85,15 @@ class Heard:
                 if isinstance(folders, list) and self.python is None:
                     self.python = str(event.get("version")), str(event.get("executable")), list(map(str, folders))
 
+    def _add_params(self, values: dict[str, object], event: dict[str, object]) -> None:
+        self.params.update(values)
+        names = event.get("given")
+        given = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        self.given += given
+        self.defaults -= set(values)
+        if event.get("parsed") is True:
+            self.defaults |= set(values) - set(given)
+
     def _begin_again(self) -> None:
         self.failure, self.memory_error, self.fresh = None, None, True
 
@@ -98,12 +107,16 @@ class Heard:
         """Whether the record has to know."""
         return bool(self.params or self.tags or self.notes or self.saved or self.sealed)
 
-    def merge(self, experiment: Experiment) -> Experiment:
-        """The record with these parameters, tags and notes; the same again changes nothing."""
+    def merge(self, experiment: Experiment, *, typed: Collection[str] = ()) -> Experiment:
+        """The record with these parameters, tags and notes; the same again changes nothing.
+
+        A default replaces no value of `typed`, such as one of `--param`.
+        """
+        kept = self.defaults & set(typed)
         new = [note for note in self.notes if note not in experiment.notes.split("\n")]
         return experiment.with_changes(
             command=redact_sealed(experiment.command, self.sealed),
-            params={**experiment.params, **self.params},
+            params={**experiment.params, **{n: v for n, v in self.params.items() if n not in kept}},
             given=tuple(dict.fromkeys([*experiment.given, *self.given])),
             tags=tuple(dict.fromkeys([*experiment.tags, *self.tags])),
             notes="\n".join([note for note in (experiment.notes, *new) if note]),

@@ -198,9 +198,15 @@ def _resume(
     tracking.records.withdraw_stop(key)
     with held_interrupts():
         spool.keep_context(tracking.url, mapping, stored=True, store_id=known_id(tracking.store))
-        spool.keep_record(experiment.with_changes(status="running", exit=None))  # first: what runs can be recovered
-        again = tracking.records.update(key, lambda e: e.with_changes(status="running", exit=None))
+        spool.keep_record(_running_again(experiment, plan))  # first: what runs can be recovered
+        again = tracking.records.update(key, lambda e: _running_again(e, plan))
     return again, mapping
+
+
+def _running_again(experiment: Experiment, plan: Plan) -> Experiment:
+    """With other arguments, what was typed before was not typed now."""
+    same = experiment.command.args == redact_command(plan.command).args
+    return experiment.with_changes(status="running", exit=None, given=experiment.given if same else plan.given)
 
 
 def _bring_streams(key: str, tracking: Tracking, spool: Spool) -> None:

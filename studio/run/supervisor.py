@@ -64,6 +64,7 @@ class Supervisor:
         self.interrupts = 0
         mutable = mutable_artifacts(experiment, mapping)
         self.delivery = Delivery(tracking, spool, config=config, notify=notify, mutable=mutable)
+        self.delivery.typed = experiment.given
         self.delivery.stop_requested = lambda by: self.stop("stopped", by)
         if plan.command.kind == "exec":
             self.delivery.take_python = self._take_python

@@ -107,13 +107,13 @@ def params(mapping: Mapping[str, Any] | None = None, **values: Any) -> None:
 
 
 def given_params(values: Mapping[str, Any], given: Iterable[str]) -> None:
-    """Records parameters of which the user typed those that are `given`."""
+    """Records parameters that a parser has found; the user typed those that are `given`, the others are defaults."""
     flat: dict[str, Any] = {}
     _flatten("", values, flat)
     names = set(given)
     typed = [name for name in flat if name in names or name.partition(".")[0] in names]
     if flat:
-        event("params", values=flat, **({"given": typed} if typed else {}))
+        event("params", values=flat, parsed=True, **({"given": typed} if typed else {}))
 
 
 def tags(*names: str | Iterable[str]) -> None:
