@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -63,6 +64,9 @@ class Spool:
             Conflict: another process has it, or the run is over.
             StoreError: the home cannot be written, or has no locks.
         """
+        self._lock = self._new_mark() if make else -1
+        if self._lock >= 0:
+            return self._lock
         until = time.monotonic() + PROBE_S
         while True:
             try:
@@ -88,11 +92,35 @@ class Spool:
                 return fd
             os.close(fd)  # its run ended while we waited
 
+    def _new_mark(self) -> int:
+        """A mark that is locked from its first moment; -1 if there is one already, or it cannot be made so.
+
+        If it were made first and locked then, another process's recovery could take it for one of a dead run.
+        """
+        beside, fd = self.home / f".open-{secrets.token_hex(8)}", -1
+        try:
+            self._make_folders()
+            fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.link(beside, self.open_mark)
+            made, fd = fd, -1
+        except OSError:  # `lock` goes the other way then, and says what fails
+            return -1
+        finally:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            if fd >= 0:
+                os.close(fd)
+        return made
+
+    def _make_folders(self) -> None:
+        for folder in (self.home, self.open_mark.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def _open_mark(self, make: bool) -> int:
         if not make:
             return os.open(self.open_mark, os.O_RDWR)
-        for folder in (self.home, self.open_mark.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folders()
         return os.open(self.open_mark, os.O_RDWR | os.O_CREAT, 0o600)
 
     def _is_mark(self, fd: int) -> bool:

@@ -147,3 +147,19 @@ def test_children_end_with_a_run_that_is_killed_and_go_with_it_when_asked(tmp_pa
     assert listed == "one\n"  # its parent is gone
     assert studio("runs", "delete", "one", "--children", "--yes", cwd=tmp_path).returncode == 0
     assert experiments() == {}
+
+
+def test_many_threads_start_runs_at_once(tmp_path: Path) -> None:
+    """A run that begins is never taken for one that died by another one, which looks for such when it begins."""
+    (tmp_path / "a.py").write_text(
+        "import threading, studio\nbarrier = threading.Barrier(16)\n"
+        "def work(i):\n    barrier.wait()\n    with studio.start() as run:\n        run.params(i=i)\n"
+        "threads = [threading.Thread(target=work, args=(i,)) for i in range(16)]\n"
+        "[t.start() for t in threads]; [t.join() for t in threads]\n"
+    )
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "a.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+    found = opened().experiments(limit=None)
+    assert sorted(e.params["i"] for e in found) == sorted([*range(16)] * 3)
+    assert {e.status for e in found} == {"finished"}
