@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import time
 
 from ..errors import ConfigError, nearest
 from ..experiment import Exit, Experiment
+from ..run.ending import signal_name
 from ..tracking.fields import OF_METRIC, find, spelled
 from ..units import show_duration, show_size
 from .cells import one_line
@@ -95,15 +95,6 @@ def why(end: Exit | None) -> str:
         message = " ".join(end.error.message.split())
         return f"{end.error.type}: {message}" if message else end.error.type
     return signal_name(end) if end.reason in ("killed", "failed", "out-of-memory") else ""
-
-
-def signal_name(end: Exit) -> str:
-    """The name of the signal that ended a run, also one that a shell tells by its exit code; "" for no signal."""
-    number = end.signal or (end.code - 128 if end.code and 128 < end.code < 193 else 0)
-    try:
-        return signal.Signals(number).name if number else ""
-    except ValueError:
-        return f"signal {number}"
 
 
 def moment(seconds: float | None) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from ..experiment import RERUN, SERVING, Experiment
 from ..run.code import without
+from ..run.ending import signal_name
 from ..run.left_out import left_out_of
 from ..units import show_duration, show_size
 from .cells import one_line
-from .columns import moment, number, signal_name
+from .columns import moment, number
 
 USAGE = "system/"
 """Prefix of the metrics that the supervisor measures."""
@@ -108,8 +109,9 @@ def _models(experiment: Experiment) -> list[tuple[str, str]]:
     entries = [entry for entry in known if isinstance(entry, dict)] if isinstance(known, list) else []
     rows = []
     for entry in entries:
-        why = f" (the model: {entry.get('reason')})" if entry.get("chosen") else ""
-        rows.append((one_line(str(entry.get("name"))), one_line(f"{entry.get('file')}{why}")))
+        reason = str(entry.get("reason") or "")
+        why = f" (the model: {reason})" if entry.get("chosen") else f" ({reason})" if reason else ""
+        rows.append((one_line(str(entry.get("name"))), one_line(f"{entry.get('file')}{why}", most=200)))
     return rows
 
 

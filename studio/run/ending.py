@@ -70,6 +70,15 @@ def shell_code(experiment: Experiment) -> int:
     return 128 + (experiment.exit.signal or 0)
 
 
+def signal_name(end: Exit) -> str:
+    """The name of the signal that ended a run, also one that a shell tells by its exit code; "" for no signal."""
+    number = end.signal or (end.code - 128 if end.code and 128 < end.code < 193 else 0)
+    try:
+        return signal.Signals(number).name if number else ""
+    except ValueError:
+        return f"signal {number}"
+
+
 class MemoryWatch:
     """Counts the kernel's out-of-memory kills in the control group of this process and those above it."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import nearest
 from ..experiment import Experiment
 from ..units import show_duration
+from .ending import signal_name
 
 if TYPE_CHECKING:
     from ..models.note import Note
@@ -25,17 +26,25 @@ def closing_line(experiment: Experiment, modeldir: Path, where: str = "") -> str
     """
     times = experiment.times
     took = show_duration((times.finished or times.added) - (times.started or times.added))
-    how = ""
-    if experiment.exit is not None and experiment.status != "finished":
-        number, code = experiment.exit.signal, experiment.exit.code
-        detail = f", signal {number}" if number else f", code {code}" if code is not None else ""
-        how = f" ({experiment.exit.reason}{detail})"
     following = f"runs show {experiment.key}"
     if experiment.kind == "serving":
         following = f"runs logs {experiment.key}"
     elif experiment.status == "finished" and _can_be_served(modeldir):
         following = f"serve {experiment.key}"
-    return f"studio run: {experiment.key} {experiment.status}{how} after {took}; next: studio {following}{where}"
+    when = f" after {took}" if times.started else " before it began"
+    return f"studio run: {experiment.key} {experiment.status}{_how(experiment)}{when}; next: studio {following}{where}"
+
+
+def _how(experiment: Experiment) -> str:
+    """What ended it, if not the script itself: ` by Ctrl-C`, ` with code 1`, ` with SIGKILL (out of memory)`."""
+    end = experiment.exit
+    if end is None or experiment.status not in ("stopped", "failed"):
+        return ""
+    if experiment.status == "stopped":
+        host = experiment.host.name if experiment.host is not None else ""
+        return f" by {end.by}" if end.by and end.by != f"{experiment.owner}@{host}" else ""
+    what = f" with {signal_name(end)}" if end.signal else f" with code {end.code}" if end.code is not None else ""
+    return what + (" (out of memory)" if end.reason == "out-of-memory" else "")
 
 
 def lacking_metric(experiment: Experiment) -> str:
@@ -45,9 +54,9 @@ def lacking_metric(experiment: Experiment) -> str:
         return ""
     logged = sorted(n for n in experiment.summary if not n.startswith("system/"))
     more = f" and {len(logged) - MOST_NAMES} more" if len(logged) > MOST_NAMES else ""
-    known = ", ".join(logged[:MOST_NAMES]) + more if logged else "no metric"
+    known = ", ".join(logged[:MOST_NAMES]) + more if logged else "no metrics"
     guess = nearest(name, logged)
-    return f"--metric: {name} was never logged; logged: {known}" + (f"; {guess}" if guess else "")
+    return f"--metric: {name} was never logged. The script logged {known}" + (f"; {guess}" if guess else "")
 
 
 def kept_models(experiment: Experiment, modeldir: Path, where: str = "") -> list[str]:
@@ -58,15 +67,20 @@ def kept_models(experiment: Experiment, modeldir: Path, where: str = "") -> list
     lines, chosen = [], note.chosen
     newest_lost = max(note.lost, key=lambda lost: lost.trained, default=None)
     if chosen is not None:
-        line = f"kept model {chosen.name} ({chosen.file}): {chosen.reason}"
-        others = [f"{kept.name} ({kept.file})" for kept in note.models if kept is not chosen]
+        line = f"the model is {chosen.name} ({chosen.file}): {chosen.reason}"
+        others = [
+            f"{kept.name} ({', '.join(filter(None, (kept.file, kept.reason)))})"
+            for kept in note.models
+            if kept is not chosen
+        ]
         if others:
             more = f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
-            line += f"; others: {', '.join(others[:MOST_NAMES])}{more}"
-            line += f"; to serve another: studio serve {experiment.key} --model NAME{where}"
+            line += f". Also kept: {', '.join(others[:MOST_NAMES])}{more}"
+            line += f". To serve another: studio serve {experiment.key} --model NAME{where}"
         lines.append(line)
     if note.dropped:
-        lines.append(f"{note.dropped} more model{'s' if note.dropped > 1 else ''} not kept: only the newest are")
+        what = "1 more model was" if note.dropped == 1 else f"{note.dropped} more models were"
+        lines.append(f"{what} not kept: studio keeps the newest ones")
     if newest_lost is not None and (chosen is None or newest_lost.trained > chosen.trained):
         lines.append(f"the model that was trained last, {newest_lost.name}, could not be kept: {newest_lost.why}")
     return ["studio run: " + line for line in lines]

@@ -57,25 +57,25 @@ def test_clones_within_model_selection_are_no_models_and_helpers_not_the_model(b
     helpers = {"KMeans", "PCA", "CountVectorizer", "IsolationForest"}
     assert set(names(ran)) <= expected | helpers  # what was freed before there was time for it is counted
     assert len(names(ran)) + ran.note["dropped"] == len(expected | helpers)
-    assert (ran.chosen["name"], ran.chosen["reason"]) == ("Ridge", "newest predictor held by __main__")
+    assert (ran.chosen["name"], ran.chosen["reason"]) == ("Ridge", "the newest one that a variable still holds (final)")
     assert all(model["role"] == ("helper" if model["name"] in helpers else "predictor") for model in ran.note["models"])
 
 
 @pytest.mark.parametrize(
     ("source", "name", "reason"),
     [
-        ("def f():\n        Ridge(1).fit(X, y); Ridge(2).fit(X, y)\n    f()", "Ridge-2", "newest fit"),
-        ("best = {'a': Ridge(1).fit(X, y)}\n    (lambda: Ridge(2).fit(X, y))()", "Ridge", "held by __main__"),
-        ("a = Ridge(1).fit(X, y); import json; json.other = Ridge(2).fit(X, y)", "Ridge", "held by __main__"),
+        ("def f():\n        Ridge(1).fit(X, y); Ridge(2).fit(X, y)\n    f()", "Ridge-2", "the newest fit"),
+        ("best = {'a': Ridge(1).fit(X, y)}\n    (lambda: Ridge(2).fit(X, y))()", "Ridge", "still holds (best['a'])"),
+        ("a = Ridge(1).fit(X, y); import json; json.other = Ridge(2).fit(X, y)", "Ridge", "still holds (a)"),
         (
             "class T: pass\n    t = T(); t.m = Ridge(1).fit(X, y)\n    (lambda: Ridge(2).fit(X, y))()",
             "Ridge",
-            "held by __main__",
+            "still holds (t.m)",
         ),
         (
             "import joblib\n    a = Ridge(1).fit(X, y); joblib.dump({'m': a}, 'a.joblib'); b = Ridge(2).fit(X, y)",
             "Ridge",
-            "saved last",
+            "saved last (a)",
         ),
         ("from sklearn.cluster import KMeans\n    k = KMeans(2, n_init=1).fit(X)", "KMeans", "there is no predictor"),
     ],
@@ -84,6 +84,25 @@ def test_the_model_is_chosen_by_the_rule(bench, source, name, reason):
     ran = bench.run(DATA + "\n    " + source)
     assert (ran.code, ran.err) == (0, "")
     assert ran.chosen["name"] == name and reason in ran.chosen["reason"]
+
+
+def test_models_of_one_class_are_told_apart_by_their_variables(bench):
+    ran = bench.run(
+        DATA
+        + """
+    best = models = None
+    for alpha in (1, 2, 3, 4):
+        m = Ridge(alpha).fit(X, y)
+        if alpha == 2:
+            best = m
+        if alpha == 3:
+            models, _ = {("a", 1): None, "tried": m}, m
+    """
+    )
+    reasons = {joblib.load(ran.modeldir / e["file"]).alpha: e["reason"] for e in ran.note["models"] if e["reason"]}
+    assert reasons == {
+        2: "variable best", 3: "variable models['tried']", 4: "the newest one that a variable still holds (m)",
+    }  # fmt: skip
 
 
 def test_the_newest_of_many_fits_is_there_although_the_script_is_killed(bench):

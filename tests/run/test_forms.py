@@ -171,7 +171,7 @@ def test_a_metric_that_was_never_logged_is_said(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import studio\nstudio.log({'val_loss': 0.5}, step=0)\n")
     done = studio("run", "--metric", "val_los:min", "train.py", cwd=tmp_path)
     assert done.returncode == 0
-    assert b"--metric: val_los was never logged; logged: val_loss" in done.stderr
+    assert b"--metric: val_los was never logged. The script logged val_loss" in done.stderr
     assert b"never logged" not in studio("run", "--metric", "val_loss:min", "train.py", cwd=tmp_path).stderr
     done = studio("run", "--metric", "acc", "--", "true", cwd=tmp_path)
-    assert b"--metric: acc was never logged; logged: no metric\n" in done.stderr
+    assert b"--metric: acc was never logged. The script logged no metrics\n" in done.stderr

@@ -67,11 +67,29 @@ def test_the_end_of_a_run_says_which_model_it_kept_and_why(tmp_path: Path) -> No
     (tmp_path / "a.py").write_text(FITS)
     done = studio("run", "-e", "k", "--no-workspace", "a.py", cwd=tmp_path)
     assert done.returncode == 0
-    said = "studio run: kept model Ridge (model.joblib): newest predictor held by __main__"
-    said += "; others: KMeans (helper-KMeans.joblib)"
-    assert said + "; to serve another: studio serve k --model NAME" in done.stderr.decode()
+    said = "studio run: the model is Ridge (model.joblib): the newest one that a variable still holds (model)"
+    said += ". Also kept: KMeans (helper-KMeans.joblib)"
+    assert said + ". To serve another: studio serve k --model NAME" in done.stderr.decode()
     models = {model["name"]: model for model in record("k").extra["models"]}
-    assert models["Ridge"]["chosen"] and models["Ridge"]["reason"] == "newest predictor held by __main__"
+    assert (
+        models["Ridge"]["chosen"] and models["Ridge"]["reason"] == "the newest one that a variable still holds (model)"
+    )
     assert models["KMeans"] == {"name": "KMeans", "file": "helper-KMeans.joblib", "chosen": False, "reason": ""}
     shown = studio("runs", "show", "k", cwd=tmp_path).stdout.decode()
-    assert "model.joblib (the model: newest predictor held by __main__)" in shown
+    assert "model.joblib (the model: the newest one that a variable still holds (model))" in shown
+
+
+def test_models_of_one_class_are_told_apart_by_the_variables_that_hold_them(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    (tmp_path / "a.py").write_text(
+        "from sklearn.linear_model import Ridge\n"
+        "best = Ridge(1).fit([[0.0], [1.0]], [0.0, 1.0])\n"
+        "m = Ridge(2).fit([[0.0], [1.0]], [0.0, 1.0])\n"
+    )
+    said = studio("run", "-e", "k", "--no-workspace", "a.py", cwd=tmp_path).stderr.decode()
+    assert "the model is Ridge-2 (model-Ridge-2.joblib): the newest one that a variable still holds (m). " in said
+    assert "Also kept: Ridge (model.joblib, variable best). " in said
+    assert [m["reason"] for m in record("k").extra["models"]] == [
+        "variable best", "the newest one that a variable still holds (m)"
+    ]  # fmt: skip
+    assert "model.joblib (variable best)" in studio("runs", "show", "k", cwd=tmp_path).stdout.decode()

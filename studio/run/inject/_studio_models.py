@@ -8,30 +8,31 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 import weakref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
-    from . import _studio_modeldir, _studio_secrets, _studio_track
+    from . import _studio_modeldir, _studio_secrets, _studio_track, _studio_variables
 else:
     import _studio_modeldir
     import _studio_secrets
     import _studio_track
+    import _studio_variables
 
 NOTE = ".studio.json"
 MOST = 20  # models that are kept; a search by hand fits thousands
 MOST_BYTES = 1 << 30
 LOST = 20  # that are told of
 
-DUMPED = "predictor that the script saved last"
-OWN = "newest checkpoint that the script wrote into modeldir"
-HELD = "newest predictor held by __main__"
-NEWEST = "newest fit"
+DUMPED = "the one that the script saved last"
+OWN = "the newest checkpoint that the script wrote into modeldir"
+HELD = "the newest one that a variable still holds"
+NEWEST = "the newest fit"
+NONE = "; there is no predictor"
 
 
 class Model:
@@ -46,6 +47,7 @@ class Model:
         self.fits = 0
         self.saved_fits = -1  # which fit the file is of
         self.signature: dict[str, Any] | None = None
+        self.variable = ""  # that held it when the script ended
         self.copy = False  # of a file that the script saved elsewhere
         self.python = ""  # of the script, where the file has code of its modules
         self.further: dict[str, Any] = {}
@@ -240,6 +242,10 @@ def _bound() -> None:
 
 def choose() -> Model | None:
     """*The* model, of all that are kept or still alive; `write` gives the reason."""
+    held = _studio_variables.held()
+    for model in [*_here().kept, *list(_here().known.values())]:
+        thing = model.ref()
+        model.variable = _studio_variables.shown(held.get(id(thing), "")) if thing is not None else ""
     _here().reason = _by_rule()
     return _here().reason[0]
 
@@ -253,28 +259,13 @@ def _by_rule() -> tuple[Model | None, str]:
             found = [model for model in models if model.further.get(key)]
             if found:
                 return max(found, key=lambda model: float(model.further[key])), reason
-        held = {id(thing) for thing in _held()}
-        found = [model for model in models if model.ref() is not None and id(model.ref()) in held]
+        note = "" if role == "predictor" else NONE
+        found = [model for model in models if model.variable]
         if found:
-            return found[-1], HELD if role == "predictor" else "newest fit held by __main__; there is no predictor"
+            return found[-1], HELD + note
         if models:
-            if models[-1].library == "torch":
-                return models[-1], DUMPED
-            return models[-1], NEWEST if role == "predictor" else "newest fit; there is no predictor"
+            return models[-1], DUMPED if models[-1].library == "torch" else NEWEST + note
     return None, NEWEST
-
-
-def _held() -> Iterator[Any]:
-    """What the variables of `__main__` hold, also within a container or an object of the script's, one level deep."""
-    main = sys.modules.get("__main__")
-    for value in list(vars(main).values()) if main is not None else ():
-        yield value
-        if isinstance(value, dict):
-            yield from list(value.values())
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            yield from list(value)
-        elif type(value).__module__ == "__main__":
-            yield from list(getattr(value, "__dict__", {}).values())
 
 
 def told() -> bool:
@@ -294,7 +285,7 @@ def write() -> None:
     if chosen is None or chosen not in _here().kept:
         predictors = [model for model in _here().kept if model.role == "predictor"]
         chosen, reason = next(reversed(predictors or _here().kept), None), NEWEST
-    models = [model.as_json(model is chosen, reason if model is chosen else "") for model in _here().kept]
+    models = [model.as_json(model is chosen, _reason(model, reason, chosen)) for model in _here().kept]
     note = {**_here().about, "schema": 1, "models": models, "lost": _here().lost, "dropped": _here().dropped}
 
     def put(path: str) -> None:
@@ -305,6 +296,13 @@ def write() -> None:
         _studio_modeldir.put(modeldir, NOTE, put)
     except OSError as exc:
         _studio_track.warning("modeldir", f"which models are kept cannot be noted: {type(exc).__name__}: {exc}")
+
+
+def _reason(model: Model, reason: str, chosen: Model | None) -> str:
+    """Why it is the model, or which variable holds it, so that models of one class can be told apart."""
+    if model is chosen:
+        return f"{reason} ({model.variable})" if model.variable else reason
+    return f"variable {model.variable}" if model.variable else ""
 
 
 def _carry_over() -> None:
