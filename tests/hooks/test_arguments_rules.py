@@ -306,3 +306,40 @@ def test_words_from_a_file(bench):
         ["@words"],
     )
     assert (ran.params, given(ran)) == ({"lr": 0.5, "depth": 2}, {"lr"})
+
+
+def test_click_options_of_several_values_are_those_of_the_script(bench):
+    bench.needs("click")
+    ran = bench.run(
+        """
+    import click
+    @click.command()
+    @click.option("--layer", multiple=True, type=int)
+    @click.option("--size", nargs=2, type=int, default=(1, 1))
+    @click.option("--rate", default=.1)
+    @click.argument("names", nargs=-1)
+    def train(**values): print(values)
+    train()
+    """,
+        args=["--layer", "1", "--layer", "2", "--size", "3", "4", "one", "two"],
+    )
+    assert ran.code == 0, ran.err
+    assert ran.params == {"layer": "(1, 2)", "size": "(3, 4)", "rate": 0.1, "names": "('one', 'two')"}
+    assert given(ran) == {"layer", "size", "names"}
+
+
+def test_what_one_parser_was_told_in_full_is_not_what_another_takes_it_for(bench):
+    ran = bench.run(
+        """
+    import argparse
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--name", default="a"); parser.add_argument("--n", type=int, default=5)
+    parser.parse_args()
+    other = argparse.ArgumentParser()
+    other.add_argument("--name", default="lib")
+    other.parse_known_args()  # to it, --n is the beginning of --name
+    """,
+        args=["--name", "q", "--n", "3"],
+    )
+    assert ran.code == 0, ran.err
+    assert ran.params == {"name": "q", "n": 3}

@@ -22,8 +22,9 @@ else:
 
 _local = threading.local()
 
-TYPED, TOLD, ASIDE = 3, 2, 1
-"""How much a value counts: one that the user typed, one of the script's own parser, one of a library's parser."""
+TYPED, BEGUN, TOLD, ASIDE = 4, 3, 2, 1
+"""How much a value counts: one that the user typed, one whose option was only begun, one of the script's own parser,
+one of a library's parser."""
 
 
 class Known:
@@ -88,14 +89,15 @@ def _argparse(name: str, args: Any, kwargs: Any, result: Any) -> None:
         if own:
             _known().aside.update(values)
         return  # else a library parses something for itself
-    given = _studio_given.typed(parser, words, namespace)
+    shortened: set[str] = set()
+    given = _studio_given.typed(parser, words, namespace, shortened)
     if not own and "known" in name:  # it takes what is its, and leaves the rest to the script
         values = {dest: value for dest, value in values.items() if dest in given}
         _keep(values, rank=ASIDE)
         return
     _known().rests.append(rest)
     _known().namespaces.append((namespace, values))
-    _keep(values, given=given)
+    _keep(values, given=given, begun=shortened)
 
 
 def _is_of_the_command_line(line: Any, words: list[Any]) -> bool:
@@ -140,6 +142,7 @@ def _keep(
     hidden: frozenset[str] = frozenset(),
     *,
     given: Iterable[str] = (),
+    begun: Iterable[str] = (),
     rank: int = TOLD,
     parsed: bool = True,
 ) -> None:
@@ -148,7 +151,7 @@ def _keep(
     """
     known = _known()
     known.parsed = known.parsed or (parsed and rank > ASIDE)
-    ranks = {name: TYPED if name in given else rank for name in values}
+    ranks = {name: BEGUN if name in begun else TYPED if name in given else rank for name in values}
     shown = {
         name: value
         for name, value in values.items()
@@ -225,6 +228,15 @@ def _click_invoke(original: Any) -> Any:
     return invoke
 
 
+def _click_main(original: Any) -> Any:
+    @functools.wraps(original)
+    def main(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _studio_given.note_click_words(original, self, args, kwargs)
+
+    main._studio = True  # type: ignore[attr-defined]
+    return main
+
+
 def _click_params(command: Any, context: Any) -> None:
     own, whole = _studio_given.click_line(sys._getframe(1))
     if not own and not whole:
@@ -239,9 +251,10 @@ def _hook_click(module: ModuleType) -> None:
     """Every command and group tells its parameters when it is invoked."""
     for name in ("Command", "BaseCommand", "Group", "MultiCommand"):
         kind: Any = vars(module).get(name)
-        original = getattr(kind, "__dict__", {}).get("invoke")
-        if original is not None and not getattr(original, "_studio", False):
-            kind.invoke = _click_invoke(original)
+        for method, observed in (("invoke", _click_invoke), ("main", _click_main)):
+            original = getattr(kind, "__dict__", {}).get(method)
+            if original is not None and not getattr(original, "_studio", False):
+                setattr(kind, method, observed(original))
 
 
 def _seed(library: str) -> Any:

@@ -30,8 +30,12 @@ def is_the_scripts(frame: FrameType | None, *packages: str) -> bool:
     return False
 
 
-def typed(parser: Any, words: Iterable[Any], namespace: Any) -> set[str]:
-    """The names in an argparse namespace that words of the command line gave a value."""
+def typed(parser: Any, words: Iterable[Any], namespace: Any, shortened: set[str]) -> set[str]:
+    """The names in an argparse namespace that words of the command line gave a value.
+
+    Those whose option was only begun (`--lea` for `--learning-rate`) are added to `shortened`: to another parser the
+    same word may be another option, spelled in full.
+    """
     listed = [str(word) for word in words]
     if parser.fromfile_prefix_chars is not None:
         listed = parser._read_args_from_files(listed)
@@ -39,7 +43,10 @@ def typed(parser: Any, words: Iterable[Any], namespace: Any) -> set[str]:
     options = {option: action for action in parser._actions for option in action.option_strings}
     for word in listed[: listed.index("--")] if "--" in listed else listed:
         if word[:1] and word[0] in parser.prefix_chars:
-            found.update(action.dest for action in _meant(parser, options, word))
+            meant = {action.dest for action in _meant(parser, options, word)}
+            in_full = word[1:2] not in parser.prefix_chars or word in options or word.partition("=")[0] in options
+            shortened.difference_update(meant) if in_full else shortened.update(meant)  # the last word counts
+            found |= meant
     for action in parser._actions:
         if action.option_strings:
             continue
@@ -48,7 +55,7 @@ def typed(parser: Any, words: Iterable[Any], namespace: Any) -> set[str]:
             chosen = next((i for i, word in enumerate(listed) if word in choices), None)
             if chosen is not None:
                 found.add(action.dest)
-                found |= typed(choices[listed[chosen]], listed[chosen + 1 :], namespace)
+                found |= typed(choices[listed[chosen]], listed[chosen + 1 :], namespace, shortened)
         elif action.nargs not in ("?", "*", "...") or getattr(namespace, action.dest, None) != action.default:
             found.add(action.dest)
     return found
@@ -77,12 +84,17 @@ def _meant(parser: Any, options: dict[str, Any], word: str) -> list[Any]:
 def click_line(frame: FrameType | None) -> tuple[bool, bool]:
     """For a click command that is invoked: whether the script, and whether the command line, started it."""
     outermost: FrameType | None = None
+    whole = True
     while frame is not None:
-        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == "click" and frame.f_code.co_name == "main":
-            outermost = frame
+        if frame.f_code is note_click_words.__code__:
+            outermost, whole = frame, frame.f_locals["whole"]
         frame = frame.f_back
-    if outermost is None:
-        return True, True
-    line = outermost.f_locals.get("args")
-    whole = line is None or [str(word) for word in line] == sys.argv[1:]
-    return is_the_scripts(outermost, "click", "typer"), whole
+    return outermost is None or is_the_scripts(outermost, "click", "typer"), whole
+
+
+def note_click_words(main: Any, command: Any, args: Any, kwargs: Any) -> Any:
+    """Calls click's `main`. Whether its words are the command line is seen before: click takes them off the list."""
+    line = kwargs.get("args", args[0] if args else None)
+    listed = isinstance(line, (list, tuple))  # anything else can be read only once
+    whole = line is None or (listed and [str(word) for word in line] == sys.argv[1:])  # noqa: F841  for click_line
+    return main(command, *args, **kwargs)
