@@ -12,7 +12,7 @@ Importing it loads nothing heavy; each name is loaded at its first use.
 from __future__ import annotations
 
 import os
-from _thread import RLock
+from _thread import RLock, get_ident
 
 TYPE_CHECKING = False  # what typing calls so, without the time that importing typing takes
 __version__ = "0.1.0"
@@ -42,35 +42,49 @@ __all__ = [
     "log_histogram", "log_image", "log_many", "log_table", "log_text", "note", "open_studio", "params", "sql", "start",
     "tags",
 ]  # fmt: skip
-_ELSEWHERE = {"StudioError": "errors", **dict.fromkeys(("artifact", "experiments", "sql", "start"), "script")}
-
+_SCRIPT = dict.fromkeys(("artifact", "experiments", "sql", "start"), "script")
+_TRACK = dict.fromkeys(("log", "log_many", "note", "params", "tags"), "run.inject._studio_track")
+_MEDIA = dict.fromkeys((name for name in __all__ if name.startswith("log_")), "run.inject._studio_media")
+_HOMES = {"StudioError": "errors", **_SCRIPT, **_MEDIA, **_TRACK}  # all others are in `api`
 
 _LOADING = RLock()
-_FORK_WAIT_S = 5.0
+_FORK_WAIT_S = 60.0
 
 if hasattr(os, "register_at_fork"):
-    # A child that is forked while another thread loads a name would wait for that import for ever.
-    _held: list[bool] = []
+    # A child that is forked while another thread loads a name would wait for that import for ever: the lock of the
+    # import is copied, the thread that would release it is not. So a fork waits until the name is loaded. The limit is
+    # for a thread that cannot go on before the fork is done.
+    _held: set[int] = set()  # threads that fork and hold the lock
 
-    def _release() -> None:
-        if _held.pop():
+    def _forking() -> None:
+        if _LOADING.acquire(timeout=_FORK_WAIT_S):
+            _held.add(get_ident())
+
+    def _forked_parent() -> None:
+        if get_ident() in _held:
+            _held.discard(get_ident())
             _LOADING.release()
 
-    os.register_at_fork(
-        before=lambda: _held.append(_LOADING.acquire(timeout=_FORK_WAIT_S)),
-        after_in_parent=_release,
-        after_in_child=_release,
-    )
+    def _forked_child() -> None:
+        global _LOADING
+        _held.clear()
+        _LOADING = RLock()
+
+    os.register_at_fork(before=_forking, after_in_parent=_forked_parent, after_in_child=_forked_child)
+
+
+def loading() -> RLock:
+    """The lock to hold around imports that a script's first calls cause: a fork of another thread waits for it."""
+    return _LOADING
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
+    with _LOADING:  # also around the import of importlib: another thread may fork in the midst of it
+        from importlib import import_module
 
-    home = _ELSEWHERE.get(name, "api")
-    with _LOADING:
-        value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+        value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'api')}"), name)
     globals()[name] = value
     return value
 

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .api import open_studio
+from . import loading
 from .errors import ArtifactNotFound
+from .fs_tracker import get_artifact, get_artifacts
 
 if TYPE_CHECKING:
+    from .api import Studio
     from .run.inprocess import Run
     from .tracking.frames import Experiments
     from .tracking.tables import Table
 
-_log = logging.getLogger("studio")
+
+def _studio(store: str | None = None, project: str | None = None) -> Studio:
+    """The configured store; loaded here, because a thread's first `studio.artifact` needs none of it."""
+    with loading():
+        import logging
+
+        from .api import open_studio
+
+    return open_studio(store=store, project=project, notify=logging.getLogger("studio").warning)
 
 
 def experiments(query: str = "", *, sort: str = "-added", limit: int | None = None) -> Experiments:
     """Experiments of the configured store that fit a query; a sequence with `to_pandas()`."""
-    return open_studio(notify=_log.warning).experiments(query, sort=sort, limit=limit)
+    return _studio().experiments(query, sort=sort, limit=limit)
 
 
 def sql(query: str, *, only: str = "", limit: int | None = None) -> Table:
@@ -35,7 +44,7 @@ def sql(query: str, *, only: str = "", limit: int | None = None) -> Table:
         ConfigError: it cannot be answered; the message shows the place.
         MissingExtra: duckdb is not installed.
     """
-    with open_studio(notify=_log.warning).sql(query, only=only) as answer:
+    with _studio().sql(query, only=only) as answer:
         return answer.table(limit=limit)
 
 
@@ -47,8 +56,6 @@ def artifact(name: str) -> Path:
     Raises:
         ArtifactNotFound: this run has none of this name.
     """
-    from .fs_tracker import get_artifact, get_artifacts
-
     path = get_artifact(name)
     if path is None:
         raise ArtifactNotFound(
@@ -80,14 +87,15 @@ def start(
     Returns:
         A context manager whose value has `key`, `log`, `params`, `artifact(name)` and `folder`.
     """
-    from .run.inprocess import InProcessRun, surrounding
+    with loading():
+        from .run.inprocess import InProcessRun, surrounding
 
     parent = surrounding()
     if parent is not None:
         project = project or parent.project
-    studio = open_studio(store=store, project=project, notify=_log.warning)
+    studio = _studio(store, project)
     studio.recover()
     return InProcessRun(
-        tracking=studio.tracking, config=studio.config, key=key, tags=tags, notes=notes, notify=_log.warning,
+        tracking=studio.tracking, config=studio.config, key=key, tags=tags, notes=notes, notify=studio.notify,
         parent=parent.key if parent is not None else None,
     )  # fmt: skip

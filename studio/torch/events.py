@@ -23,7 +23,7 @@ class EventFile:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Path(folder)
-        self._path: Path | None = None
+        self._paths: dict[int, Path] = {}  # process -> its file; threads share one
 
     def add(self, step: int, tag: str, value: float) -> None:
         """One point."""
@@ -33,13 +33,15 @@ class EventFile:
         self._append(b"\x10" + _varint(step) + b"\x2a" + _varint(len(summary)) + summary)
 
     def _append(self, event: bytes) -> None:
-        data = b""
-        if self._path is None:
+        data, process = b"", os.getpid()
+        path = self._paths.get(process)
+        if path is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             host = socket.gethostname() or "host"
-            self._path = self._folder / f"events.out.tfevents.{time.time():.0f}.{host}.{os.getpid()}.{id(self):x}"
+            name = f"events.out.tfevents.{time.time():.0f}.{host}.{process}.{id(self):x}"
+            path = self._paths.setdefault(process, self._folder / name)
             data = _record(_now() + b"\x1a\x0dbrain.Event:2")
-        with open(self._path, "ab") as file:
+        with open(path, "ab") as file:
             file.write(data + _record(_now() + event))
 
 

@@ -60,7 +60,8 @@ class Reporter:
         """
         if self._step % self._log_interval:
             return
-        means = ",".join(f"{name} = {sum(values) / len(values):.5f}" for name, values in self._values.items())
+        newest = [(name, list(values)) for name, values in list(self._values.items())]  # other threads may add to them
+        means = ",".join(f"{name} = {sum(values) / len(values):.5f}" for name, values in newest)
         line = f"Step {self._step}: {means}"
         now = time.monotonic()
         if self._reported is not None:

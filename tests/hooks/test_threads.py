@@ -1,13 +1,14 @@
-"""The first call of a process comes from sixteen threads at once: nothing is lost, of any public call."""
+"""The first call of a process comes from sixteen threads at once: nothing is lost, of any public call, nor by forks."""
 
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 CALLS = """
-import base64, threading, wave
+import base64, io, threading, wave
 import studio
 from studio import fs_tracker
 from studio.torch import Reporter
@@ -18,6 +19,7 @@ with open("one.png", "wb") as file:
 with wave.open("one.wav", "wb") as sound:
     sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000), sound.writeframes(b"\\0" * 64)
 together, failed, keys = threading.Barrier(16), [], set()
+SHARED = Reporter(log_interval=1, logdir="scalars", smooth_interval=3)
 
 
 def work(i):
@@ -34,6 +36,9 @@ def log(studio, i):
 
 def reporter(studio, i):
     Reporter(log_interval=1000).record(1, **{f"reported{i}": 1.0})
+    for value in range(10):
+        SHARED.record(10 * i + value, shared=1.0, **{f"of{i}": 2.0})
+        SHARED.report(io.StringIO())
 
 
 def key(studio, i):
@@ -80,7 +85,10 @@ def _check(bench) -> None:
     counts = {name: curve.count for name, curve in ran.curves.summary().items()}
     for i in range(16):
         assert (counts[f"own{i}"], counts[f"many{i}"], counts[f"reported{i}"]) == (20, 3, 1), counts
-    assert counts["all"] == 320
+    assert (counts["all"], counts["shared"]) == (320, 160)
+    (scalars,) = (bench.folder / "scalars").iterdir()
+    names = re.findall(rb"\n.(shared|of\d+)\x15", scalars.read_bytes())
+    assert (names.count(b"shared"), len(set(names)), len(names)) == (160, 17, 320)
     params = {f"nested.n{i}": i for i in range(16)} | {f"p{i}": i for i in range(16)}
     assert {name: value for name, value in ran.params.items() if not name.startswith("seed")} == params
     assert {tag for event in ran.of_type("tags") for tag in event["values"]} == {f"t{i}" for i in range(16)}
@@ -93,6 +101,82 @@ def _check(bench) -> None:
 
 def test_the_first_calls_of_many_threads_are_all_kept(bench):
     _check(bench)
+
+
+FORKS = """
+import multiprocessing, os, threading
+import studio
+
+together, failed = threading.Barrier(13), []
+CALLS = [
+    lambda i: studio.log({f"own{i}": 1.0}),
+    lambda i: studio.log_many(f"a long name that may be a secret {i}", None, [1.0, 2.0]),
+    lambda i: studio.params({f"p{i}": i}),
+    lambda i: studio.tags(f"t{i}"),
+    lambda i: studio.note(f"note {i}"),
+    lambda i: studio.log_text(f"text {i}", f"text {i}"),
+    lambda i: studio.log_table(f"table{i}", [{"a": i}]),
+    lambda i: studio.log_histogram(f"histogram{i}", [1.0, 2.0, i]),
+    lambda i: studio.artifact("modeldir"),
+]
+
+
+def calls(i):
+    for call in range(len(CALLS)):
+        CALLS[(call + i) % len(CALLS)](i)
+
+
+def forks(i):
+    for n in range(4):
+        child = os.fork()
+        if not child:
+            try:
+                calls(100 * i + n)
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            failed.append((i, n))
+
+
+def pools(i):
+    for n in range(2):
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            pool.map(calls, [100 * i + 2 * n, 100 * i + 2 * n + 1], chunksize=1)
+
+
+def guarded(work, i):
+    together.wait()
+    try:
+        work(i)
+    except BaseException as exc:
+        failed.append(repr(exc))
+
+
+works = [(calls, i) for i in range(10)] + [(forks, 1), (forks, 2), (pools, 3)]
+threads = [threading.Thread(target=guarded, args=work) for work in works]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not failed, failed
+"""
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_forks_in_the_midst_of_first_calls_neither_hang_nor_lose(bench, number):
+    bench.modeldir.mkdir()
+    ran = bench.run(FORKS, PYTHONWARNINGS="ignore")  # Python 3.12 and later warn of forks while threads run
+    assert (ran.code, ran.err) == (0, ""), ran.err
+    everyone = {*range(10), *(100 * i + n for i in (1, 2, 3) for n in range(4))}
+    counts = {name: curve.count for name, curve in ran.curves.summary().items()}
+    assert {name: counts.get(f"own{name}") for name in everyone} == dict.fromkeys(everyone, 1)
+    assert {counts.get(f"a long name that may be a secret {i}") for i in everyone} == {2}
+    assert {tag for event in ran.of_type("tags") for tag in event["values"]} == {f"t{i}" for i in everyone}
+    assert {name for name in ran.params if name.startswith("p")} == {f"p{i}" for i in everyone}
+    assert len((ran.spool / "media" / "index").read_text().splitlines()) == 3 * len(everyone)
+    assert ran.of_type("warning") == []
+    assert 10 <= len(ran.streams) <= 13  # eight children that forked, one for each worker that got a task, the parent
 
 
 @pytest.mark.soak

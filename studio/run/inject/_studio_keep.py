@@ -259,14 +259,19 @@ def _stop() -> None:
         thread.join()
 
 
+_forks: set[int] = set()  # threads that fork and hold the lock
+
+
 def _forking() -> None:
     if _studio_hooks.working():
         _stop()  # a lock that it holds would be held in the child for ever
         _studio_modeldir.SAVING.acquire()
+        _forks.add(threading.get_ident())
 
 
 def _forked_parent() -> None:
-    if _studio_hooks.working():
+    if threading.get_ident() in _forks:
+        _forks.discard(threading.get_ident())
         _studio_modeldir.SAVING.release()
         if _waiting:
             _start()
@@ -278,6 +283,7 @@ def _forked_child() -> None:
     _studio_modeldir.SAVING = threading.RLock()
     BUSY.clear()
     _waiting.clear()
+    _forks.clear()
 
 
 if hasattr(os, "register_at_fork"):

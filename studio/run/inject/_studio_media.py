@@ -170,13 +170,9 @@ def _keep(kind: str, name: str, step: int | None, caption: str, *given: object) 
     if not isinstance(name, str) or not name:
         raise TypeError(f"the name of what is logged is a str that is not empty, not {name!r}")
     at = None if step is None else _whole(step)
-    with _studio_track.first():
-        import _studio_media_forms  # type: ignore[import-not-found]
-        from _studio_secrets import clean_text  # type: ignore[import-not-found]
-
-    name = clean_text(name)
+    name = _studio_track.load("_studio_secrets").clean_text(name)
     try:
-        parts, fields = _studio_media_forms.MAKE[kind](*given)
+        parts, fields = _studio_track.load("_studio_media_forms").MAKE[kind](*given)
         if kind in ("text", "table"):
             _size(parts)  # before what is too large is searched for secrets
             parts = [(ending, _cleaned(data)) for ending, data in parts]
@@ -190,9 +186,10 @@ def _keep(kind: str, name: str, step: int | None, caption: str, *given: object) 
 
 def _cleaned(data: bytes | str) -> bytes | str:
     """What was made of a text, without tokens and the like; a path of a file as it is."""
-    from _studio_secrets import clean_text
-
-    return clean_text(data.decode("utf-8")).encode("utf-8") if isinstance(data, bytes) else data
+    if not isinstance(data, bytes):
+        return data
+    text: str = _studio_track.load("_studio_secrets").clean_text(data.decode("utf-8"))
+    return text.encode("utf-8")
 
 
 def _size(parts: list[Part]) -> int:
@@ -228,9 +225,7 @@ def _write(folder: str, kind: str, name: str, step: int | None, parts: list[Part
 def _entry(
     kind: str, name: str, step: int, files: list[str], size: int, fields: dict[str, object]
 ) -> dict[str, object]:
-    from _studio_secrets import clean
-
-    caption = clean(str(fields.pop("caption")))[:CAPTION_CHARS]
+    caption = _studio_track.load("_studio_secrets").clean(str(fields.pop("caption")))[:CAPTION_CHARS]
     entry = {"name": name, "step": step, "time": round(time.time(), 6), "kind": kind, "file": files[0], "size": size}
     if len(files) > 1:
         entry["also"] = files[1:]
@@ -243,8 +238,7 @@ def folder_of(name: str) -> str:
     """The folder for a name: itself where that is safe, else its letters and a digest of it."""
     if _PLAIN.match(name):
         return name
-    import hashlib
-
+    hashlib = _studio_track.load("hashlib")
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:80]
     return f"{readable or 'name'}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
@@ -268,10 +262,8 @@ def _write_aside(folder: str, data: bytes | str) -> str:
             if isinstance(data, bytes):
                 file.write(data)
             else:
-                import shutil
-
                 with open(data, "rb") as source:
-                    shutil.copyfileobj(source, file, 1 << 20)
+                    _studio_track.load("shutil").copyfileobj(source, file, 1 << 20)
     except BaseException:
         os.unlink(temp)
         raise

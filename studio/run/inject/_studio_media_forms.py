@@ -62,9 +62,7 @@ def audio(audio: Any, rate: Any) -> Made:
         raise TypeError(f"studio.log_audio takes an array or a path, not {type(audio).__name__}")
     if isinstance(rate, bool) or not hasattr(rate, "__index__") or not 0 < rate < 1 << 31:
         raise TypeError(f"studio.log_audio: rate is the number of samples a second, not {rate!r}")
-    import io
-    import wave
-
+    io, wave = _studio_track.load("io"), _studio_track.load("wave")
     samples = _samples(audio)
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:

@@ -5,6 +5,7 @@ The format of a block is in docs/explanation/metrics.md; the reader is `studio/t
 
 from __future__ import annotations
 
+import sys
 from array import array
 from operator import index
 from struct import Struct
@@ -47,9 +48,7 @@ def encode_block(name: str, points: bytes) -> bytes:
 
 def _label(name: str) -> bytes:
     if len(name) >= LEAST_SECRET_CHARS:
-        from _studio_secrets import clean_text  # type: ignore[import-not-found]
-
-        name = clean_text(name)
+        name = sys.modules["_studio_track"].load("_studio_secrets").clean_text(name)
     return name.encode("utf-8", "replace")[:NAME_BYTES]
 
 

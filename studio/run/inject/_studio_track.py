@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import RLock  # as in threading, which most scripts that log nothing need not load
+from _thread import RLock, get_ident  # as in threading, which most scripts that log nothing need not load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from . import _studio_metrics
 
 EVENT_BYTES = 1 << 20
-FORK_WAIT_S = 5.0
+FORK_WAIT_S = 60.0
 
 
 class Place:
@@ -215,9 +215,7 @@ def detach(which: Place | None = None) -> None:
         writer, which.writer = which.writer, None
         which.memory.clear()
     if writer is not None:
-        import _studio_writers  # type: ignore[import-not-found]
-
-        _studio_writers.close(writer)
+        load("_studio_writers").close(writer)
 
 
 class within:
@@ -250,8 +248,7 @@ def artifacts() -> dict[str, Any]:
     text = os.environ.get("STUDIOML_ARTIFACT_MAPPING", "{}")
     known: list[Any] = memory("artifacts", lambda: ["", {}])
     if text != known[0]:  # asked for after every fit, of which a search does thousands
-        import json
-
+        json = load("json")
         try:
             found = json.loads(text)
         except ValueError:
@@ -263,6 +260,13 @@ def artifacts() -> dict[str, Any]:
 def first() -> Any:
     """The lock for what is made once; a fork waits for it."""
     return _FIRST
+
+
+def load(name: str) -> Any:
+    """A module that is imported at the first call that needs it; a fork of another thread waits until it is whole."""
+    with _FIRST:
+        __import__(name)
+    return sys.modules[name]
 
 
 def _in_main_thread() -> bool:
@@ -304,9 +308,7 @@ def event(kind: str, **fields: Any) -> bool:
 
 def _append(here: Place, kind: str, fields: dict[str, Any]) -> bool:
     try:
-        with _FIRST:
-            import json
-
+        json = load("json")
         if "text" in fields:
             fields["text"] = _clean(str(fields["text"]))
         line = json.dumps({"type": kind, **fields}, ensure_ascii=True, default=str) + "\n"
@@ -332,10 +334,7 @@ def warning(topic: str, text: str) -> None:
 
 
 def _clean(text: str) -> str:
-    with _FIRST:
-        from _studio_secrets import clean  # type: ignore[import-not-found]
-
-    return str(clean(text))
+    return str(load("_studio_secrets").clean(text))
 
 
 def _complain(here: Place, topic: str, text: str) -> None:
@@ -348,9 +347,7 @@ def _complain(here: Place, topic: str, text: str) -> None:
 
 
 def _flatten(prefix: str, value: Any, out: dict[str, Any]) -> None:
-    with _FIRST:
-        from _studio_secrets import shown
-
+    shown = load("_studio_secrets").shown
     for name, inner in value.items():
         path = f"{prefix}.{name}" if prefix else str(name)
         if hasattr(inner, "items") and hasattr(inner, "keys"):
@@ -385,7 +382,7 @@ def _open() -> _studio_metrics.Writer | None:
     if here is None or here.writer is not None:
         return None if here is None else here.writer
     with _FIRST:
-        import _studio_writers
+        import _studio_writers  # type: ignore[import-not-found]
 
         if not hasattr(_studio_writers, "READY"):
             return None  # a signal handler logs while the line above is being executed
@@ -404,13 +401,28 @@ def _drops(here: Place, text: str) -> None:
 
 
 def _forking() -> None:
-    """No fork in the midst of a first call of another thread: the child would wait for its imports for ever."""
-    held = _FIRST.acquire(timeout=FORK_WAIT_S)
-    _held.append(held)
+    """No fork while another thread imports a module of ours, or by ours: the child would get the lock of that import
+    without the thread that releases it, and wait for ever. The limit is for a thread that waits for the fork itself.
+    """
+    if not _FIRST.acquire(timeout=FORK_WAIT_S):
+        return
+    for name in _half_loaded():  # by an import statement of the script's
+        _FIRST.release()  # which that import may need
+        __import__(name)  # waits until it is whole, but not for an import of this thread's
+        if not _FIRST.acquire(timeout=FORK_WAIT_S):
+            return
+    _held.add(get_ident())
+
+
+def _half_loaded() -> list[str]:
+    ours = [name for name in list(sys.modules) if name.startswith(("_studio_", "studio."))]
+    specs = [(name, getattr(sys.modules.get(name), "__spec__", None)) for name in ours]
+    return [name for name, spec in specs if getattr(spec, "_initializing", False)]
 
 
 def _forked_parent() -> None:
-    if _held.pop():
+    if get_ident() in _held:  # else this module was imported while the fork was under way
+        _held.discard(get_ident())
         _FIRST.release()
 
 
@@ -424,7 +436,7 @@ def _forked() -> None:
         here.writer = None
 
 
-_held: list[bool] = []
+_held: set[int] = set()  # threads that fork and hold the lock
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_forking, after_in_parent=_forked_parent, after_in_child=_forked)
 
