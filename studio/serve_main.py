@@ -67,7 +67,12 @@ _OPTIONS = (
         help="null among numbers, for a model that does not say that it takes missing values.",
     ),
     click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Most rows of one batch. [the model's]"),
-    click.option("--batch-mode", type=click.Choice(["auto", "loop", "thread"]), default="auto", help="Where it runs."),
+    click.option(
+        "--batch-mode",
+        type=click.Choice(["auto", "loop", "thread"]),
+        default="auto",
+        help="Where it runs; loop: all others wait.",
+    ),
     click.option("--max-inflight", type=click.IntRange(1), default=1024, metavar="N", help="Requests at once. [1024]"),
     click.option("--max-body", default="64MiB", metavar="SIZE", help="Largest request body. [64MiB]"),
     click.option("--timeout", default="60", metavar="DURATION", help="Longest wait for an answer. [60]"),

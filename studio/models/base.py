@@ -97,6 +97,8 @@ class TensorModel(LoadedModel):
         unmerged: Why requests are never merged; "" where they may be.
         by_row: For each output, whether its first axis is the rows of the input; all, if empty.
         probe: Inputs that the model has answered, as many rows as asked for; None if none were found.
+        bounded: Whether the time of a call depends on the sizes of its inputs only; True only where the loader can
+            show it. All others run in threads: they could hold the event loop for as long as a value says.
         call_s: Seconds that one call with one row takes, measured at load; None if unknown.
         batch: The most rows that are worth one call.
     """
@@ -105,6 +107,7 @@ class TensorModel(LoadedModel):
     unmerged: str = ""
     by_row: tuple[bool, ...] = ()
     probe: Callable[[int], list[Array]] | None = None
+    bounded: bool = False
     call_s: float | None = None
     batch: int = 64
 

@@ -20,6 +20,7 @@ from ..errors import ModelLoadError
 from ..extras import need, silent
 from .answers import as_array
 from .base import LoadedModel, Run, TensorModel, TensorSpec, said
+from .bounded import tensorflow_is_bounded
 from .h5_guard import check_file
 from .keras2 import hint_of_keras2, installed, is_keras2, load_keras2
 from .keras_inputs import domains
@@ -139,7 +140,8 @@ def _compiled(keras: Any, model: Any, trial: Trial, pack: Callable[[Any], Any]) 
     if keras.backend.backend() != "tensorflow":
         return trial
     try:
-        return replace(trial, run=_traced(keras, model, trial.inputs, pack))
+        run, bounded = _traced(keras, model, trial.inputs, pack)
+        return replace(trial, run=run, bounded=bounded)
     except Exception as exc:  # noqa: BLE001 - whatever a layer raises
         slow = f"it runs uncompiled, which is slower: TensorFlow cannot trace it for any length ({said(exc)})"
         eager = _eager(keras, model, trial.inputs, pack)
@@ -207,7 +209,8 @@ def _spec(name: str, tensor: Any) -> TensorSpec:
     return TensorSpec(name, _WIDER.get(dtype, dtype), tuple(-1 if n is None else int(n) for n in tensor.shape))
 
 
-def _traced(keras: Any, model: Any, inputs: Sequence[TensorSpec], pack: Callable[[Any], Any]) -> Run:
+def _traced(keras: Any, model: Any, inputs: Sequence[TensorSpec], pack: Callable[[Any], Any]) -> tuple[Run, bool]:
+    """The model as one graph, and whether the time that the graph takes depends on sizes only."""
     import tensorflow as tf
 
     signature = [tf.TensorSpec([None if n < 0 else n for n in s.shape], s.dtype) for s in inputs]
@@ -226,7 +229,7 @@ def _traced(keras: Any, model: Any, inputs: Sequence[TensorSpec], pack: Callable
     def widened(arrays: Sequence[Array]) -> Sequence[Array]:
         return [as_array(y) for y in run(arrays)]
 
-    return widened if any(wide) else run
+    return widened if any(wide) else run, tensorflow_is_bounded(traced.graph)
 
 
 def _eager(keras: Any, model: Any, inputs: Sequence[TensorSpec], pack: Callable[[Any], Any]) -> Run:

@@ -43,6 +43,7 @@ class Trial:
         fresh: Takes away what a call leaves behind.
         hopeless: What says of the library's error that no input can help; raises the right error then.
         rough: Whether the model computes in 16 bits.
+        bounded: See `TensorModel`.
         warnings: What is degraded already.
     """
 
@@ -56,6 +57,7 @@ class Trial:
     fresh: Fresh | None = None
     hopeless: Callable[[BaseException], None] = lambda exc: None
     rough: bool = False
+    bounded: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -233,7 +235,7 @@ def _model(
         style="checkpoint", file=trial.path.name, runtime=runtime, arrays=True, inputs=trial.inputs,
         outputs=trial.outputs, warnings=warnings, run=trial.run, unmerged=unmerged,
         by_row=() if all(by_row) else by_row, probe=None if probe is None else lambda count: probe(count, 0),
-        batch=rows or 64,
+        bounded=trial.bounded, batch=rows or 64,
     )  # fmt: skip
 
 

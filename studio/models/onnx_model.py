@@ -10,6 +10,7 @@ from ..errors import ModelLoadError
 from ..extras import need
 from .answers import as_array, of_mappings
 from .base import LoadedModel, TensorSpec, said
+from .bounded import onnx_is_bounded
 from .measure import Trial, proven
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         answers: Sequence[Array] = session.run(wanted, dict(zip(names, arrays, strict=True)))
         return answers if plain else [_array(answer) for answer in answers]
 
-    return proven(Trial(path, "onnxruntime", run, inputs, outputs))
+    return proven(Trial(path, "onnxruntime", run, inputs, outputs, bounded=onnx_is_bounded(path)))
 
 
 def _array(answer: Any) -> Array:

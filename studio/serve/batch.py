@@ -193,6 +193,7 @@ class Batches:
         loop: The server's event loop, to whose thread all methods belong.
         where: `auto`, `loop` or `thread`.
         stacking: Whether requests share a batch.
+        bounded: Whether a call's time depends on sizes only; else `auto` is `thread`.
     """
 
     def __init__(
@@ -203,9 +204,11 @@ class Batches:
         loop: asyncio.AbstractEventLoop,
         where: str,
         stacking: Stacking,
+        *,
+        bounded: bool,
     ) -> None:
         self._run, self._most, self._done, self._loop = run, most, done, loop
-        self._auto, self._on_loop = where == "auto", where != "thread"
+        self._auto, self._on_loop = where == "auto", where == "loop" or (where == "auto" and bounded)
         self._stacking = stacking
         self._cost = Cost()
         self._waiting = Waiting()

@@ -47,7 +47,9 @@ class TensorCalls:
         self._rows = with_rows(self._inputs)
         self.stacking = Stacking(self._names, model.by_row, model.unmerged)
         self.batch_size = (batch_size or model.batch) if model.stacks else 1
-        self._batches = Batches(model.run, self.batch_size, self._settle, loop, batch_mode, self.stacking)
+        self._batches = Batches(
+            model.run, self.batch_size, self._settle, loop, batch_mode, self.stacking, bounded=model.bounded
+        )
 
     def prepare(self, values: Mapping[str, object]) -> Plan:
         """What of the request fits the contract, as arrays, and the errors of what does not. In any thread."""

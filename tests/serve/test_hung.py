@@ -106,9 +106,31 @@ def test_a_long_row_of_a_quick_model_does_not_hold_the_event_loop() -> None:
         assert (await ask(endpoint, {"a": [1.0] * 2000})).status == 200
         return turns.longest
 
-    assert drive(tensor(run), work) < 2.0
+    assert drive(tensor(run, bounded=True), work) < 2.0
     assert threads[2000] == ["model"] * 2
     assert threads[8][-1] == "MainThread"  # by then it was known to be quick
+
+
+def test_a_call_that_takes_as_long_as_a_value_says_ends_at_the_time_limit_and_holds_nobody_up() -> None:
+    ended = threading.Event()
+
+    def run(arrays: Sequence[Any]) -> Sequence[Any]:
+        if arrays[0].max() > 1e6:
+            ended.wait(60)
+        return [arrays[0].sum(axis=1)]
+
+    async def work(endpoint: Endpoint) -> tuple[float, int, int]:
+        for _ in range(60):
+            assert (await ask(endpoint, {"a": [1.0] * 8})).status == 200
+        async with Turns() as turns:
+            late = await ask(endpoint, {"a": [2e6] * 8})
+        after = await ask(endpoint, {"a": [1.0] * 8})
+        ended.set()
+        return turns.longest, late.status, after.status
+
+    longest, late, after = drive(tensor(run), work, timeout_s=1.0)
+    assert (late, after) == (504, 200)
+    assert longest < 30.0
 
 
 def test_a_size_that_once_held_the_loop_does_not_come_back() -> None:
