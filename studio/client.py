@@ -28,9 +28,16 @@ LARGEST_ANSWER = 256 << 20
 
 
 class PartialAnswer(dict[str, object]):
-    """Answers by key. `errors` has what went wrong with the keys that are missing, as the server told it."""
+    """Answers by key.
+
+    Attributes:
+        errors: What went wrong with the keys that are missing, as the server told it.
+        caveat: Why another model answered than the one to be expected: what the server told in `X-Studio-Model`
+            (`identity`, `older; <why>`, `other; <why>`); "" if nothing.
+    """
 
     errors: Mapping[str, Mapping[str, str]] = {}
+    caveat: str = ""
 
 
 class ModelClient:
@@ -107,6 +114,7 @@ class ModelClient:
         result = PartialAnswer(decode_answer(answer.body, answer.headers.get("content-type")))
         if "x-studio-errors" in answer.headers:
             result.errors = parse_errors(answer.headers["x-studio-errors"])
+        result.caveat = one_line(answer.headers.get("x-studio-model", ""))
         return result
 
     def metadata(self) -> dict[str, JSON]:

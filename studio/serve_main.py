@@ -178,7 +178,7 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     model = load_model(
         modeldir, wrapper=options["wrapper"], model=options["model"], best=options["best"],
         as_identity=options["identity"], runtime=options["runtime"], trust=options["trust"],
-        own=own, private=source.get("kind") == "experiment", debug=options["debug"],
+        own=own, private=source.get("kind") == "experiment", of=_experiment(source), debug=options["debug"],
     )  # fmt: skip
     if code is not None:
         model = replace(model, warnings=(*model.warnings, *code.notes))
@@ -197,6 +197,11 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
             lambda: _say_ready(model, name, url, secret, facts.example(), port, cert=settings.tls_cert),
         )  # fmt: skip
         return server.run()
+
+
+def _experiment(source: dict[str, Any]) -> str:
+    """What messages call the copy of an experiment's models that the server reads; "" for the user's own folders."""
+    return f"experiment {source.get('key')}" if source.get("kind") == "experiment" else ""
 
 
 def _kept_code(source: dict[str, Any], *, trusted: bool, wrapper: str | None) -> KeptCode | None:

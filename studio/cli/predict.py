@@ -67,6 +67,9 @@ def command(
                 part = _ask(client, values, told_of)
                 if output is None and not as_json:
                     _print(part)
+                if part.caveat and part.caveat != answers.caveat:
+                    answers.caveat = part.caveat
+                    click.echo(f"studio: {_warning(part.caveat)}", err=True)
                 answers.update(part)
                 answers.errors = {**answers.errors, **part.errors}
                 for key, told in part.errors.items():
@@ -96,6 +99,15 @@ def _ask(client: ModelClient, values: dict[str, object], refuse: Refuse | None) 
             return PartialAnswer()
     client.form = "pickle" if all(hasattr(value, "dtype") for value in values.values()) else "json"
     return client.predict(values)
+
+
+def _warning(caveat: str) -> str:
+    """What the server told of the model that answered, as a sentence."""
+    kind, _, why = caveat.partition(";")
+    who = {"older": "an older model answered", "other": "another model answered"}.get(kind)
+    if kind == "identity":
+        return "no model is served: the answers are the inputs"
+    return f"{who}: {why.strip()}" if who else f"the server told of its model: {caveat}"
 
 
 def _read_token(name: str, token: str | None) -> str:

@@ -54,8 +54,9 @@ class LoadedModel:
         outputs: The contract on the way out, or None.
         handles_missing: Whether not-a-number means a missing value to it, so that `null` among numbers is one.
         warnings: What is degraded, one line each; shown in the terminal, on the page and in the metadata.
-        caveat: Value of the header `X-Studio-Model` of every answer: `identity`, or `older; <why>` where another model
-            was trained later. "" = no header.
+        helper: Whether it finds clusters, densities or outliers and predicts no target: it answers for no predictor.
+        caveat: Value of the header `X-Studio-Model` of every answer: `identity`; `older; <why>` where another model was
+            trained later; `other; <why>` where it answers in the place of one that was not. "" = no header.
     """
 
     style: str
@@ -66,6 +67,7 @@ class LoadedModel:
     outputs: tuple[TensorSpec, ...] | None = None
     handles_missing: bool = False
     warnings: tuple[str, ...] = ()
+    helper: bool = False
     caveat: str = ""
 
 

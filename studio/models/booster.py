@@ -60,7 +60,8 @@ def _best(booster: Any, path: Path) -> tuple[int, tuple[str, ...]]:
     of_sklearn = booster.attr("scikit_learn") is not None or str(entry_of(path).get("class", "")).startswith("XGB")
     if of_sklearn or best >= all_of_them:
         return best, ()
-    note = f"all {all_of_them} iterations answer, as Booster.predict does; the best of the early stopping were {best}"
+    note = f"the model answers with all {all_of_them} rounds, as Booster.predict does"
+    note += f"; early stopping found the first {best} best"
     return 0, (note,)
 
 

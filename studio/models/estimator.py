@@ -48,7 +48,7 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         columns=columns_of(estimator), likely=likely_features(estimator),
         hopeless=partial(_hopeless, path.name, estimator), fresh=partial(_fresh, path.name, estimator),
     )  # fmt: skip
-    return replace(model, handles_missing=handles_missing(estimator))
+    return replace(model, handles_missing=handles_missing(estimator), helper=_has_no_target(estimator))
 
 
 def _check_python(path: Path) -> None:
@@ -87,6 +87,17 @@ def handles_missing(estimator: Any) -> bool:
         return False
 
 
+def _has_no_target(estimator: Any) -> bool:
+    """Whether it finds clusters, densities or outliers, by any scikit-learn; a pipeline or a search does as its last
+    step or its estimator."""
+    kinds = ("clusterer", "outlier_detector", "density_estimator", "DensityEstimator")
+    with contextlib.suppress(Exception):  # tags are the estimator's own code
+        if getattr(estimator, "_estimator_type", None) in kinds:
+            return True
+        return hasattr(estimator, "__sklearn_tags__") and estimator.__sklearn_tags__().estimator_type in kinds
+    return False
+
+
 def _hopeless(name: str, estimator: Any, exc: BaseException) -> None:
     """Raises where no rows of numbers could be answered: it was never fitted, or takes text or columns by name."""
     if type(exc).__name__ == "NotFittedError":
@@ -96,7 +107,7 @@ def _hopeless(name: str, estimator: Any, exc: BaseException) -> None:
     kind = takes_text(estimator)
     if kind:
         raise ModelLoadError(
-            f"{name} takes {kind}, and a checkpoint is served with rows of numbers only: {said(exc)}",
+            f"{name}: it takes {kind}, but studio serves rows of numbers only ({said(exc)})",
             hint="write a wrapper that calls predict() with them: --wrapper FILE",
         ) from exc
 

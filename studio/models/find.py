@@ -51,8 +51,11 @@ def _trained(candidate: Candidate, kept: Kept | None) -> float:
     return kept.trained if kept is not None and kept.trained else candidate.mtime
 
 
-def named(name: str, candidates: list[Candidate], modeldir: Path, note: Note) -> Candidate:
+def named(name: str, candidates: list[Candidate], modeldir: Path, note: Note, where: str = "") -> Candidate:
     """The checkpoint that `--model NAME` means: by the name in the note, by its file, or by its file without suffix.
+
+    Args:
+        where: What an error calls the folder: the experiment that the user named, say.
 
     Raises:
         ModelLoadError: the model was seen and is not there.
@@ -77,7 +80,7 @@ def named(name: str, candidates: list[Candidate], modeldir: Path, note: Note) ->
     known = model_names(candidates, modeldir, note)
     stems = [Path(file).stem for file in known]
     raise ModelNotFound(
-        f"no model {one_line(name)!r} in {modeldir}",
+        f"no model {one_line(name)!r} in {where or modeldir}",
         hint="; ".join(filter(None, (nearest(name, [*known, *stems]), "known: " + (", ".join(known) or "none")))),
     )
 
@@ -89,8 +92,8 @@ def model_names(candidates: list[Candidate], modeldir: Path, note: Note) -> list
     return [one_line(kept.name) for kept in noted] + sorted({c.label(modeldir) for c in candidates} - files)
 
 
-def best_first(candidates: list[Candidate], modeldir: Path, note: Note) -> list[Candidate]:
-    """The same checkpoints, the one with the best metric first.
+def best_first(candidates: list[Candidate], modeldir: Path, note: Note, where: str = "") -> list[Candidate]:
+    """The same checkpoints, the one with the best metric first, those without one as `chosen_first` has them.
 
     The metric comes from `.studio.json`, which studio's Keras hook writes, else from the file names
     (`model-03-val_loss=0.21.keras`); a name with the word `best` wins where no number is known.
@@ -98,6 +101,7 @@ def best_first(candidates: list[Candidate], modeldir: Path, note: Note) -> list[
     Raises:
         ConfigError: nothing tells which one is best.
     """
+    candidates = chosen_first(candidates, modeldir, note)
     first = [c for c in candidates if c.label(modeldir) == note.best]
     if first:
         return first + [c for c in candidates if c not in first]
@@ -108,7 +112,7 @@ def best_first(candidates: list[Candidate], modeldir: Path, note: Note) -> list[
     if named:
         return named + [c for c in candidates if c not in named]
     raise ConfigError(
-        f"--best: nothing in {modeldir} tells a metric",
+        f"--best: no checkpoint of {where or modeldir} has a metric",
         hint="leave out --best, or name checkpoints like model-{epoch:02d}-val_loss={val_loss:.4f}.keras",
     )
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import plugins
-from ..errors import ConfigError, ModelLoadError, ModelNotFound, NotAModel, StudioError
+from ..errors import ConfigError, ModelLoadError, ModelNotFound, StudioError
 from .base import DictModel, LoadedModel
-from .find import best_first, chosen_first, named, trained_at
+from .find import best_first, chosen_first, named
 from .folder import Candidate, Found, Leftover, look_at, look_into, shown
-from .note import Lost, Note, one_line, read_note
+from .note import Note, one_line, read_note
 from .ownership import foreign
+from .standin import Tried, joined
 
 Loader = Callable[[Path, str, bool], LoadedModel]
 """(file or folder, runtime, may it run code) → model. Third parties add theirs as entry points of `studio.loaders`."""
@@ -24,12 +25,6 @@ RUN_CODE = ("joblib", "saved_model")
 
 SETTLE_S = 2.0
 """A newest checkpoint that changed this recently may still be being written: it is tried once more."""
-
-SAME_SAVE_S = 60.0
-"""Weights beside a whole model that are newer by less than this were written by the same save."""
-
-MOST_REASONS = 8
-WRAPPER_HINT = "a model with classes of its own needs a wrapper: studio serve … --wrapper FILE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +37,7 @@ class _Choice:
     trust: bool
     own: bool
     private: bool
+    of: str
 
 
 def load_model(
@@ -55,6 +51,7 @@ def load_model(
     trust: bool = False,
     own: bool = True,
     private: bool = False,
+    of: str = "",
     debug: bool = False,
 ) -> LoadedModel:
     """Loads the wrapper if one is given, else the chosen checkpoint or the next best, else the identity.
@@ -69,6 +66,7 @@ def load_model(
         trust: Allows formats that run code (joblib, SavedModel) although they are not one's own.
         own: Whether the model comes from the user's own experiment; files must belong to the user, too.
         private: Whether nobody else could have changed the folder: studio made it, in its own home.
+        of: What messages call the folder where the user knows it by another name: `experiment KEY`.
         debug: Errors keep the original traceback visible.
 
     Raises:
@@ -89,7 +87,7 @@ def load_model(
             raise ModelNotFound(f"no model {one_line(model)!r}: there is no model folder to look in")
         return identity("no model folder was given, so the identity is served: it answers with its input")
     folder, found = _look(modeldir)
-    choice = _Choice(model=model, best=best, runtime=runtime, trust=trust, own=own, private=private)
+    choice = _Choice(model=model, best=best, runtime=runtime, trust=trust, own=own, private=private, of=of)
     return _checkpoint(modeldir, folder, found, choice)
 
 
@@ -124,86 +122,55 @@ def _look(modeldir: Path) -> tuple[Path, Found]:
 
 
 def _checkpoint(modeldir: Path, folder: Path, found: Found, choice: _Choice) -> LoadedModel:
-    note = read_note(folder)
+    note, where = read_note(folder), choice.of or str(modeldir)
     if choice.model is not None:
-        candidate = named(choice.model, found.checkpoints, folder, note)
+        candidate = named(choice.model, found.checkpoints, folder, note, where)
         return replace(_load_one(candidate, choice), file=candidate.label(folder))
     if not found.checkpoints:
-        return _nothing(modeldir, found, note)
-    order = best_first if choice.best else chosen_first
-    candidates = order(found.checkpoints, folder, note)
-    failures: list[tuple[str, StudioError]] = []
+        return _nothing(where, found, note, choice)
+    candidates = (
+        best_first(found.checkpoints, folder, note, where)
+        if choice.best
+        else chosen_first(found.checkpoints, folder, note)
+    )
+    tried = Tried(folder, found, note)
     for candidate in candidates:
-        label = candidate.label(folder)
+        if tried.known_helper(candidate) and tried.wants_predictor(candidate):
+            tried.passed.append(candidate)
+            continue
         try:
             model = _load_one(candidate, choice)
         except StudioError as exc:
-            failures.append((label, exc))
+            tried.failures.append((candidate, exc))
             continue
-        notes, caveat = _caveats(candidate, folder, found, note, failures)
-        return replace(model, file=label, warnings=(*notes, *model.warnings), caveat=caveat)
-    reasons = [_reason(label, exc) for label, exc in failures] + found.skipped
-    if folder != modeldir:  # a single file
-        raise ModelLoadError(reasons[0], hint=failures[0][1].hint or WRAPPER_HINT) from failures[0][1]
-    raise ModelLoadError(
-        f"none of {len(candidates)} checkpoints in {modeldir} can be loaded: {_joined(reasons)}",
-        hint=next((exc.hint for _, exc in reversed(failures) if exc.hint), WRAPPER_HINT),
-    ) from failures[-1][1]
+        if model.helper and tried.unknown(candidate) and tried.wants_predictor(candidate):
+            tried.passed.append(candidate)
+            continue
+        notes, caveat = tried.caveats(candidate)
+        return replace(model, file=candidate.label(folder), warnings=(*notes, *model.warnings), caveat=caveat)
+    raise tried.error(where, single=folder != modeldir) from next((exc for _, exc in tried.failures), None)
 
 
-def _caveats(
-    served: Candidate, folder: Path, found: Found, note: Note, failures: list[tuple[str, StudioError]]
-) -> tuple[list[str], str]:
-    """The warnings of a model that is served in the place of others, and the value of the header that says so."""
-    label, at = served.label(folder), trained_at(served, folder, note)
-    notes = [f"skipped {line}" for line in found.skipped]
-    notes += [f"skipped {_reason(name, exc)}" + (f"; {exc.hint}" if exc.hint else "") for name, exc in failures]
-    older = [f"{name} cannot be loaded" for name, exc in failures if not isinstance(exc, NotAModel)]
-    chosen = note.chosen
-    if chosen is not None and all(c.label(folder) != chosen.file for c in found.checkpoints):
-        older.append(
-            f"{one_line(chosen.name)} was kept as {one_line(chosen.file)}, which is not there or cannot be read"
-        )
-    lost = _newest_lost(note)
-    if lost is not None and lost.trained > at:
-        older.insert(0, f"{lost.name} was trained later and could not be kept: {lost.why}")
-    notes += [f"serving {label}, an older checkpoint: {why}" for why in older]
-    if not note.models:
-        late = [left for left in found.leftovers if left.mtime > at + SAME_SAVE_S]
-        notes += [f"{left.label} is newer than {label} and cannot be served: it {left.why}" for left in late]
-    return notes, f"older; {older[0]}" if older else ""
-
-
-def _nothing(modeldir: Path, found: Found, note: Note) -> LoadedModel:
+def _nothing(where: str, found: Found, note: Note, choice: _Choice) -> LoadedModel:
     """The identity where nothing looks like a model.
 
     Raises:
         ModelLoadError: something does, or a training was seen whose model was not kept.
+        ConfigError: the best one was asked for.
     """
     lost = sorted(note.lost, key=lambda one: -one.trained)
     reasons = [f"{one.name} was trained and could not be kept: {one.why}" for one in lost]
     reasons += [f"{left.label} {left.why}" for left in sorted(found.leftovers, key=lambda one: -one.mtime)]
     reasons += found.skipped
+    if not reasons and choice.best:
+        raise ConfigError(f"--best: there is no checkpoint in {where}", hint="leave out --best")
     if not reasons:
-        return identity(f"no checkpoint in {modeldir}, so the identity is served: it answers with its input")
+        return identity(f"no checkpoint in {where}, so the identity is served: it answers with its input")
     raise ModelLoadError(
-        f"no model in {modeldir} can be served: {_joined(reasons)}",
+        f"no model in {where} can be served: {joined(reasons)}",
         hint="save the whole model (model.save('model.keras'), torch.onnx.export(…, 'model.onnx')) or build it in a "
         "wrapper: --wrapper FILE; --identity serves a server that answers with its input",
     )
-
-
-def _reason(label: str, exc: StudioError) -> str:
-    return exc.message if exc.message.startswith(label) else f"{label}: {exc.message}"
-
-
-def _newest_lost(note: Note) -> Lost | None:
-    return max(note.lost, key=lambda one: one.trained, default=None)
-
-
-def _joined(reasons: list[str]) -> str:
-    more = [f"and {len(reasons) - MOST_REASONS} more"] if len(reasons) > MOST_REASONS else []
-    return "; ".join(reasons[:MOST_REASONS] + more)
 
 
 def _load_one(candidate: Candidate, choice: _Choice) -> LoadedModel:

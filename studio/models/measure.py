@@ -66,7 +66,7 @@ def refuse_text(name: str, inputs: Sequence[TensorSpec]) -> None:
     text = [spec.name for spec in inputs if spec.dtype == "string"]
     if text:
         raise ModelLoadError(
-            f"{name} takes text: {', '.join(text)} has dtype string, and a checkpoint is served with numbers only",
+            f"{name}: it takes text ({', '.join(text)} has dtype string), but studio serves numbers only",
             hint="write a wrapper that calls the model with the strings: --wrapper FILE",
         )
 

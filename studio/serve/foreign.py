@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from ..models.base import TensorSpec
 
 _FORMS: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
-    ("MLflow's dataframe_split", frozenset({"dataframe_split"}), frozenset({"params"})),
-    ("MLflow's dataframe_records", frozenset({"dataframe_records"}), frozenset({"params"})),
-    ("TensorFlow Serving's and V1's instances", frozenset({"instances"}),
+    ("MLflow's", frozenset({"dataframe_split"}), frozenset({"params"})),
+    ("MLflow's", frozenset({"dataframe_records"}), frozenset({"params"})),
+    ("TensorFlow Serving's", frozenset({"instances"}),
      frozenset({"signature_name", "parameters", "params"})),
-    ("MLflow's and TensorFlow Serving's inputs", frozenset({"inputs"}),
+    ("MLflow's and TensorFlow Serving's", frozenset({"inputs"}),
      frozenset({"signature_name", "params", "id", "parameters", "outputs", "model_name", "model_version"})),
     ("pandas' split", frozenset({"columns", "data"}), frozenset({"index", "index_names", "column_names"})),
     ("pandas' table", frozenset({"schema", "data"}), frozenset()),
@@ -39,7 +39,8 @@ def refuse_foreign(values: Mapping[str, object], inputs: Sequence[TensorSpec] | 
     keys, names = set(values), [spec.name for spec in inputs]
     for whose, needed, more in _FORMS:
         if needed <= keys <= needed | more and not needed <= set(names):
-            raise _refusal(f"{', '.join(sorted(needed))}: this is {whose}, which is not read here", names, values)
+            told = " with ".join(f'"{key}"' for key in sorted(needed))
+            raise _refusal(f"{told} is {whose} form; studio does not read it yet", names, values)
     if len(keys) == 1 and _are_records(next(iter(values.values()))) and len(names) == 1:
         raise _refusal(f"{next(iter(keys))[:80]!r} is a list of objects (records)", names, values)
 

@@ -1,4 +1,4 @@
-"""A few daemon threads for work that may hang or raise: such a call loses its thread, not the server."""
+"""A few daemon threads for work that may hang or raise: such a call blocks one thread; the server goes on."""
 
 from __future__ import annotations
 

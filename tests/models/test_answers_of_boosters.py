@@ -82,7 +82,7 @@ def test_a_model_of_xgboosts_train_answers_with_all_as_it_does_itself_and_says_s
     booster = xgboost.train(params, train, 80, evals=[(test, "t")], early_stopping_rounds=5, verbose_eval=False)
     booster.save_model(tmp_path / "model.json")
     model = loaded(tmp_path / "model.json")
-    assert f"the best of the early stopping were {booster.best_iteration + 1}" in model.warnings[0]
+    assert f"early stopping found the first {booster.best_iteration + 1} best" in model.warnings[0]
     check_as_library(model, lambda xs: [booster.predict(xgboost.DMatrix(xs[0]))], [X[:5]], within=1e-6)
 
 

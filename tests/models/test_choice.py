@@ -14,7 +14,10 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression
+from sklearn.cluster import KMeans
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from studio.errors import ConfigError, ModelLoadError, ModelNotFound
@@ -142,7 +145,7 @@ def test_a_lost_model_that_was_trained_later_is_told_with_each_answer(three: Pat
 def test_a_chosen_file_that_is_gone_is_told(three: Path) -> None:
     note(three, models=[{"name": "best", "file": "best.joblib", "chosen": True}])
     model = load_model(three)
-    assert model.file == "lasso.joblib" and model.caveat.startswith("older; best was kept as best.joblib, which is not")
+    assert model.file == "lasso.joblib" and model.caveat.startswith("other; best was kept as best.joblib, which is not")
 
 
 @pytest.mark.parametrize(
@@ -162,6 +165,111 @@ def test_a_damaged_note_is_as_none(three: Path, told: bytes) -> None:
 def test_a_note_that_is_a_pipe_does_not_make_the_server_wait(three: Path) -> None:
     os.mkfifo(three / ".studio.json")
     assert load_model(three).file == "lasso.joblib"
+
+
+# -- helpers -------------------------------------------------------------------------------------------
+
+CLUSTERS = {"name": "KMeans", "file": "helper-KMeans.joblib", "role": "helper", "trained": 50.0}
+TEXT = {"name": "Pipeline", "file": "model.joblib", "role": "predictor", "chosen": True, "trained": 40.0}
+
+
+def clusters(path: Path, mtime: float = 1000.0) -> None:
+    joblib.dump(KMeans(2, n_init=1, random_state=0).fit(np.arange(20.0).reshape(10, 2)), path)
+    os.utime(path, (mtime, mtime))
+
+
+def text(path: Path) -> None:
+    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["good film", "bad film"] * 5, [1, 0] * 5)
+    joblib.dump(pipeline, path)
+    os.utime(path, (900.0, 900.0))
+
+
+def test_clusters_never_answer_for_the_chosen_predictor(tmp_path: Path) -> None:
+    text(tmp_path / "model.joblib")
+    clusters(tmp_path / "helper-KMeans.joblib")
+    note(tmp_path, models=[TEXT, CLUSTERS])
+    with pytest.raises(ModelLoadError) as caught:
+        load_model(tmp_path, of="experiment text")
+    assert caught.value.message.startswith(
+        "no predictor in experiment text can be served: model.joblib: it takes text, but studio serves rows of numbers "
+        "only (AttributeError: "
+    )
+    assert caught.value.hint.startswith("write a wrapper") and caught.value.hint.endswith("--model KMeans")
+    with pytest.raises(ModelLoadError, match="no predictor"):
+        note(tmp_path, models=[TEXT, CLUSTERS], best={"file": "model.joblib"})
+        load_model(tmp_path, best=True)
+    asked = load_model(tmp_path, model="KMeans")
+    assert (asked.file, asked.caveat) == ("helper-KMeans.joblib", "")
+
+
+@pytest.mark.parametrize(
+    "why", ["broken", "gone", "lost", "lost before", "weights", "no model", "weights that no run saw"]
+)
+def test_no_predictor_that_is_missing_is_replaced_by_clusters(tmp_path: Path, why: str) -> None:
+    clusters(tmp_path / "helper-KMeans.joblib")
+    lost = (
+        [{"name": "Net", "trained": 60.0 if why == "lost" else 40.0, "why": "no get_config"}] if "lost" in why else []
+    )
+    models = [CLUSTERS | {"chosen": True}] if lost else [CLUSTERS] if "saw" in why else [TEXT, CLUSTERS]
+    if why == "broken":
+        (tmp_path / "model.joblib").write_bytes(b"nonsense")
+    elif why == "no model":
+        joblib.dump({"model": LinearRegression()}, tmp_path / "model.joblib")
+    elif "weights" in why:
+        models = [TEXT | {"file": "net.pt"}, CLUSTERS] if models[1:] else models
+        (tmp_path / "net.pt").write_bytes(b"PK")
+    note(tmp_path, models=models, lost=lost)
+    reasons = {
+        "broken": "joblib cannot load model.joblib", "gone": "Pipeline was kept as model.joblib, which is not there",
+        "no model": "model.joblib holds a dict", "weights": "Pipeline was kept as net.pt, which holds weights only",
+        "weights that no run saw": "net.pt holds weights only",
+    }  # fmt: skip
+    reason = reasons.get(why, "Net was trained and could not be kept: no get_config")
+    with pytest.raises(ModelLoadError) as caught:
+        load_model(tmp_path)
+    assert reason in caught.value.message and "--model KMeans" in caught.value.hint
+    assert load_model(tmp_path, model="KMeans").file == "helper-KMeans.joblib"
+
+
+def test_clusters_that_a_run_did_not_name_are_no_stand_in_either(tmp_path: Path) -> None:
+    clusters(tmp_path / "a.joblib")
+    assert (load_model(tmp_path).file, load_model(tmp_path).caveat) == ("a.joblib", "")  # alone it is the model
+    (tmp_path / "new.joblib").write_bytes(b"nonsense")
+    with pytest.raises(ModelLoadError, match=r"no predictor .* new\.joblib"):
+        load_model(tmp_path)
+    slope(tmp_path / "old.joblib", 2.0, 500.0)
+    assert (load_model(tmp_path).file, load_model(tmp_path).caveat.partition(";")[0]) == ("old.joblib", "older")
+
+
+def test_clusters_are_served_where_they_are_the_runs_choice(tmp_path: Path) -> None:
+    clusters(tmp_path / "helper-KMeans.joblib")
+    joblib.dump(StandardScaler().fit([[0.0], [1.0]]), tmp_path / "helper-StandardScaler.joblib")
+    scaler = {"name": "StandardScaler", "file": "helper-StandardScaler.joblib", "role": "helper", "trained": 60.0}
+    for chosen in (CLUSTERS, scaler):
+        note(tmp_path, models=[{**m, "chosen": m is chosen} for m in (CLUSTERS, scaler)])
+        assert (load_model(tmp_path).file, load_model(tmp_path).caveat) == ("helper-KMeans.joblib", "")
+
+
+def test_a_stand_in_that_was_trained_later_is_not_called_older(tmp_path: Path) -> None:
+    text(tmp_path / "model.joblib")
+    slope(tmp_path / "new.joblib", 2.0, 1000)
+    note(tmp_path, models=[TEXT, {"name": "Ridge", "file": "new.joblib", "trained": 70.0}])
+    model = load_model(tmp_path)
+    assert model.file == "new.joblib"
+    assert model.caveat.startswith("other; model.joblib: it takes text, but studio serves rows of numbers only (Attr")
+    assert model.warnings[0].endswith(". Write a wrapper that calls predict() with them: --wrapper FILE")
+    assert model.warnings[1] == "serving new.joblib instead of model.joblib"
+
+
+def test_best_means_a_checkpoint_with_a_metric(three: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    empty = tmp_path_factory.mktemp("empty")
+    for folder, told in ((three, "no checkpoint of experiment iris has a"), (empty, "there is no checkpoint in exp")):
+        with pytest.raises(ConfigError, match=f"--best: {told}"):
+            load_model(folder, best=True, of="experiment iris")
+    (three / "ridge-loss=0.1.joblib").write_bytes(b"nonsense")
+    note(three, models=[kept("forest", chosen=True)])
+    model = load_model(three, best=True)  # what comes next is what would be served without --best
+    assert model.file == "forest.joblib" and model.caveat.startswith("older; joblib cannot load ridge-loss=0.1.joblib")
 
 
 # -- pickles -------------------------------------------------------------------------------------------
@@ -191,7 +299,8 @@ def test_a_pickle_that_would_end_the_server_is_passed_over(tmp_path: Path) -> No
     slope(tmp_path / "good.joblib", 2.0, 1000)
     (tmp_path / "new.pkl").write_bytes(pickle.dumps(Raises().fit([[0.0], [1.0]], [0.0, 1.0])))
     model = load_model(tmp_path)
-    assert model.file == "good.joblib" and model.caveat == "older; new.pkl cannot be loaded"
+    assert (model.file, model.caveat) == ("good.joblib", "older; new.pkl cannot be loaded: SystemExit: 0")
+    assert model.warnings[-1] == "serving good.joblib, an older checkpoint, instead of new.pkl"
 
 
 # -- what lies in a model folder -----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pytest
 from sklearn.linear_model import LinearRegression
 
 from studio.client import ModelClient
@@ -80,6 +81,39 @@ def test_an_older_model_says_why_and_a_named_one_does_not(serve: Callable[..., S
 def test_a_models_own_answers_have_no_such_header(serve: Callable[..., Served], wrapper: Callable[[str], Path]) -> None:
     server = serve("--wrapper", wrapper("def create_model(modeldir):\n    return lambda data: data\n"))
     assert "x-studio-model" not in server.post({"a": 1}).headers
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [("older", "an older model answered: "), ("other", "another model answered: ")],
+)
+def test_predict_tells_once_that_another_model_answers(
+    serve: Callable[..., Served], tmp_path: Path, told: str, shown: str
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    joblib.dump(LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]), models / "forest.joblib")
+    (models / "net.joblib").write_bytes(b"nonsense")
+    for name, at in (("net", 2000), ("forest", 1000 if told == "older" else 3000)):
+        os.utime(models / f"{name}.joblib", (at, at))
+    note = {"models": [{"name": "Net", "file": "net.joblib", "chosen": True}]}
+    (models / ".studio.json").write_text(json.dumps(note))
+    server = serve("--modeldir", models)
+    for name in ("a", "b", "c"):
+        np.save(tmp_path / f"{name}.npy", [3.0])
+    files = [word for name in ("a", "b", "c") for word in ("--input", str(tmp_path / f"{name}.npy"))]
+    words = [sys.executable, "-m", "studio", "predict", server.url, *files, "--batch", "1", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and list(json.loads(done.stdout)) == ["a", "b", "c"]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"studio: {shown}joblib cannot load net.joblib: ")
+
+
+def test_predict_tells_that_the_identity_answers(identity: Served, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", [3.0])
+    words = [sys.executable, "-m", "studio", "predict", identity.url, "--input", str(tmp_path / "x.npy")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    assert done.stderr == "studio: no model is served: the answers are the inputs\n"
 
 
 def test_the_identity_is_served_where_it_is_asked_for(serve: Callable[..., Served], tmp_path: Path, home: Path) -> None:

@@ -52,7 +52,7 @@ def test_files_are_named_after_themselves_or_as_told(identity: Served, tmp_path:
 @pytest.mark.parametrize("text", ["a,b\n1,2\n3,4\n", '\ufeff"a","b"\r\n"1","2"\r\n\r\n3,4', "1,2\n3,4"])
 def test_a_csv_may_have_a_line_of_names(identity: Served, tmp_path: Path, text: str) -> None:
     (tmp_path / "rows.csv").write_text(text, "utf-8")
-    assert json.loads(ask(identity.url, "-i", tmp_path / "rows.csv", "--json").output) == {"rows": [[1, 2], [3, 4]]}
+    assert json.loads(ask(identity.url, "-i", tmp_path / "rows.csv", "--json").stdout) == {"rows": [[1, 2], [3, 4]]}
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n", "a,b\nc,d\n", "1,2\n3\n"])
@@ -83,7 +83,7 @@ def test_one_of_several_files_that_cannot_be_read_is_told_and_costs_no_other(
     done = subprocess.run([sys.executable, "-m", "studio", *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 8
     assert sorted(line.split(":")[1] for line in done.stderr.splitlines()) == [
-        " no answer for '1b'", " no answer for '2b'"
+        " no answer for '1b'", " no answer for '2b'", " no model is served"
     ]  # fmt: skip
     with np.load(tmp_path / "out.npz") as got:
         assert sorted(got.files) == ["0", "1", "2", "3", "4", "9"]
@@ -92,9 +92,9 @@ def test_one_of_several_files_that_cannot_be_read_is_told_and_costs_no_other(
 def test_json_is_the_whole_request_or_one_value(identity: Served, tmp_path: Path) -> None:
     path = tmp_path / "q.json"
     path.write_text('{"a": [1, 2], "b": "text"}')
-    assert json.loads(ask(identity.url, "-i", path, "--json").output) == {"a": [1, 2], "b": "text"}
-    assert json.loads(ask(identity.url, "-i", f"k={path}", "--json").output) == {"k": {"a": [1, 2], "b": "text"}}
-    assert json.loads(ask(identity.url, "-i", "-", "--json", stdin="[1, 2]").output) == {"input": [1, 2]}
+    assert json.loads(ask(identity.url, "-i", path, "--json").stdout) == {"a": [1, 2], "b": "text"}
+    assert json.loads(ask(identity.url, "-i", f"k={path}", "--json").stdout) == {"k": {"a": [1, 2], "b": "text"}}
+    assert json.loads(ask(identity.url, "-i", "-", "--json", stdin="[1, 2]").stdout) == {"input": [1, 2]}
 
 
 @pytest.mark.parametrize(
