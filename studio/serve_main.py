@@ -158,11 +158,13 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     from .serve.address import listen, url_of
     from .serve.facts import Facts
     from .serve.idle import Idle
+    from .serve.library_warnings import show_once
     from .serve.options import check_options, token_file
     from .serve.server import Server
 
     os.environ.update(silent(Path(get_studio_home())))  # before a wrapper imports a library
     check_options(options)
+    show_once()
     settings = _settings(options)
     host = options["host"]
     file = token_file(options)
