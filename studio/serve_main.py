@@ -117,16 +117,29 @@ def _run(words: list[str]) -> int:
     try:
         done = command.main(args=words, prog_name="studio serve", standalone_mode=False)
     except click.ClickException as exc:
+        _tell_run(exc, exc.format_message())
         exc.show()
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
     except StudioError as exc:
+        _tell_run(exc, exc.message)
         if "--debug" in words:
             traceback.print_exception(exc)
         click.echo(f"studio serve: {exc.message}" + (f"\n  hint: {exc.hint}" if exc.hint else ""), err=True)
         return exc.exit_code
+    except Exception as exc:
+        _tell_run(exc, str(exc))
+        raise
     return done if isinstance(done, int) else 0
+
+
+def _tell_run(exc: BaseException, message: str) -> None:
+    """The record of the serving gets the reason why it ends; nothing where the server is no run."""
+    from .run.inject import _studio_track
+
+    _studio_track.event("exception", name=type(exc).__name__, text=message, frame="")
+    _studio_track.flush()
 
 
 def _modeldir(given: str | None) -> Path | None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from .. import config
 from ..errors import StudioError
 from ..models.find import model_names
-from ..models.folder import look_into
-from ..models.note import parse_note, read_note
 from ..serve.resolve import resolve
 from ..tracking import Tracking
+from .choice import models_of
 
 
 def model_names_of(what: str | None, store: str | None, project: str | None) -> list[str]:
@@ -19,12 +18,6 @@ def model_names_of(what: str | None, store: str | None, project: str | None) -> 
         settings = config.load({"store": store, "project": project})
         tracking = Tracking(settings["store"], config.home())
         found = resolve(what, tracking=tracking, project=settings["project"], owner=settings["owner"])
-        if found.path is not None:
-            folder = found.path if found.path.is_dir() else found.path.parent
-            return model_names(look_into(folder).checkpoints, folder, read_note(folder))
-        ref = found.experiment.artifacts.get("modeldir") if found.experiment is not None else None
-        if ref is None or ref.manifest is None:
-            return []
-        return [kept.name for kept in parse_note(tracking.artifacts.read(ref.manifest, ".studio.json")).models]
+        return model_names(*models_of(found, tracking))
     except (StudioError, OSError):
         return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +81,30 @@ def look_into(modeldir: Path) -> Found:
     """
     found = Found()
     _walk(modeldir, "", DEPTH, found)
+    return found
+
+
+def look_through(files: Iterable[tuple[str, float]], read: Callable[[str], bytes]) -> list[Candidate]:
+    """The checkpoints of a folder that is elsewhere, such as in a store; their paths are those within the folder.
+
+    Args:
+        files: Path within the folder, and time of change.
+        read: The bytes of a file whose name does not tell what it is.
+    """
+    seen = [(label, label.split("/"), mtime) for label, mtime in files]
+    seen = [one for one in seen if not any(part.startswith(".") for part in one[1])]
+    graphs = {"/".join(parts[:-1]): mtime for _, parts, mtime in seen if parts[1:] and parts[-1] == "saved_model.pb"}
+    found = [Candidate(Path(at), "saved_model", mtime) for at, mtime in graphs.items() if at.count("/") < DEPTH]
+    for label, parts, mtime in seen:
+        name = parts[-1].lower()
+        if len(parts) > DEPTH or _left(name) or any("/".join(parts[:n]) in graphs for n in range(1, len(parts))):
+            continue
+        kind = _by_name(name)
+        if kind is None and os.path.splitext(name)[1] in _BOOSTERS:
+            library, beginning = _BOOSTERS[os.path.splitext(name)[1]]
+            kind = library if read(label).startswith(beginning) else None
+        if kind is not None:
+            found.append(Candidate(Path(label), kind, mtime))
     return found
 
 

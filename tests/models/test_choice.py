@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from studio.errors import ConfigError, ModelLoadError, ModelNotFound
 from studio.models import DictModel, LoadedModel, TensorModel, load_model
 from studio.models.find import model_names
-from studio.models.folder import look_into
+from studio.models.folder import look_into, look_through
 from studio.models.note import read_note
 
 
@@ -113,6 +113,21 @@ def test_a_name_that_no_model_has_suggests_one_and_lists_all(three: Path) -> Non
         load_model(three, model="my\nscaler")
     with pytest.raises(ModelNotFound, match="no model folder"):
         load_model(None, model="forest")
+
+
+def test_a_folder_in_a_store_has_the_same_checkpoints(three: Path) -> None:
+    files = {"a/b/deep.pkl.gz": b"x", "a/b/c/deeper.pkl": b"x", ".hidden/x.keras": b"x", "net.pt": b"x", "v.txt": b"",
+             "boost.json": b'{"learner":{', "other.json": b"{}", "light.txt": b"tree\nversion=v4", "w.weights.h5": b"x",
+             "saved/saved_model.pb": b"x", "saved/assets/inner.txt": b"tree\nversion=", "UPPER.KERAS": b"x",
+             "a/b/s/saved_model.pb": b"x", "a/b/c/t/saved_model.pb": b"x", "saved_model.pb": b"x"}  # fmt: skip
+    for name, data in files.items():
+        (three / name).parent.mkdir(parents=True, exist_ok=True)
+        (three / name).write_bytes(data)
+    here = [path.relative_to(three).as_posix() for path in three.rglob("*") if path.is_file()]
+    listed = look_through([(name, 0.0) for name in here], lambda name: (three / name).read_bytes())
+    same = {(c.label(three), c.format) for c in look_into(three).checkpoints}
+    assert {(c.label(Path()), c.format) for c in listed} == same
+    assert {"a/b/s", "saved", "light.txt"} <= {label for label, _ in same}
 
 
 def test_the_shell_completes_the_names(three: Path) -> None:

@@ -120,6 +120,31 @@ def test_last_is_served_as_an_experiment_of_kind_serving(folder: Path, serving: 
     wait_until(lambda: all(r["status"] != "running" for r in records(folder).values()), "all have ended")
 
 
+def test_a_model_that_is_not_there_makes_no_experiment(folder: Path) -> None:
+    assert studio(folder, "run", "-e", "trained", "train.py").returncode == 0
+    (folder / "models").mkdir()
+    (folder / "models" / "ridge.joblib").write_bytes(b"")
+    for what, name in (("trained", "experiment trained"), ("models/", str(folder / "models"))):
+        unknown = studio(folder, "serve", what, "--model", "modle", "--port", "0")
+        assert unknown.returncode == 4 and unknown.stderr.startswith(f"studio: no model 'modle' in {name}\n")
+        assert "modeldata" not in unknown.stderr and "known: " in unknown.stderr
+        best = studio(folder, "serve", what, "--best", "--port", "0")
+        assert (best.returncode, best.stderr.partition("\n")[0]) == (
+            3, f"studio: --best: no checkpoint of {name} has a metric"
+        )  # fmt: skip
+    assert list(records(folder)) == ["trained"]
+
+
+def test_a_server_that_cannot_load_its_model_records_why(folder: Path) -> None:
+    (folder / "models").mkdir()
+    (folder / "models" / "ridge.joblib").write_bytes(b"nonsense")
+    done = studio(folder, "serve", "models/", "--port", "0")
+    assert done.returncode == 8 and "ridge.joblib" in done.stderr
+    ((_, record),) = records(folder).items()
+    error = record["exit"]["error"]  # type: ignore[index]
+    assert error["type"] == "ModelLoadError" and "joblib cannot load ridge.joblib" in error["message"]
+
+
 def test_the_originals_long_form_serves(folder: Path, serving: Callable[..., Serving]) -> None:
     assert studio(folder, "run", "-e", "trained", "train.py").returncode == 0
     server = serving("run", "--reuse=trained/modeldir:modeldata", "--force-git", "studio::serve_main",
