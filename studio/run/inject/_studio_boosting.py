@@ -78,11 +78,13 @@ class Watch:
 
 
 def _watch(library: str, signature: inspect.Signature, args: Any, kwargs: Any) -> Watch | None:
-    """None if the call is wrong: the library says what of it."""
+    """None if nothing of it is recorded, or if the call is wrong: the library says what of it."""
     places = list(signature.parameters)
     if len(args) > len(places) or any(name not in places for name in kwargs):
         return None
     told = {**{places[i]: value for i, value in enumerate(args)}, **kwargs}  # also what it wants by name, by position
+    if _is_of_a_search() and not told.get("evals", told.get("valid_sets")):
+        return None  # one of many, without a curve; the estimator around them has its parameters
     fit = _studio_trainings.of(library).begin(told.get("xgb_model", told.get("init_model")))
     watch = Watch(fit, args, dict(kwargs))
     callback = _xgboost_callback(watch) if library == "xgboost" else _lightgbm_callback(watch)
@@ -94,6 +96,11 @@ def _watch(library: str, signature: inspect.Signature, args: Any, kwargs: Any) -
         watch.kwargs["callbacks"] = callbacks
     fit.parameters(_parameters(signature, told))
     return watch
+
+
+def _is_of_a_search() -> bool:
+    sklearn: Any = sys.modules.get("_studio_sklearn")
+    return sklearn is not None and bool(sklearn.within())
 
 
 def _parameters(signature: inspect.Signature, told: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,11 @@ def fitting() -> bool:
     return getattr(_local, "fitting", False)
 
 
+def within() -> bool:
+    """Whether that fit is a part of another one, or of a model selection: the script has not called it itself."""
+    return fitting() and getattr(_local, "own", None) is None
+
+
 def hook(module: ModuleType) -> None:
     """Every class that is derived from `BaseEstimator` from now on has its `fit` wrapped."""
     base = module.BaseEstimator
@@ -103,12 +108,15 @@ def watch(original: Any, estimator: Any, args: Any, kwargs: Any) -> Any:
     own = outermost and _by_the_script(estimator)
     _studio_keep.begins(estimator)
     _local.fitting = True
+    around = getattr(_local, "own", None)
+    _local.own = estimator if own or around is estimator else None  # a `fit` may call that of its base class
     well = False
     began = time.monotonic()
     try:
         result = original(estimator, *args, **kwargs)
         well = True
     finally:
+        _local.own = around
         if outermost:
             _local.fitting = False
         _studio_keep.ends(estimator, well=well)
