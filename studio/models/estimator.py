@@ -8,7 +8,7 @@ import importlib
 import logging
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from .note import entry_of
 from .rows import proven_rows
 
 if TYPE_CHECKING:
-    from .base import Array
+    from .items import Item
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
     model = proven_rows(
         path, type(estimator).__module__.partition(".")[0], estimator.predict, features_of(estimator),
         columns=columns_of(estimator), likely=likely_features(estimator),
-        hopeless=partial(_hopeless, path.name, estimator), fresh=partial(_fresh, path.name, estimator),
+        hopeless=partial(_hopeless, path.name, estimator), fresh=partial(_fresh, path, joblib.load),
     )  # fmt: skip
     return replace(model, handles_missing=handles_missing(estimator), helper=_has_no_target(estimator))
 
@@ -112,29 +112,30 @@ def _hopeless(name: str, estimator: Any, exc: BaseException) -> None:
         ) from exc
 
 
-def _fresh(name: str, estimator: Any, run: Run, arrays: Sequence[Array]) -> Run:
+def _fresh(path: Path, load: Callable[[Path], Any], run: Run, items: Sequence[Item], same: bool) -> Run:
     """The model as it is; one that `predict` changes, and whose answers change with it, is refused.
 
     Raises:
         ModelLoadError: it remembers its questions, and nothing tells how to make it forget.
     """
-    first, again = run(arrays), run(arrays)
-    if all(a.tobytes() == b.tobytes() for a, b in zip(first, again, strict=True)):
+    if same:
         return run
+    estimator = load(path)  # as it was before it was asked anything
     before = _digest(estimator)
-    run(arrays)
-    if before != _digest(estimator):
-        raise ModelLoadError(
-            f"{name} keeps state: predict() changes the {type(estimator).__name__}, and gives another answer to the "
-            "same question",
-            hint="write a wrapper that makes a new one for each request: --wrapper FILE",
-        )
+    for item in items:
+        estimator.predict(item[0])
+        if before != _digest(estimator):
+            raise ModelLoadError(
+                f"{path.name} keeps state: predict() changes the {type(estimator).__name__}, and gives another answer "
+                "to the same question",
+                hint="write a wrapper that makes a new one for each request: --wrapper FILE",
+            )
     return run
 
 
 def _digest(estimator: Any) -> bytes:
     """A digest of all that it holds; the same for all that cannot be pickled."""
-    try:
-        return hashlib.sha256(pickle.dumps(estimator)).digest()
-    except Exception:  # noqa: BLE001 - whatever its parts raise
-        return b""
+    for pickler in (pickle, importlib.import_module("joblib.externals.cloudpickle")):  # by name, or classes too
+        with contextlib.suppress(Exception):  # whatever its parts raise
+            return hashlib.sha256(pickler.dumps(estimator)).digest()
+    return b""

@@ -29,6 +29,7 @@ from .stacking import any_rows
 
 if TYPE_CHECKING:
     from .base import Array
+    from .items import Item
 
 _WIDER = {"bfloat16": "float32", "float8_e4m3fn": "float32", "float8_e5m2": "float32"}
 """Floats that numpy does not have, and what stands for them in the contract and in answers."""
@@ -169,11 +170,12 @@ def _as_loaded(layers: Sequence[Any]) -> list[tuple[Any, Array]]:
     return [(v, np.array(v)) for v in found.values() if math.prod(v.shape) <= LONGEST_STATE]
 
 
-def _fresh(loaded: Sequence[tuple[Any, Array]], stateful: Sequence[Any], run: Run, arrays: Sequence[Array]) -> Run:
+def _fresh(
+    loaded: Sequence[tuple[Any, Array]], stateful: Sequence[Any], run: Run, items: Sequence[Item], same: bool
+) -> Run:
     """The model without memory: before each call, recurrent layers start at zero, other variables as in the file."""
     import numpy as np
 
-    run(arrays)
     changed = [(v, value) for v, value in loaded if not np.array_equal(np.asarray(v), value)]
     if not changed and not stateful:
         return run

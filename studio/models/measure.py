@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import ModelLoadError
 from ..experiment import JSON
+from .agreement import agree
 from .base import Run, TensorModel, TensorSpec, said
+from .items import Asked, ask_alone
 from .probe import Domain, Draw, draws, told_domains
-from .stacking import Fresh, agree, any_rows, filled, prove
+from .stacking import MOST, Fresh, any_rows, filled, prove
 
 if TYPE_CHECKING:
     from .base import Array
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 ENOUGH_S = 0.02
 SLOW_S = 0.2
 """One call of this length tells enough."""
+
+AGAIN = 4
+"""So many of the items are asked once more; the first few differ most."""
 
 GIVE_UP_S = 20.0
 """Drawing inputs for a model that answers none ends after so long."""
@@ -81,16 +87,15 @@ def proven(trial: Trial) -> TensorModel:
         ModelLoadError: no input could ever be answered, or a call leaves behind what changes later answers.
     """
     _check_dtypes(trial)
-    found, first = _answered(trial)
-    if found is None:
-        if first is not None:
-            trial.hopeless(first)
-        return _untried(trial, first)
-    trial = replace(trial, outputs=_shaped(trial, found.answer))
-    run, steady = _steady(trial, found.draw)
-    trial = replace(trial, run=run)
-    model = _merging(trial, found) if steady else _alone(trial, found.draw, RANDOM)
-    return replace(model, call_s=warm_up(model))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # libraries warn of infinities and overflows, which are drawn on purpose
+        found, first = _answered(trial)
+        if found is None:
+            if first is not None:
+                trial.hopeless(first)
+            return _untried(trial, first)
+        model = _tried(replace(trial, outputs=_shaped(trial, found.answer)), found)
+        return replace(model, call_s=warm_up(model))
 
 
 def _check_dtypes(trial: Trial) -> None:
@@ -168,36 +173,53 @@ def _shaped(trial: Trial, answer: Sequence[Array]) -> tuple[TensorSpec, ...]:
     return tuple(shaped)
 
 
-def _steady(trial: Trial, draw: Draw) -> tuple[Run, bool]:
-    """The model without memory, and whether the same question gets the same answer, also after another question."""
-    one, other = draw(1, 0), draw(1, 2)
-    run = trial.run if trial.fresh is None else trial.fresh(trial.run, one)
-    first = run(one)
-    again = [run(one)]
-    run(other)
-    again.append(run(one))
-    return run, all(agree(a, b, rough=trial.rough) for answer in again for a, b in zip(first, answer, strict=True))
-
-
-def _merging(trial: Trial, found: _Found) -> TensorModel:
-    """The model, with requests merged where that is proven to change no answer."""
-    rows = _fixed_rows(trial.inputs)
-    if not rows and not all(spec.shape[:1] == (-1,) for spec in trial.inputs):
+def _tried(trial: Trial, found: _Found) -> TensorModel:
+    """The model without memory, with requests merged where that is proven to change no answer."""
+    opened, ways = _opened(trial, found)
+    asked = ask_alone(opened.run, opened.inputs, ways)
+    same = _steady(opened, asked)
+    run = trial.run if trial.fresh is None else trial.fresh(trial.run, asked.items, same)
+    if run is not trial.run:
+        trial = replace(trial, run=run)
+        opened, ways = _opened(trial, found)
+        asked = ask_alone(opened.run, opened.inputs, ways)
+        same = _steady(opened, asked)
+    if not same:
+        return _alone(trial, found.draw, RANDOM)
+    if not all(spec.shape[:1] == (-1,) for spec in opened.inputs):
         free = any(spec.free for spec in trial.inputs)
         why = "it does not tell the shape of its input" if free else "not every input has an axis of any number of rows"
         return _alone(trial, found.draw, why)
-    run = filled(trial.run, rows) if rows else trial.run
-    opened = trial
-    if rows:
-        opened = replace(trial, run=run, inputs=any_rows(trial.inputs), outputs=any_rows(trial.outputs))
-    i, k = found.place
-    ways = _draws(opened)
-    others = [line[k] for place, line in enumerate(ways) if place != i]
-    proof = prove(run, opened.inputs, opened.outputs, [ways[i][k], *others], rough=trial.rough)
+    rows = _fixed_rows(trial.inputs)
+    proof = prove(opened.run, opened.inputs, opened.outputs, asked, rough=trial.rough, rows=rows)
     if proof.why and rows:
         exact = f"it takes exactly {rows} rows, and " if rows > 1 else ""
         return _alone(trial, found.draw, exact + proof.why, proof.by_row)
-    return _model(opened, unmerged=proof.why, by_row=proof.by_row, probe=ways[i][k], rows=rows)
+    return _model(opened, unmerged=proof.why, by_row=proof.by_row, probe=ways[0], rows=rows, most=proof.most)
+
+
+def _opened(trial: Trial, found: _Found) -> tuple[Trial, list[Draw]]:
+    """The trial of a model of any number of rows, where one fixes them; ways to draw, the answered one first."""
+    rows = _fixed_rows(trial.inputs)
+    if rows:
+        trial = replace(
+            trial, run=filled(trial.run, rows), inputs=any_rows(trial.inputs), outputs=any_rows(trial.outputs)
+        )
+    i, k = found.place
+    lines = _draws(trial)
+    return trial, [lines[i][k], *[line[k] for place, line in enumerate(lines) if place != i]]
+
+
+def _steady(trial: Trial, asked: Asked) -> bool:
+    """Whether the same questions get the same answers: at once, and after others, in another order."""
+    for k in [len(asked.items) - 1, *reversed(range(min(AGAIN, len(asked.items))))]:
+        try:
+            again = trial.run(asked.items[k])
+        except Exception:  # noqa: BLE001 - whatever a library raises
+            return False
+        if not all(agree(a, b, rough=trial.rough) for a, b in zip(asked.answers[k], again, strict=True)):
+            return False
+    return True
 
 
 def _fixed_rows(inputs: Sequence[TensorSpec]) -> int:
@@ -227,15 +249,21 @@ def _by_row(trial: Trial, draw: Draw) -> tuple[bool, ...]:
 
 
 def _model(
-    trial: Trial, *, unmerged: str = "", by_row: tuple[bool, ...] = (), probe: Draw | None = None, rows: int = 0
+    trial: Trial,
+    *,
+    unmerged: str = "",
+    by_row: tuple[bool, ...] = (),
+    probe: Draw | None = None,
+    rows: int = 0,
+    most: int = MOST,
 ) -> TensorModel:
     runtime: dict[str, JSON] = {"name": trial.runtime, **({"rows": rows} if rows > 1 else {})}
-    warnings = (*trial.warnings, *([f"requests are not merged: {unmerged}"] if unmerged else []))
+    degraded = (*trial.warnings, *([f"requests are not merged: {unmerged}"] if unmerged else []))
     return TensorModel(
         style="checkpoint", file=trial.path.name, runtime=runtime, arrays=True, inputs=trial.inputs,
-        outputs=trial.outputs, warnings=warnings, run=trial.run, unmerged=unmerged,
+        outputs=trial.outputs, warnings=degraded, run=trial.run, unmerged=unmerged,
         by_row=() if all(by_row) else by_row, probe=None if probe is None else lambda count: probe(count, 0),
-        bounded=trial.bounded, batch=rows or 64,
+        bounded=trial.bounded, batch=rows or most,
     )  # fmt: skip
 
 

@@ -56,11 +56,11 @@ class Domain:
 
 _FRACTIONS = (
     Domain(), Domain(-2, 2), Domain(1, 5, whole=True), Domain(0, 1, whole=True), Domain(1, 1), Domain(0, 0),
-    Domain(1, 255, whole=True), Domain(50, 5000),
+    Domain(1, 255, whole=True), Domain(50, 5000), Domain(-5000, -50), Domain(-1e5, 1e5),
 )  # fmt: skip
 _WHOLE = (
     Domain(0, 1, whole=True), Domain(1, 5, whole=True), Domain(1, 1, whole=True), Domain(0, 0, whole=True),
-    Domain(1, 100, whole=True), Domain(0, 255, whole=True),
+    Domain(1, 100, whole=True), Domain(0, 255, whole=True), Domain(-100, -1, whole=True),
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from .measure import Trial, proven, refuse_text
 
 if TYPE_CHECKING:
     from .base import Array
+    from .items import Item
 
 LONGEST_STATE = 1 << 20
 """Variables of more numbers than this are weights that were frozen, not what a model remembers."""
@@ -64,11 +65,10 @@ def _as_loaded(variables: Sequence[Any]) -> list[tuple[Any, Array]]:
     return [(v, v.numpy()) for v in watched if (v.shape.num_elements() or 0) <= LONGEST_STATE]
 
 
-def _fresh(loaded: Sequence[tuple[Any, Array]], run: Run, arrays: Sequence[Array]) -> Run:
+def _fresh(loaded: Sequence[tuple[Any, Array]], run: Run, items: Sequence[Item], same: bool) -> Run:
     """The model without memory: variables that a call changes are, before each call, what they were in the file."""
     import numpy as np
 
-    run(arrays)
     changed = [(v, value) for v, value in loaded if not np.array_equal(v.numpy(), value)]
     if not changed:
         return run

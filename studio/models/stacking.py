@@ -1,97 +1,166 @@
 """Proves that rows of several requests can share one call: items alone and items together must agree.
 
-Hides how answers are compared, and how a model with a fixed number of rows answers any number of them.
+Hides which items meet in which batches, and how a model with a fixed number of rows answers any number of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .agreement import differing, excused, unstable
 from .base import Run, TensorSpec, said
 
 if TYPE_CHECKING:
     from .base import Array
-    from .probe import Draw
+    from .items import Asked, Item
 
-ENOUGH_S = 0.15
-"""After so long the proof goes on only until it has seen the first draw."""
+MOST = 64
+"""The most rows of a batch, unless another number is asked for."""
 
-GROUPS: tuple[tuple[int, ...], ...] = ((1, 0), (2, 0, 1), (4, 3, 2, 1, 0))
-"""Which of the drawn items are asked together: others than alone, in another order, in several numbers."""
+LONG_S = 0.5
+"""Once a batch takes so long, larger ones are neither tried nor made."""
 
-SLOW_S = 0.2
-"""A model whose call takes longer is asked two items only."""
+MOST_BYTES = 1 << 28
+"""The largest batch that is tried for its size alone, in bytes of input."""
 
-_TOLERANCES = {2: 3e-2, 4: 1e-3, 8: 1e-5}
 _UNNAMED = ("", "unk__")
 """Names of axes that say nothing; tf2onnx writes `unk__17`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What the trial showed: why rows must not be merged ("" if they may), and which outputs have one row for each."""
+    """What the trial showed.
+
+    Attributes:
+        why: Why rows must not be merged; "" if they may.
+        by_row: For each output, whether it has one row for each row of input.
+        most: The most rows that were seen to keep apart.
+    """
 
     why: str
     by_row: tuple[bool, ...]
+    most: int = 1
 
 
 def prove(
-    run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], draws: Iterable[Draw], *, rough: bool
+    run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], asked: Asked, *, rough: bool, rows: int = 0
 ) -> Proof:
-    """Asks several drawn items alone and together. The first draw must be one that the model answers.
+    """Asks items together that were asked alone: of all ranges in one batch, in batches as large as requests make.
 
     Args:
         run: The model; each input's first axis is the rows.
         inputs: The contract.
         outputs: The names and axes of what it answers.
-        draws: Ways to draw items; those that the model does not answer are passed over.
+        asked: The items, with what the model answers to each alone.
         rough: Whether the model computes in 16 bits, so that its answers agree less.
+        rows: The number of rows that the model itself fixes; 0 = none.
     """
-    by_row = [True] * len(outputs)
-    why = ""
-    started = time.perf_counter()
-    for number, draw in enumerate(draws):
-        if number and time.perf_counter() - started > ENOUGH_S:
+    by_row = [all(_rows(answer[k]) == 1 for answer in asked.answers) for k in range(len(outputs))]
+    lengths = [{_rows(answer[k]) for answer in asked.answers} - {1} for k in range(len(outputs))]
+    why = next((_not_a_row(s.name, found, 1) for s, found in zip(outputs, lengths, strict=True) if found), "")
+    if not why and asked.slow:
+        why = f"one call takes {asked.call_s:.1f} s, too long to try at load whether merging changes an answer"
+    most = 1
+    trial = _Together(run, outputs, asked, rough, by_row)
+    for group in _groups(asked.finite, rows):
+        if len(group) > len(asked.items) and len(group) * _bytes(asked.items[0]) > MOST_BYTES:
             break
-        try:
-            found = _disagreement(run, outputs, draw, by_row, rough)
-        except Exception as exc:  # noqa: BLE001 - whatever a library raises
-            found = "" if number else f"it answers items alone, but not together: {said(exc)}"
+        took_s, found = trial.disagreement(group)
         why = why or found
-    return Proof(why or _axes_apart(inputs, outputs), tuple(by_row))
+        if why:
+            break
+        most = max(most, len(group))
+        if took_s > LONG_S and len(group) >= len(asked.items) and trial.disagreement(group)[0] > LONG_S:
+            break  # the first of a size may be compiled
+    why = why or trial.answered_beside_others() or _axes_apart(inputs, outputs)
+    return Proof(why, tuple(by_row), min(most, rows or MOST))
 
 
-def _disagreement(run: Run, outputs: Sequence[TensorSpec], draw: Draw, by_row: list[bool], rough: bool) -> str:
-    """Why the items of this draw must not be merged, or ""; notes the outputs that have no row for each."""
+def _groups(finite: Sequence[bool], rows: int) -> Iterator[list[int]]:
+    """Which items are asked together: more and more of them, in mixed order, with holes and infinities and without."""
     import numpy as np
 
-    items, groups = 5, GROUPS
-    drawn = draw(items, 1)
-    started = time.perf_counter()
-    alone = [run([x[:1] for x in drawn])]
-    if time.perf_counter() - started > SLOW_S:
-        items, groups = 2, GROUPS[:1]
-    alone += [run([x[k : k + 1] for x in drawn]) for k in range(1, items)]
-    why = ""
-    for k, spec in enumerate(outputs):
-        lengths = {_rows(answer[k]) for answer in alone}
-        if lengths != {1}:
-            by_row[k] = False
-            why = why or _not_a_row(spec.name, lengths - {1}, 1)
-    for group in groups:
-        together = run([np.concatenate([x[k : k + 1] for k in group]) for x in drawn])
-        for k, spec in enumerate(outputs):
+    mixed = np.random.default_rng(0).permutation(len(finite)).tolist()
+    plain = [k for k in mixed if finite[k]] or mixed
+    yield [plain[-1], plain[0]]
+    if rows == 1:
+        return
+    yield [*plain[:2], *mixed[:3]]
+    yield cycled(plain, 9)
+    yield cycled(mixed[::-1], max(len(mixed), 17))
+    if not rows:
+        yield cycled(plain, MOST // 2 + 1)
+        yield cycled(mixed, MOST)
+
+
+def cycled(items: Sequence[int], count: int) -> list[int]:
+    """So many of them, over and over."""
+    return [items[k % len(items)] for k in range(count)]
+
+
+@dataclass(slots=True)
+class _Together:
+    """Compares items together with items alone; notes in `by_row` the outputs that have no row for each."""
+
+    run: Run
+    outputs: Sequence[TensorSpec]
+    asked: Asked
+    rough: bool
+    by_row: list[bool]
+
+    def disagreement(self, group: Sequence[int]) -> tuple[float, str]:
+        """How long the call took, and why the items of this group must not be merged, or ""."""
+        import numpy as np
+
+        batch = [np.concatenate(parts) for parts in zip(*[self.asked.items[k] for k in group], strict=True)]
+        started = time.perf_counter()
+        try:
+            together = self.run(batch)
+        except Exception as exc:  # noqa: BLE001 - whatever a library raises
+            return 0.0, f"it answers items alone, but not together: {said(exc)}"
+        took_s = time.perf_counter() - started
+        why = ""
+        for k, spec in enumerate(self.outputs):
             if _rows(together[k]) != len(group):
-                by_row[k] = False
+                self.by_row[k] = False
                 why = why or _not_a_row(spec.name, {_rows(together[k])}, len(group))
-            elif by_row[k] and not why:
-                expected = [alone[item][k] for item in group]
-                if not all(agree(one[0], row, rough=rough) for one, row in zip(expected, together[k], strict=True)):
-                    why = f"an item's {spec.name!r} depends on the other items of its batch"
-    return why
+        for k, spec in enumerate(self.outputs):
+            if not why and self.by_row[k] and not self._same(k, group, together[k]):
+                why = f"an item's {spec.name!r} depends on the other items of its batch"
+        return took_s, why
+
+    def answered_beside_others(self) -> str:
+        """Why items that are refused alone must not be merged: others answer for them; or ""."""
+        import numpy as np
+
+        for item in self.asked.refused:
+            batch = [np.concatenate(parts) for parts in zip(item, self.asked.items[0], item, strict=True)]
+            with contextlib.suppress(Exception):
+                self.run(batch)
+                return "it answers an item beside others that it refuses alone"
+        return ""
+
+    def _same(self, output: int, group: Sequence[int], together: Array) -> bool:
+        import numpy as np
+
+        for k, row in zip(group, together, strict=True):
+            alone = np.asarray(self.asked.answers[k][output][0])
+            if alone.shape != np.shape(row):
+                return False
+            off = differing(alone, np.asarray(row), rough=self.rough)
+            if off.any():
+                moves = unstable(self.run, self.asked.items[k], self.asked.answers[k], rough=self.rough)[output][0]
+                if (off & ~excused(alone, np.asarray(row), moves)).any():
+                    return False
+        return True
+
+
+def _bytes(item: Item) -> int:
+    return sum(x.nbytes for x in item)
 
 
 def _rows(answer: Array) -> int:
@@ -120,23 +189,6 @@ def _axes_apart(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> 
 
 def _nameless(axis: str) -> bool:
     return not axis or any(axis.startswith(beginning) for beginning in _UNNAMED if beginning)
-
-
-def agree(one: Array, other: Array, *, rough: bool = False) -> bool:
-    """Whether two answers are the same but for the rounding of their dtype, against the largest of the values."""
-    import numpy as np
-
-    one, other = np.asarray(one), np.asarray(other)
-    if one.shape != other.shape:
-        return False
-    if one.dtype.kind not in "fc" or other.dtype.kind not in "fc":
-        return bool(np.array_equal(one, other))
-    size = one.dtype.itemsize // (2 if one.dtype.kind == "c" else 1)
-    within = _TOLERANCES[2] if rough else _TOLERANCES.get(size, 1e-5)
-    finite = np.abs(one[np.isfinite(one)])
-    scale = float(finite.max()) if finite.size else 0.0
-    with np.errstate(all="ignore"):
-        return bool(np.allclose(one, other, rtol=0.0, atol=within * scale, equal_nan=True))
 
 
 def filled(run: Run, rows: int) -> Run:
@@ -168,5 +220,6 @@ def any_rows(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     return tuple([replace(spec, shape=(-1, *spec.shape[1:])) if spec.shape else spec for spec in specs])
 
 
-Fresh = Callable[[Run, "Sequence[Array]"], Run]
-"""(model, inputs that it answers) → the same model without what one call leaves behind for the next."""
+Fresh = Callable[[Run, "Sequence[Item]", bool], Run]
+"""(model, items that it was asked, whether it answered them alike again) → the same model without what one call leaves
+behind for the next."""

@@ -35,7 +35,7 @@ class Stacking:
 
     Args:
         outputs: Their names.
-        by_row: For each, whether its first axis is the rows of the input.
+        by_row: For each, whether its first axis is the rows of the input; as found at load, for the server's life.
         why: Why requests are not merged; "" = they are.
     """
 
@@ -43,13 +43,12 @@ class Stacking:
 
     def __init__(self, outputs: Sequence[str], by_row: Sequence[bool] = (), why: str = "") -> None:
         self.names, self.why = tuple(outputs), why
-        self.by_row = list(by_row) or [True] * len(self.names)
+        self.by_row = tuple(by_row) or (True,) * len(self.names)
 
     def holds(self, outputs: Sequence[Array], rows: int) -> bool:
         """Whether each output has its rows; where one has not, requests are not merged any more."""
         for k, (output, by_row) in enumerate(zip(outputs, self.by_row, strict=True)):
-            if by_row and not (output.ndim and len(output) == rows):
-                self.by_row[k] = False
+            if by_row and not _has_rows(output, rows):
                 shown = f"{len(output)} rows" if output.ndim else "a single value"
                 self._stop(f"the model answered {shown} for {rows} in the output {self.names[k]!r}")
                 return False
@@ -59,6 +58,10 @@ class Stacking:
         if not self.why:
             self.why = why
             log.warning("requests are not merged any more: %s", why)
+
+
+def _has_rows(output: Array, rows: int) -> bool:
+    return bool(output.ndim) and len(output) == rows
 
 
 class Item:
@@ -155,7 +158,9 @@ def _run_together(run: Run, batch: list[Item], stacking: Stacking) -> Answers | 
         item = batch[0]
         item.model_s = model_s
         if item.single:
-            outputs = [y[0] if by_row else y for y, by_row in zip(outputs, stacking.by_row, strict=True)]
+            outputs = [
+                y[0] if by_row and _has_rows(y, 1) else y for y, by_row in zip(outputs, stacking.by_row, strict=True)
+            ]
         return [(item, outputs)]
     if not whole:
         return None

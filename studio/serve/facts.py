@@ -40,16 +40,20 @@ class Facts:
     def metadata(self) -> dict[str, Any]:
         """`GET /metadata` of contracts.md."""
         model, unmerged = self.model, self.unmerged()
+        late = [f"requests are not merged any more: {unmerged}"] if unmerged and unmerged != self._at_load() else []
         return {
             "name": self.name, "version": self.version, "source": dict(self.source), "style": model.style,
             "file": model.file, "runtime": {**model.runtime, **self.runtime},
             "inputs": None if model.inputs is None else [s.as_json() for s in model.inputs],
             "outputs": None if model.outputs is None else [s.as_json() for s in model.outputs],
             "stacking": None if unmerged is None else not unmerged, "unmerged": unmerged or None,
-            "warnings": [*model.warnings, *self.warnings],
+            "warnings": [*model.warnings, *self.warnings, *late],
             "idle": {"killafter": self.idle.killafter_s, "remaining": self.idle.remaining_s(self.inflight())},
             "studio": __version__,
         }  # fmt: skip
+
+    def _at_load(self) -> str:
+        return getattr(self.model, "unmerged", "")
 
     def example(self) -> str:
         """A JSON body that the model takes: zeros of the contract, or a small dictionary; "" if it would be long."""

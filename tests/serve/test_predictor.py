@@ -167,6 +167,18 @@ def test_rows_that_are_not_the_requests_rows_end_merging_for_good(mode: str) -> 
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_the_same_question_gets_the_same_form_whatever_others_asked_before(mode: str) -> None:
+    hits = lambda arrays: [arrays[0][arrays[0][:, 0] > 0]]  # noqa: E731
+
+    async def work(p: Predictor) -> list[list[float]]:
+        asked = [await p.predict({"a": [x, 1.0]}) for x in (2.0, -1.0, 2.0, -1.0)]
+        assert p.unmerged is not None and "'y'" in p.unmerged
+        return [call.outputs["a"].tolist() for call in asked]
+
+    assert drive(tensor_model(hits), work, batch_mode=mode) == [[2.0, 1.0], [], [2.0, 1.0], []]
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_an_unmerged_model_gets_each_item_alone_and_whole_answers_stay_whole(mode: str) -> None:
     model = Recorder()
     total = lambda arrays: [model(arrays)[0], np.float32(arrays[0].sum())]  # noqa: E731

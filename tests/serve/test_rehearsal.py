@@ -128,3 +128,15 @@ def test_clients_that_ask_a_detector_at_once_get_their_own_hits(serve: Serve, tm
     assert wrong == []
     told = server.ask("GET", "/metadata").json
     assert told["stacking"] is False and "'y'" in told["unmerged"] and told["runtime"]["batch"] == 1
+
+
+def test_the_metadata_warn_once_rows_that_are_not_the_requests_rows_were_answered() -> None:
+    from studio.serve.facts import Facts
+    from studio.serve.idle import Idle
+
+    why = "the model answered 0 rows for 1 in the output 'y'"
+    facts = Facts(model(lambda arrays: arrays), Idle(60), "m", {}, unmerged=lambda: why)
+    told = facts.metadata()
+    assert told["stacking"] is False and told["warnings"] == [f"requests are not merged any more: {why}"]
+    known = Facts(model(lambda arrays: arrays, unmerged=why), Idle(60), "m", {}, unmerged=lambda: why)
+    assert known.metadata()["warnings"] == []
