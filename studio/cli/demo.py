@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -41,6 +43,7 @@ def command(project: str) -> None:
     with _serving(project) as url:
         click.echo(f"\n{HELD_OUT} images that it has not seen are sent there; {SHOWN} of them with the answers:\n")
         answers = _ask(url, images)
+    first = _activation()
     right = sum(_most_likely(answer) == label for answer, label in zip(answers, labels, strict=True))
     for line in _pictures(images, labels, answers):
         click.echo(line)
@@ -48,9 +51,20 @@ def command(project: str) -> None:
         f"{right} of {HELD_OUT} answers are right ({right / HELD_OUT:.1%}).\n\n"
         f"What happened: train.py ran unchanged as experiment {key} of project {project}; its code,\n"
         "environment, output, metrics and checkpoints are kept. Its newest checkpoint answered over HTTP;\n"
-        "that server has ended. Look around:\n\n"
-        f"  studio runs list\n  studio runs show {key}\n  studio runs logs {key}\n  studio serve {key}"
+        f"that server has ended. Look around{', once `studio` is on your path' if first else ''}:\n\n"
+        f"{first}  studio runs list\n  studio runs show {key}\n  studio runs logs {key}\n  studio serve {key}"
     )
+
+
+def _activation() -> str:
+    """A line to type before `studio` means this one; "" where it does already."""
+    here, found = Path(sys.executable).parent, shutil.which("studio")
+    if found and Path(found).parent.resolve() == here.resolve():
+        return ""
+    if not (here / "activate").is_file():
+        return f"  alias studio={shlex.quote(f'{shlex.quote(sys.executable)} -m studio')}\n"
+    inside = here.is_relative_to(Path.cwd())
+    return f"  . {shlex.quote(str(here.relative_to(Path.cwd()) if inside else here))}/activate\n"
 
 
 def _require(*modules: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ..errors import ModelLoadError, NotAModel, StudioError
 from .find import trained_at
-from .folder import Candidate, Found
-from .note import Note, one_line
+from .folder import Candidate, Found, look_into
+from .note import Note, entry_of, one_line, read_note
 
 SAME_SAVE_S = 60.0
 """Weights beside a whole model that are newer by less than this were written by the same save."""
@@ -140,6 +140,24 @@ class Tried:
         label = candidate.label(self.folder)
         kept = self.note.kept(label)
         return one_line(kept.name if kept is not None else label)
+
+
+def promising(folder: Path) -> bool:
+    """Whether `studio serve` may serve a model of this folder: by what lies there and what the run noted of it."""
+    found, note = look_into(folder), read_note(folder)
+    tried = Tried(folder, found, note)
+    numbers = [candidate for candidate in found.checkpoints if not _takes_text(candidate)]
+    stuck = len(numbers) < len(found.checkpoints)
+    return any(not (tried.known_helper(c) and (stuck or tried.wants_predictor(c))) for c in numbers)
+
+
+def _takes_text(candidate: Candidate) -> bool:
+    """Whether it was fitted with a list of texts, by the run's note."""
+    try:
+        inputs = entry_of(candidate.path)["signature"]["inputs"]
+        return any(one["dtype"] in ("str", "object", "string") and len(one["shape"]) == 1 for one in inputs)
+    except (KeyError, TypeError):
+        return False
 
 
 def joined(reasons: list[str]) -> str:

@@ -106,6 +106,6 @@ def _note(modeldir: Path) -> Note | None:
 def _can_be_served(modeldir: Path) -> bool:
     if not modeldir.is_dir() or not any(modeldir.iterdir()):
         return False
-    from ..models.find import find_checkpoints
+    from ..models.standin import promising
 
-    return bool(find_checkpoints(modeldir))
+    return promising(modeldir)

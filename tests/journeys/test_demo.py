@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,22 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+
+def test_the_demo_says_how_to_come_to_studio(tmp_path: Path) -> None:
+    """The last line is typed in a shell that has no `studio` yet, and has one then."""
+    bin_ = Path(sys.executable).parent
+    code = "from studio.cli.demo import _activation; print(_activation(), end='')"
+    path = f"{tmp_path}:/usr/bin:/bin"
+    for folder, PATH in ((tmp_path, path), (bin_.parent.parent, path), (tmp_path, f"{bin_}:{path}")):
+        env = {**os.environ, "PATH": PATH}
+        line = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True, check=True
+        ).stdout
+        assert (line == "") is (path != PATH), line
+        shell = ["bash", "-c", f"shopt -s expand_aliases\n{line}\nstudio --version"]
+        done = subprocess.run(shell, cwd=folder, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, (line, done.stderr)
 
 
 @pytest.mark.timeout(240)

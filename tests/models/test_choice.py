@@ -25,6 +25,7 @@ from studio.models import DictModel, LoadedModel, TensorModel, load_model
 from studio.models.find import model_names
 from studio.models.folder import look_into, look_through
 from studio.models.note import read_note
+from studio.models.standin import promising
 
 
 def slope(path: Path, value: float, mtime: float) -> None:
@@ -285,6 +286,23 @@ def test_best_means_a_checkpoint_with_a_metric(three: Path, tmp_path_factory: py
     note(three, models=[kept("forest", chosen=True)])
     model = load_model(three, best=True)  # what comes next is what would be served without --best
     assert model.file == "forest.joblib" and model.caveat.startswith("older; joblib cannot load ridge-loss=0.1.joblib")
+
+
+def test_a_run_proposes_to_serve_what_may_be_served_only(tmp_path: Path) -> None:
+    clusters(tmp_path / "helper-KMeans.joblib")
+    note(tmp_path, models=[CLUSTERS | {"chosen": True}])
+    assert promising(tmp_path)
+    note(tmp_path, models=[CLUSTERS | {"chosen": True}], lost=[{"name": "Net", "why": "no"}])
+    assert not promising(tmp_path)
+    note(tmp_path, models=[CLUSTERS, TEXT | {"file": "net.pt"}])
+    assert not promising(tmp_path)
+    text(tmp_path / "model.joblib")
+    note(tmp_path, models=[CLUSTERS, TEXT])
+    assert promising(tmp_path)
+    note(tmp_path, models=[CLUSTERS, TEXT | {"signature": {"inputs": [{"name": "x", "dtype": "str", "shape": [-1]}]}}])
+    assert not promising(tmp_path)
+    slope(tmp_path / "ridge.joblib", 2.0, 1000)
+    assert promising(tmp_path)
 
 
 # -- pickles -------------------------------------------------------------------------------------------
