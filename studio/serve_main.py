@@ -128,9 +128,15 @@ def _run(words: list[str]) -> int:
             traceback.print_exception(exc)
         click.echo(f"studio serve: {exc.message}" + (f"\n  hint: {exc.hint}" if exc.hint else ""), err=True)
         return exc.exit_code
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - a fault of studio's own is one line too
         _tell_run(exc, str(exc))
-        raise
+        if "--debug" in words:
+            traceback.print_exception(exc)
+        said = " ".join(str(exc).split())[:SHORT]
+        click.echo(
+            f"studio serve: {type(exc).__name__}{': ' + said if said else ''}\n  hint: --debug shows where", err=True
+        )
+        return 1
     return done if isinstance(done, int) else 0
 
 
@@ -174,6 +180,7 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     from .serve.library_warnings import show_once
     from .serve.options import check_options, token_file
     from .serve.server import Server
+    from .serve.told import one_line
 
     os.environ.update(silent(Path(get_studio_home())))  # before a wrapper imports a library
     check_options(options)
@@ -200,10 +207,10 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     if options["nulls"] == "nan":
         model = replace(model, handles_missing=True)
     for warning in model.warnings:
-        click.echo(f"WARNING: {warning}", err=True)
+        click.echo(f"WARNING: {one_line(warning)}", err=True)
     port = sock.getsockname()[1]
     access = Access(host, token, options["allowed_host"], options["allow"], cookie=f"studio_token_{port}")
-    name = options["name"] or model.file or model.style
+    name = one_line(options["name"] or model.file or model.style)
     facts = Facts(model, idle, name, source, needs_token=token is not None, debug=settings.debug)
     url = url_of(sock, host, tls=settings.tls_cert is not None)
     with _kept_token(token, file, port) as secret:

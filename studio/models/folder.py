@@ -26,6 +26,7 @@ _PICKLES = (".pkl", ".pickle")
 _PACKED = (".gz", ".bz2", ".xz", ".lzma", ".z")
 _BOOSTERS = {".json": ("xgboost", b'{"learner":{'), ".txt": ("lightgbm", b"tree\nversion=")}
 
+_ODD_NAME = "its name holds control characters or is no text; rename it"
 _TORCH = "holds weights only, or a pickle of PyTorch's whose code studio does not run"
 _WEIGHTS = "holds weights only, without the model's structure"
 _UNKNOWN = "is in a format that studio does not load"
@@ -155,6 +156,9 @@ def _walk(folder: Path, prefix: str, depth: int, found: Found) -> None:
         elif judged is not None:
             found.skipped.append(f"{shown(label)}: {judged}")
         elif depth > 1 and path.is_dir() and not path.is_symlink():
+            if not _plain(name):
+                found.skipped.append(f"{shown(label)}/: {_ODD_NAME}")
+                continue
             try:
                 _walk(path, label + "/", depth - 1, found)
             except OSError as exc:
@@ -175,7 +179,7 @@ def _judge(path: Path, label: str) -> Candidate | Leftover | str | None:
         return None
     why = _unreadable(path, about)
     if why or not _plain(path.name):
-        return None if sniffed else why or "its name holds control characters or is no text; rename it"
+        return None if sniffed else why or _ODD_NAME
     left = _left(name)
     if left is not None:
         return Leftover(shown(label), about.st_mtime, left)
@@ -190,7 +194,7 @@ def _judge_folder(path: Path, label: str) -> Candidate | Leftover | str | None:
     if not os.path.lexists(graph):
         return None
     if not _plain(path.name):
-        return "its name holds control characters or is no text; rename it"
+        return _ODD_NAME
     members = 0
     for folder, _, names in os.walk(path):
         for name in names:
@@ -286,4 +290,4 @@ def _data_bytes(descriptor: int, size: int) -> int:
 
 
 def _plain(text: str) -> bool:
-    return not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
+    return not any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in text)

@@ -122,7 +122,7 @@ def _look(modeldir: Path) -> tuple[Path, Found]:
 
 
 def _checkpoint(modeldir: Path, folder: Path, found: Found, choice: _Choice) -> LoadedModel:
-    note, where = read_note(folder), choice.of or str(modeldir)
+    note, where = read_note(folder), choice.of or shown(str(modeldir))
     if choice.model is not None:
         candidate = named(choice.model, found.checkpoints, folder, note, where)
         return replace(_load_one(candidate, choice), file=candidate.label(folder))
@@ -133,7 +133,7 @@ def _checkpoint(modeldir: Path, folder: Path, found: Found, choice: _Choice) -> 
         if choice.best
         else chosen_first(found.checkpoints, folder, note)
     )
-    tried = Tried(folder, found, note)
+    tried = Tried(folder, found, note, choice.best)
     for candidate in candidates:
         if tried.known_helper(candidate) and tried.wants_predictor(candidate):
             tried.passed.append(candidate)

@@ -36,12 +36,14 @@ class Tried:
 
     Attributes:
         failures: Those that cannot be served, with the error.
+        best: Whether the best one was asked for.
         passed: Helpers that were not served because a predictor should answer.
     """
 
     folder: Path
     found: Found
     note: Note
+    best: bool = False
     failures: list[tuple[Candidate, StudioError]] = field(default_factory=list)
     passed: list[Candidate] = field(default_factory=list)
 
@@ -116,8 +118,11 @@ class Tried:
         return self.unknown(candidate) or self.known_helper(candidate)
 
     def _gone(self) -> list[_Missing]:
-        """The run's own choice, if it is no checkpoint here."""
-        chosen = self.note.chosen
+        """The run's own choice, or its best, if it is no checkpoint here."""
+        best, chosen = self.note.best if self.best else None, self.note.chosen
+        if best is not None and all(c.label(self.folder) != best for c in self.found.checkpoints):
+            name = one_line(best)
+            return [_Missing(name, f"the best one was kept as {name}, which is not there or cannot be read", 0.0)]
         if chosen is None or any(c.label(self.folder) == chosen.file for c in self.found.checkpoints):
             return []
         name, file = one_line(chosen.name), one_line(chosen.file)

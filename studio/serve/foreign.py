@@ -26,6 +26,9 @@ _FORMS: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
 """Whose form it is, the keys that it has, and those that it may have."""
 
 
+_NUMBERS = (bool, int, float, type(None))
+
+
 def refuse_foreign(values: Mapping[str, object], inputs: Sequence[TensorSpec] | None) -> None:
     """Refuses a JSON body in another's form, unless its keys are the names of the model's inputs.
 
@@ -38,11 +41,21 @@ def refuse_foreign(values: Mapping[str, object], inputs: Sequence[TensorSpec] | 
         return
     keys, names = set(values), [spec.name for spec in inputs]
     for whose, needed, more in _FORMS:
-        if needed <= keys <= needed | more and not needed <= set(names):
+        if needed <= keys and not needed <= set(names) and (keys <= needed | more or _beside(values, needed)):
             told = " with ".join(f'"{key}"' for key in sorted(needed))
             raise _refusal(f"{told} is {whose} form; studio does not read it yet", names, values)
     if len(keys) == 1 and _are_records(next(iter(values.values()))) and len(names) == 1:
         raise _refusal(f"{next(iter(keys))[:80]!r} is a list of objects (records)", names, values)
+
+
+def _beside(values: Mapping[str, object], needed: frozenset[str]) -> bool:
+    """Whether what comes beside the keys of a form says something of the request and is no value of its own."""
+    beside = [value for key, value in values.items() if key not in needed]
+    return any(map(_is_setting, beside)) and not any(type(values[key]) in _NUMBERS for key in needed)
+
+
+def _is_setting(value: object) -> bool:
+    return type(value) in _NUMBERS or (type(value) is dict and "b64" not in value)
 
 
 def _are_records(value: object) -> bool:

@@ -99,6 +99,7 @@ class Line:
         asked.sock = self
         asked.request(verb, path, body, dict(headers))
         response = asked.getresponse()
+        _check_length(response)
         most = most if response.status == 200 else min(most, LONGEST_OTHER)
         self._left = 2 * most + _FRAMING  # chunks of a few bytes are mostly framing
         try:
@@ -234,6 +235,13 @@ class _Response(http.client.HTTPResponse):
                 return version, status, reason  # which the caller passes over itself
             while self.fp.readline(65537) not in (b"\r\n", b"\n", b""):
                 pass
+
+
+def _check_length(response: http.client.HTTPResponse) -> None:
+    """Refuses a length that is no number and two that differ: where the answer ends would be a guess."""
+    told = {length.strip() for length in response.headers.get_all("content-length", [])}
+    if len(told) > 1 or not all(length.isascii() and length.isdigit() for length in told):
+        raise http.client.HTTPException(f"its Content-Length is {' and '.join(sorted(told))[:100] or 'empty'}")
 
 
 def _read(response: http.client.HTTPResponse, most: int) -> bytearray:

@@ -106,7 +106,7 @@ def _check_tls(cert: str | None, key: str | None) -> None:
 def _check_choice(options: Mapping[str, Any]) -> None:
     """Of the options that say which model is served, one counts."""
     given = [f"--{name}" for name in ("wrapper", "identity", "model", "best") if options[name]]
-    if len(given) > 1 and given != ["--wrapper", "--best"]:
+    if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} exclude each other", hint="give one of them")
 
 

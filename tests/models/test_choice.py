@@ -277,6 +277,16 @@ def test_a_stand_in_that_was_trained_later_is_not_called_older(tmp_path: Path) -
     assert model.warnings[1] == "serving new.joblib instead of model.joblib"
 
 
+def test_a_best_file_that_is_gone_is_told(tmp_path: Path) -> None:
+    slope(tmp_path / "m-val_loss=0.3.joblib", 2.0, 1000)
+    note(tmp_path, best={"file": "gone.joblib"})
+    model = load_model(tmp_path, best=True)
+    assert model.file == "m-val_loss=0.3.joblib"
+    assert "the best one was kept as gone.joblib, which is not there" in model.caveat
+    assert any("gone.joblib" in line for line in model.warnings)
+    assert (load_model(tmp_path).warnings, load_model(tmp_path).caveat) == ((), "")
+
+
 def test_best_means_a_checkpoint_with_a_metric(three: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     empty = tmp_path_factory.mktemp("empty")
     for folder, told in ((three, "no checkpoint of experiment iris has a"), (empty, "there is no checkpoint in exp")):
@@ -384,6 +394,16 @@ def _newline(folder: Path) -> None:
     (folder / "new\n.joblib").write_bytes((folder / "good.joblib").read_bytes())
 
 
+def _newline_in_a_folder(folder: Path) -> None:
+    (folder / "a\nWARNING: forged").mkdir()
+    (folder / "a\nWARNING: forged" / "new.joblib").write_bytes((folder / "good.joblib").read_bytes())
+
+
+def _order_in_a_folder(folder: Path) -> None:
+    (folder / "sub" / "a\u202eb").mkdir(parents=True)
+    (folder / "sub" / "a\u202eb" / "new.joblib").write_bytes((folder / "good.joblib").read_bytes())
+
+
 def _no_text(folder: Path) -> None:
     (folder / os.fsdecode(b"new\xff.joblib")).write_bytes((folder / "good.joblib").read_bytes())
 
@@ -409,6 +429,8 @@ SKIPPED = [
     (_socket, "new.joblib: a socket"),
     (_sparse, "new.joblib: a sparse file"),
     (_newline, r"'new\n.joblib': its name"),
+    (_newline_in_a_folder, r"'a\nWARNING: forged'/: its name"),
+    (_order_in_a_folder, r"'sub/a\u202eb'/: its name"),
     (_no_text, r"'new\udcff.joblib': its name"),
     (_saved_model_with_a_pipe, "export: variables/variables.index in it: a named pipe"),
     (_saved_model_that_is_a_pipe, "export: saved_model.pb in it: a named pipe"),

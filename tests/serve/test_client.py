@@ -133,6 +133,9 @@ BROKEN = [
     *({**JSON, "X-Studio-Errors": bad} for bad in ("{", "[1]", "null", '{"a": 1}', "[" * 5000)),
     {**JSON, "Content-Length": "100", "Connection": "close"},
     {**JSON, "Content-Length": "9" * 30, "Connection": "close"},
+    {**JSON, "Content-Length": "8\r\nContent-Length: 9", "Connection": "close"},
+    {**JSON, "Content-Length": "-1", "Connection": "close"},
+    {**JSON, "Content-Length": "+8"},
     CHUNKED,
     {**JSON, **{f"X-{n}": "x" for n in range(300)}},
 ]

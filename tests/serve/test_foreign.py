@@ -66,6 +66,8 @@ FOREIGN: list[Any] = [
     {"instances": [[1, 2]]}, {"instances": [{"a": 1}], "signature_name": "serving_default"}, {"instances": 1},
     {"inputs": [[1, 2]]}, {"inputs": {"a": [1]}, "params": {}}, {"inputs": [TENSOR]}, {"inputs": [TENSOR], "id": "7"},
     {"schema": {"fields": []}, "data": [{"a": 1}]}, {"x": [{"a": 1}]},
+    {"instances": [[1, 2]], "context": 1}, {"instances": [[1, 2]], "context": {"user": "ada"}},
+    {"inputs": [[1, 2]], "options": None}, {**SPLIT, "dtype": None}, {"dataframe_split": SPLIT, "version": 2},
 ]  # fmt: skip
 
 
@@ -82,6 +84,8 @@ def test_what_only_looks_like_it_is_answered() -> None:
     assert set(read({"columns": [1.0, 2.0], "data": [1.0, 2.0]}, "columns", "data")) == {"columns", "data"}
     assert set(read({"inputs": [1, 2], "mine": [1, 2]}, "x")) == {"inputs", "mine"}
     assert set(read({"data": [1, 2]}, "x")) == {"data"}
+    assert set(read({"inputs": 1.0, "mine": 2.0}, "x")) == {"inputs", "mine"}
+    assert set(read({"x": [1, 2], "y": 3.0}, "x")) == {"x", "y"}
 
 
 @pytest.mark.parametrize("body", [[{"a": 1}], [[1, 2]]])

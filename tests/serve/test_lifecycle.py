@@ -99,6 +99,15 @@ def test_options_that_cannot_be_used(home: Path, words: tuple[str, ...], code: i
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("debug", [(), ("--debug",)])
+def test_a_fault_of_studios_own_is_one_line(home: Path, debug: tuple[str, ...]) -> None:
+    words = ["--modeldir", "no\0folder", "--port", "0", *debug]
+    code = f"from studio.serve_main import main; main({words!r})"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(home), capture_output=True, text=True)
+    assert done.returncode == 1 and "studio serve: ValueError: " in done.stderr
+    assert ("Traceback" in done.stderr) == bool(debug)
+
+
 def test_idle_counts_from_the_last_answer_and_never_while_busy() -> None:
     assert Idle(0).remaining_s(0) is None
     idle = Idle(0.05)

@@ -268,6 +268,7 @@ BAD_OPTIONS = [
     (("--model", "x", "--best"), "--model and --best exclude each other"),
     (("--identity", "--model", "x"), "--identity and --model exclude each other"),
     (("-w", "wrapper.py", "--model", "x"), "--wrapper and --model exclude each other"),
+    (("-w", "wrapper.py", "--best"), "--wrapper and --best exclude each other"),
 ]
 
 
