@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import threading
@@ -13,8 +12,9 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_given, _studio_hooks, _studio_secrets, _studio_track
+    from . import _studio_frames, _studio_given, _studio_hooks, _studio_secrets, _studio_track
 else:
+    import _studio_frames
     import _studio_given
     import _studio_hooks
     import _studio_secrets
@@ -62,12 +62,11 @@ def hook(module: ModuleType) -> None:
 
 
 def _observed(original: Any, name: str, observe: Any) -> Any:
-    @functools.wraps(original)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(original: Any, *args: Any, **kwargs: Any) -> Any:
         topic = observe.__qualname__
         inner = getattr(_local, topic, False)  # parse_args calls parse_known_args, and that of its sub-parsers
-        setattr(_local, topic, True)
         try:
+            setattr(_local, topic, True)
             result = original(*args, **kwargs)
         finally:
             setattr(_local, topic, inner)
@@ -75,8 +74,7 @@ def _observed(original: Any, name: str, observe: Any) -> Any:
             _studio_hooks.guarded("arguments", observe, name, args, kwargs, result)
         return result
 
-    call._studio = True  # type: ignore[attr-defined]
-    return call
+    return _studio_frames.around(original, call)
 
 
 def _argparse(name: str, args: Any, kwargs: Any, result: Any) -> None:
@@ -218,23 +216,19 @@ def _number(text: str) -> Any:
 
 
 def _click_invoke(original: Any) -> Any:
-    @functools.wraps(original)
-    def invoke(self: Any, context: Any) -> Any:
+    def invoke(original: Any, self: Any, context: Any) -> Any:
         if _studio_hooks.working():
             _studio_hooks.guarded("arguments", _click_params, self, context)
         return original(self, context)
 
-    invoke._studio = True  # type: ignore[attr-defined]
-    return invoke
+    return _studio_frames.around(original, invoke)
 
 
 def _click_main(original: Any) -> Any:
-    @functools.wraps(original)
-    def main(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def main(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         return _studio_given.note_click_words(original, self, args, kwargs)
 
-    main._studio = True  # type: ignore[attr-defined]
-    return main
+    return _studio_frames.around(original, main)
 
 
 def _click_params(command: Any, context: Any) -> None:
@@ -259,7 +253,7 @@ def _hook_click(module: ModuleType) -> None:
 
 def _seed(library: str) -> Any:
     def observe(name: str, args: Any, kwargs: Any, result: Any) -> None:
-        caller = sys._getframe(3)  # beyond guarded() and the wrapper
+        caller: Any = _studio_frames.outside(sys._getframe(1))
         if "-packages" in caller.f_code.co_filename and caller.f_globals.get("__name__", "").split(".")[0] != "keras":
             return  # a library seeds something of its own
         value: Any = args[0] if args else next(iter(kwargs.values()), None)

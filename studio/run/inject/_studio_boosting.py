@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sys
 import threading
@@ -13,8 +12,17 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_hooks, _studio_keep, _studio_models, _studio_signature, _studio_track, _studio_trainings
+    from . import (
+        _studio_frames,
+        _studio_hooks,
+        _studio_keep,
+        _studio_models,
+        _studio_signature,
+        _studio_track,
+        _studio_trainings,
+    )
 else:
+    import _studio_frames
     import _studio_hooks
     import _studio_keep
     import _studio_models
@@ -34,16 +42,15 @@ def hook(module: ModuleType) -> None:
     original = module.train
     signature = inspect.signature(original)
 
-    @functools.wraps(original)
-    def train(*args: Any, **kwargs: Any) -> Any:
+    def train(original: Any, *args: Any, **kwargs: Any) -> Any:
         if getattr(_local, "training", False) or not _studio_hooks.working():
             return original(*args, **kwargs)
         watch = _studio_hooks.guarded(library, _watch, library, signature, args, kwargs)
         data = kwargs.get("dtrain", kwargs.get("train_set", args[1] if len(args) > 1 else None))
         about = _studio_hooks.guarded("signature", _signature, data)
-        _local.training = True
         began = time.monotonic()
         try:
+            _local.training = True
             booster = original(*args, **kwargs) if watch is None else original(*watch.args, **watch.kwargs)
         except BaseException:
             _studio_hooks.guarded(library, _studio_track.flush)
@@ -53,7 +60,7 @@ def hook(module: ModuleType) -> None:
         _studio_hooks.guarded(library, _trained, library, watch, booster, time.monotonic() - began, about)
         return booster
 
-    _studio_hooks.replace(module, "train", train)
+    _studio_hooks.replace(module, "train", _studio_frames.around(original, train))
 
 
 class Watch:

@@ -35,4 +35,13 @@ def run() -> None:
         _studio_hooks.guarded(topic, function)
 
 
-atexit.register(run)
+def _at_exit() -> None:
+    """The script is over: Ctrl-C ends what takes long now, and nothing else."""
+    while _todo():
+        try:
+            run()
+        except KeyboardInterrupt:
+            pass
+
+
+atexit.register(_at_exit)

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-_here = os.path.dirname(os.path.abspath(__file__))
+    from . import _studio_frames
+else:
+    import _studio_frames
+
 _standard = os.path.dirname(os.__file__) + os.sep
 
 
@@ -24,7 +27,7 @@ def is_the_scripts(frame: FrameType | None, *packages: str) -> bool:
     """
     while frame is not None:
         file, name = frame.f_code.co_filename, str(frame.f_globals.get("__name__", ""))
-        if os.path.dirname(file) != _here and name.partition(".")[0] not in packages:
+        if not _studio_frames.is_ours(frame.f_code) and name.partition(".")[0] not in packages:
             return name == "__main__" or not ("-packages" in file or file.startswith((_standard, "<frozen")))
         frame = frame.f_back
     return False
@@ -92,6 +95,7 @@ def click_line(frame: FrameType | None) -> tuple[bool, bool]:
     return outermost is None or is_the_scripts(outermost, "click", "typer"), whole
 
 
+@_studio_frames.hidden
 def note_click_words(main: Any, command: Any, args: Any, kwargs: Any) -> Any:
     """Calls click's `main`. Whether its words are the command line is seen before: click takes them off the list."""
     line = kwargs.get("args", args[0] if args else None)

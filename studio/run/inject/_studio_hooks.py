@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
     from typing import Any
 
+    from . import _studio_frames, _studio_hold
+else:
+    import _studio_frames
+    import _studio_hold
+
 # module that is waited for -> injected modules whose `hook(module)` is then called
 TABLE = {
     "keras": ("_studio_keras", "_studio_saves"),
@@ -236,13 +241,18 @@ class Loader:
         """The module as its own loader makes it."""
         return self._loader.create_module(spec)
 
+    @_studio_frames.hidden
     def exec_module(self, module: ModuleType) -> None:
         """Runs the module's code, then its hook."""
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        self._finder.call(module)
+        try:
+            self._loader.exec_module(module)
+            self._finder.call(module)
+        except BaseException as exc:
+            exc.__traceback__ = _studio_frames.visible(exc.__traceback__)
+            raise
 
 
 def _hook_of(injected: str, module: ModuleType) -> None:
@@ -251,7 +261,14 @@ def _hook_of(injected: str, module: ModuleType) -> None:
 
 
 def guarded(topic: str, function: Callable[..., Any], *args: Any) -> Any:
-    """`function(*args)`; if it raises, that is reported once for the topic and the result is None."""
+    """`function(*args)`; if it raises, that is reported once for the topic and the result is None.
+
+    What signal handlers raise meanwhile comes out of it when the function is through.
+    """
+    return _studio_hold.call(_guarded, topic, function, *args)
+
+
+def _guarded(topic: str, function: Callable[..., Any], *args: Any) -> Any:
     try:
         return function(*args)
     except Exception as exc:  # noqa: BLE001  (whatever a hook does wrong, the script goes on)
@@ -279,23 +296,8 @@ def excepthook(kind: type[BaseException], value: BaseException, trace: Traceback
             import _studio_failure
 
             _studio_failure.note(value, trace)
-        trace = _without_hooks(trace)
+        _studio_frames.clear(value)
+        trace = _studio_frames.visible(trace)
     except BaseException:  # noqa: BLE001, S110  out of memory, most likely: the traceback matters more
         pass
     Former.hook(kind, value, trace)
-
-
-def _without_hooks(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames of wrapped functions of this folder."""
-    while trace is not None and _is_ours(trace):
-        trace = trace.tb_next
-    at = trace
-    while at is not None:
-        while at.tb_next is not None and _is_ours(at.tb_next):
-            at.tb_next = at.tb_next.tb_next
-        at = at.tb_next
-    return trace
-
-
-def _is_ours(trace: TracebackType) -> bool:
-    return os.path.dirname(trace.tb_frame.f_code.co_filename) == _here

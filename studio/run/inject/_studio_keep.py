@@ -133,16 +133,17 @@ def _save(model: Model | None = None) -> bool:
             return True
         began = time.monotonic()
         fits = entry.model.fits
+        done = False
         try:
             done = _put(entry, thing)
         finally:
             _ended = time.monotonic()
             _took = _ended - began
             _spent += _took
-        if not done or entry.model.fits != fits:
-            with _queue:
-                if not any(one.model is entry.model for one in _waiting):
-                    _waiting.insert(0 if entry.thing is None else len(_waiting), entry)
+            if not done or entry.model.fits != fits:  # not done where a signal has interrupted it, too
+                with _queue:
+                    if not any(one.model is entry.model for one in _waiting):
+                        _waiting.insert(0 if entry.thing is None else len(_waiting), entry)
         return done
     finally:
         _saving = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import threading
 import time
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from . import (
         _studio_checkpoints,
+        _studio_frames,
         _studio_hooks,
         _studio_keras_params,
         _studio_signature,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
 else:
     import _studio_checkpoints
+    import _studio_frames
     import _studio_hooks
     import _studio_keras_params
     import _studio_signature
@@ -43,8 +44,7 @@ def hook(keras: ModuleType) -> None:
     original = model.fit
     signature = inspect.signature(original)
 
-    @functools.wraps(original)
-    def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def fit(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         if getattr(_local, "fitting", False) or not _studio_hooks.working():
             return original(self, *args, **kwargs)
         watch = _studio_hooks.guarded("keras", callback)
@@ -52,8 +52,8 @@ def hook(keras: ModuleType) -> None:
         call = _studio_hooks.guarded("keras", _with, signature, self, args, kwargs, watch, early)
         if call is None:
             return original(self, *args, **kwargs)
-        _local.fitting = True
         try:
+            _local.fitting = True
             result = original(*call.args, **call.kwargs)
         except BaseException:
             _studio_hooks.guarded("keras", watch.finish, self)
@@ -63,8 +63,7 @@ def hook(keras: ModuleType) -> None:
             _drop(call.arguments.get("callbacks"), watch, early)
         return result
 
-    fit._studio = True  # type: ignore[attr-defined]
-    model.fit = fit
+    model.fit = _studio_frames.around(original, fit)
 
 
 def _with(signature: inspect.Signature, model: Any, args: Any, kwargs: Any, watch: Any, early: Any) -> Any:
@@ -148,17 +147,15 @@ def _callback_classes(base: Any) -> tuple[Any, Any]:
             _studio_hooks.guarded("keras", self._fit.finish, self.model)  # also if something before it went wrong
 
         def _call(self, method: Any, *args: Any) -> None:
-            if self._fit.broken:
-                return
-            self._fit.broken = True
-            _studio_hooks.guarded("keras", _run, self._fit, method, args)
+            if not self._fit.broken:
+                self._fit.broken = not _studio_hooks.guarded("keras", _run, method, args)
 
     return Watch, First
 
 
-def _run(fit: Fit, method: Any, args: Any) -> None:
+def _run(method: Any, args: Any) -> bool:
     method(*args)
-    fit.broken = False
+    return True
 
 
 class Fit:

@@ -170,6 +170,10 @@ def _keep(kind: str, name: str, step: int | None, caption: str, *given: object) 
     if not isinstance(name, str) or not name:
         raise TypeError(f"the name of what is logged is a str that is not empty, not {name!r}")
     at = None if step is None else _whole(step)
+    _studio_track.load("_studio_hold").call(_keep_whole, spool, kind, name, at, caption, *given)
+
+
+def _keep_whole(spool: str, kind: str, name: str, at: int | None, caption: str, *given: object) -> None:
     name = _studio_track.load("_studio_secrets").clean_text(name)
     try:
         parts, fields = _studio_track.load("_studio_media_forms").MAKE[kind](*given)

@@ -13,8 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from . import _studio_points
+    from . import _studio_hold, _studio_points
 else:
+    import _studio_hold
     import _studio_points
 
 FLUSH_S = 0.25
@@ -210,7 +211,7 @@ class Writer:
             while self._again and not self._flushing:  # a signal handler that logs may come here a second time
                 self._again, self._flusher, self._flushing = False, threading.get_ident(), True
                 try:
-                    self._flush()
+                    _studio_hold.call(self._flush)
                 finally:
                     self._flushing = False
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import sys
 import threading
@@ -15,9 +14,19 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_end, _studio_hooks, _studio_modeldir, _studio_models, _studio_track
+    from . import (
+        _studio_end,
+        _studio_frames,
+        _studio_hold,
+        _studio_hooks,
+        _studio_modeldir,
+        _studio_models,
+        _studio_track,
+    )
 else:
     import _studio_end
+    import _studio_frames
+    import _studio_hold
     import _studio_hooks
     import _studio_modeldir
     import _studio_models
@@ -78,8 +87,7 @@ def _wrap(owner: Any, name: str, how: str, position: int, keyword: str) -> None:
     if getattr(original, "_studio", False):
         return
 
-    @functools.wraps(original)
-    def save(*args: Any, **kwargs: Any) -> Any:
+    def save(original: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         if not getattr(_local, "quiet", False) and _studio_hooks.working():
             target = kwargs.get(keyword, args[position] if len(args) > position else None)
@@ -88,10 +96,9 @@ def _wrap(owner: Any, name: str, how: str, position: int, keyword: str) -> None:
         return result
 
     if isinstance(owner, type):
-        save._studio = True  # type: ignore[attr-defined]
-        setattr(owner, name, save)
+        setattr(owner, name, _studio_frames.around(original, save))
     else:
-        _studio_hooks.replace(owner, name, save)
+        _studio_hooks.replace(owner, name, _studio_frames.around(original, save))
 
 
 def _note(how: str, target: Any, thing: Any) -> None:
@@ -160,8 +167,11 @@ def _follow_renames() -> None:
 
 
 def _heard(event: str, args: Any) -> None:
-    if event not in ("os.rename", "shutil.move") or not _seen().saved or not _studio_hooks.working():
-        return
+    if event in ("os.rename", "shutil.move") and _studio_hooks.working() and _seen().saved:
+        _studio_hold.call(_renamed, event, args)
+
+
+def _renamed(event: str, args: Any) -> None:
     try:
         old, new = (os.path.abspath(os.fsdecode(os.fspath(name))) for name in args[:2])
         if event == "shutil.move" and os.path.isdir(new):

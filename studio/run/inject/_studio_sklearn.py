@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import (
+        _studio_frames,
         _studio_hooks,
         _studio_keep,
         _studio_models,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         _studio_trainings,
     )
 else:
+    import _studio_frames
     import _studio_hooks
     import _studio_keep
     import _studio_models
@@ -94,25 +96,32 @@ def _wrapped(original: Any) -> Any:
         import sys  # a class of the script's is pickled with this function, and loaded where studio is not
 
         hook = sys.modules.get("_studio_sklearn")
-        return original(self, *args, **kwargs) if hook is None else hook.watch(original, self, args, kwargs)
+        if hook is None:
+            return original(self, *args, **kwargs)
+        try:
+            return hook.watch(original, self, args, kwargs)
+        except BaseException as exc:
+            exc.__traceback__ = hook._studio_frames.visible(exc.__traceback__)
+            raise
 
     fit._studio = True  # type: ignore[attr-defined]
-    return fit
+    return _studio_frames.hidden(fit)
 
 
+@_studio_frames.hidden
 def watch(original: Any, estimator: Any, args: Any, kwargs: Any) -> Any:
     """Calls a method that fits; what the script itself fits by it is noted."""
     if not _studio_hooks.working():
         return original(estimator, *args, **kwargs)
     outermost = not fitting()
     own = outermost and _by_the_script(estimator)
-    _studio_keep.begins(estimator)
-    _local.fitting = True
     around = getattr(_local, "own", None)
-    _local.own = estimator if own or around is estimator else None  # a `fit` may call that of its base class
     well = False
     began = time.monotonic()
+    _studio_keep.begins(estimator)
     try:
+        _local.fitting = True
+        _local.own = estimator if own or around is estimator else None  # a `fit` may call that of its base class
         result = original(estimator, *args, **kwargs)
         well = True
     finally:
@@ -133,7 +142,7 @@ def _by_the_script(estimator: Any) -> bool:
         package = frame.f_globals.get("__name__", "").partition(".")[0]
         if package in SEARCHERS and frame.f_locals.get("self") is not estimator:
             return False
-        if package not in PASSED and package not in SEARCHERS and frame.f_code.co_filename != __file__:
+        if package not in PASSED and package not in SEARCHERS and not _studio_frames.is_ours(frame.f_code):
             return True
         frame = frame.f_back
     return True

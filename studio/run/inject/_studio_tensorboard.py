@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import time
@@ -12,8 +11,9 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_hooks, _studio_modeldir, _studio_track
+    from . import _studio_frames, _studio_hooks, _studio_modeldir, _studio_track
 else:
+    import _studio_frames
     import _studio_hooks
     import _studio_modeldir
     import _studio_track
@@ -40,15 +40,13 @@ def hook(module: ModuleType) -> None:
 
 
 def _telling(original: Any, position: int) -> Any:
-    @functools.wraps(original)
-    def opened(*args: Any, **kwargs: Any) -> Any:
+    def opened(original: Any, *args: Any, **kwargs: Any) -> Any:
         if _studio_hooks.working():
             folder = kwargs.get("logdir", args[position] if len(args) > position else None)
             _studio_hooks.guarded("tensorboard", _tell, folder)
         return original(*args, **kwargs)
 
-    opened._studio = True  # type: ignore[attr-defined]
-    return opened
+    return _studio_frames.around(original, opened)
 
 
 def _tell(folder: Any) -> None:

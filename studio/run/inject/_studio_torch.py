@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 
 TYPE_CHECKING = False
@@ -10,8 +9,9 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from . import _studio_hooks, _studio_track
+    from . import _studio_frames, _studio_hooks, _studio_track
 else:
+    import _studio_frames
     import _studio_hooks
     import _studio_track
 
@@ -25,14 +25,12 @@ def hook(module: ModuleType) -> None:
     if getattr(original, "_studio", False):
         return
 
-    @functools.wraps(original)
-    def __init__(self: Any, params: Any, defaults: Any) -> None:
+    def __init__(original: Any, self: Any, params: Any, defaults: Any) -> None:
         original(self, params, defaults)
         if _studio_hooks.working():
             _studio_hooks.guarded("torch", _note, self)
 
-    __init__._studio = True  # type: ignore[attr-defined]
-    optimizer.__init__ = __init__
+    optimizer.__init__ = _studio_frames.around(original, __init__)
 
 
 def _note(optimizer: Any) -> None:

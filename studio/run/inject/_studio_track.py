@@ -307,6 +307,10 @@ def event(kind: str, **fields: Any) -> bool:
 
 
 def _append(here: Place, kind: str, fields: dict[str, Any]) -> bool:
+    return bool(load("_studio_hold").call(_append_whole, here, kind, fields))
+
+
+def _append_whole(here: Place, kind: str, fields: dict[str, Any]) -> bool:
     try:
         json = load("json")
         if "text" in fields:
