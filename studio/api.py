@@ -162,7 +162,9 @@ class Studio(Reader):
 
         experiment = self.tracking.records.get(key)
         if experiment.git is None or experiment.git.patch is None:
-            why = "ran outside a git work tree" if experiment.git is None else "has no uncommitted changes kept"
+            why = "has no uncommitted changes kept"
+            if experiment.git is None:
+                why = "is a server: none are kept" if experiment.kind == "serving" else "ran outside a git work tree"
             raise ArtifactNotFound(f"experiment {experiment.key} {why}", hint=f"studio runs show {experiment.key}")
         for line in without(experiment.git):
             self.notify(f"not in the patch: {line}")

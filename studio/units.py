@@ -57,6 +57,12 @@ def show_duration(seconds: float) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600}h"
 
 
+def show_limit(size_bytes: float) -> str:
+    """A limit as people write it: `102 MiB`, `1 GiB`."""
+    number, unit = show_size(size_bytes).split(" ")
+    return f"{float(number):.3g} {unit}" if float(number) < 1000 else f"{number} {unit}"
+
+
 def show_size(size_bytes: float) -> str:
     """A size as people read it: `812 B`, `4.0 KiB`, `1.2 GiB`."""
     if size_bytes < 1024:

@@ -15,6 +15,7 @@ from .options import print_json, print_table, say, settings
 
 if TYPE_CHECKING:
     from ..api import Studio
+    from ..experiment import Experiment
     from ..tracking.agree import Agreement
 
 MOST_NAMES = 5
@@ -105,19 +106,24 @@ def rerun(
         print_table(
             ["", "", before.key, str(plan.key)], ([d.section, one_line(d.name), *d.values] for d in found.differences)
         )
-    for line in _verdict(found, before.key, str(plan.key)):
+    for line in _verdict(found, before, studio.experiment(str(plan.key))):
         say(line)
     return code
 
 
-def _verdict(found: Agreement, before: str, again: str) -> Iterator[str]:
+def _verdict(found: Agreement, before: Experiment, again: Experiment) -> Iterator[str]:
     """Whether the metrics agree, and what that does not count."""
     if found.differences:
-        yield f"metrics differ; studio runs compare {before} {again} tells more"
+        yield f"metrics differ; studio runs compare {before.key} {again.key} tells more"
     elif found.judged:
-        yield f"metrics agree with those of {before} ({found.judged} metric{'s' if found.judged != 1 else ''})"
+        yield f"metrics agree with those of {before.key} ({found.judged} metric{'s' if found.judged != 1 else ''})"
+    elif again.status != "finished":
+        as_before = ", as" if before.status == again.status else ";"
+        did = "did" if before.status == again.status else before.status
+        yield f"{again.key} {again.status}{as_before} {before.key} {did}"
     else:
-        yield "it logged no metrics to compare"
+        what = "metrics that count" if found.clocked or found.timed else "metrics"
+        yield f"{again.key} has no {what}, so there is nothing to compare"
     if found.unequal:
         more = f" and {len(found.unequal) - MOST_NAMES} more" if len(found.unequal) > MOST_NAMES else ""
         yield f"compared at the steps that both have: {', '.join(found.unequal[:MOST_NAMES])}{more}"

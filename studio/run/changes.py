@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..tracking.selection import is_program
 from ..tracking.sensitive import secret_path
-from ..units import show_size
+from ..units import show_limit, show_size
 from .gitcall import Caller, GitFailed
 from .status import State
 
@@ -21,7 +21,9 @@ LARGEST = 5 << 20
 MOST_BYTES, MOST_UNTRACKED = 32 << 20, 1000
 """Nor is what goes beyond these, the smallest first: a patch is for code."""
 
-BEYOND = f"untracked, beyond {MOST_UNTRACKED:,} files or {show_size(MOST_BYTES)}"
+TOO_LARGE = f"limit: {show_limit(LARGEST)} a file"
+TOO_MANY = f"limit: {MOST_UNTRACKED:,} untracked files"
+NO_ROOM = f"limit: {show_limit(MOST_BYTES)} in all"
 DIFF = (
     "--no-color", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "--submodule=short",
     "--src-prefix=a/", "--dst-prefix=b/",
@@ -39,10 +41,16 @@ class Repository(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A file, by its path from the top of the work tree, that is not in the patch, and why."""
+    """A file, by its path from the top of the work tree, that is not in the patch, and why; `bytes` if it is large."""
 
     path: str
     why: str
+    bytes: int = -1
+
+    @property
+    def text(self) -> str:
+        """The path, and the size of a large file."""
+        return self.path + (f" of {show_size(self.bytes)}" if self.bytes >= 0 else "")
 
 
 @dataclass(slots=True)
@@ -73,7 +81,9 @@ def make_patch(caller: Caller, repository: Repository, state: State) -> Made:
         reading = {**env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repository.objects)}
         try:
             large = _large(caller, repository.root, state)
-            out.lost += [Lost(os.fsdecode(path), f"a change of {show_size(size)}") for path, size in large]
+            out.lost += [
+                Lost(os.fsdecode(path), TOO_LARGE if size > LARGEST else NO_ROOM, size) for path, size in large
+            ]
             out.lost += _filtered(caller, repository.root, state)
             base, untracked = ["HEAD"], state.untracked
             if not _copy_index(repository, state, scratch + "/index"):
@@ -169,17 +179,18 @@ def _index_afresh(
 
 def _add(caller: Caller, root: Path, untracked: Sequence[bytes], env: dict[str, str], out: Made) -> None:
     """Takes untracked files into the index: programs first, then the small ones, as long as there is room."""
-    if len(untracked) > MOST_UNTRACKED:  # not a second look at each of a hundred thousand
-        untracked = sorted(untracked, key=lambda raw: not is_program(os.fsdecode(raw)))
-        out.lost += [Lost(os.fsdecode(raw), BEYOND) for raw in untracked[2 * MOST_UNTRACKED :]]
-    sized = [one for raw in untracked[: 2 * MOST_UNTRACKED] if (one := _sized(root, raw, out)) is not None]
     room = MOST_BYTES
     names: list[bytes] = []
-    for _, size, raw in sorted(sized):
+    for _, size, raw in sorted(one for raw in untracked if (one := _sized(root, raw, out)) is not None):
+        name = os.fsdecode(raw)
         if size > LARGEST:
-            out.lost.append(Lost(os.fsdecode(raw), f"untracked, {show_size(size)}"))
-        elif size > room or len(names) == MOST_UNTRACKED:
-            out.lost.append(Lost(os.fsdecode(raw), BEYOND))
+            out.lost.append(Lost(name, TOO_LARGE, size))
+        elif len(names) == MOST_UNTRACKED:
+            out.lost.append(Lost(name, TOO_MANY))
+        elif size > room:
+            out.lost.append(Lost(name, NO_ROOM))
+        elif why := _unreadable(root / name):
+            out.lost.append(Lost(name, why))
         else:
             names.append(raw)
             room -= size
@@ -201,10 +212,18 @@ def _sized(root: Path, raw: bytes, out: Made) -> tuple[bool, int, bytes] | None:
         out.notes.append(f"{name}: looks like a secret")
         return None
     try:
-        found = os.lstat(root / name)
-        if stat.S_ISREG(found.st_mode):
-            os.close(os.open(root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+        size = os.lstat(root / name).st_size
     except OSError as exc:
         out.lost.append(Lost(name, f"cannot be read: {exc.strerror}"))
         return None
-    return not is_program(name), found.st_size, raw
+    return not is_program(name), size, raw
+
+
+def _unreadable(path: Path) -> str:
+    """Why a file cannot be read, for which git would give up all of them; "" if it can."""
+    try:
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+    except OSError as exc:
+        return f"cannot be read: {exc.strerror}"
+    return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +11,7 @@ from ..experiment import Experiment, Git
 from ..tracking import Notify, Tracking
 from .changes import Lost
 from .git import Found, Worktree
-from .left_out import say_left_out
+from .left_out import by_reason, gathered, shown
 from .redact import clean
 
 PATIENCE_S = 1.0
@@ -37,31 +37,42 @@ class Code:
 
     Args:
         folder: Where the run takes place.
+        waits: Whether a script waits for git: a moment before it starts, and for the patch at its end.
+        quiet: Whether only the record tells what the patch is without.
     """
 
-    def __init__(self, folder: Path, *, tracking: Tracking, notify: Notify) -> None:
+    def __init__(
+        self, folder: Path, *, tracking: Tracking, notify: Notify, waits: bool = True, quiet: bool = False
+    ) -> None:
         self._folder = folder
         self._tracking = tracking
         self._notify = notify
+        self._waits = waits
+        self._quiet = quiet
         self._tree = Worktree(folder)
         self._manifest: str | None = None
+        self._told: Collection[str] = ()
         self.late = False
 
-    def begin(self, manifest: str | None) -> Git | None:
+    def begin(self, manifest: str | None, told: Collection[str] = ()) -> Git | None:
         """The state as far as it is known when the script is to start.
 
         Args:
             manifest: Of the workspace that is captured: what is in it is not lost.
+            told: What the line on the workspace names, which is not named once more.
         """
-        self._manifest = manifest
-        if self._tree.done(PATIENCE_S):
+        self._manifest, self._told = manifest, told
+        if self._tree.done(PATIENCE_S if self._waits else 0.0):
             return self._take()
         self.late = True
+        extra = {WITHOUT: ["the uncommitted changes were still being read"]}
+        if not self._waits:
+            return Git(extra=extra)
         self._notify(
-            f"{self._tree.doing} takes long: the script starts meanwhile; what it changes at once may be among the"
-            " uncommitted changes that are kept"
+            f"{self._tree.doing} is slow here, so the script starts now. The recorded patch may include what the script"
+            " changes in its first seconds."
         )
-        return replace(self._tree.head(), extra={WITHOUT: ["the uncommitted changes were still being read"]})
+        return replace(self._tree.head(), extra=extra)
 
     def follow(self, *, last: bool) -> Callable[[Experiment], Experiment] | None:
         """The change of the record that is still to come; None if there is none (yet).
@@ -69,11 +80,14 @@ class Code:
         Args:
             last: Whether the run is over: git is waited for, but not for ever.
         """
-        if not self.late or not self._tree.done(PATIENCE_S if last else 0.0):
-            if not self.late or not last:
+        if not self.late:
+            return None
+        if not self._tree.done(PATIENCE_S if last and self._waits else 0.0):
+            if not last:
                 return None
-            self._notify(f"waiting for {self._tree.doing}, at most {LAST_S:g} s")
-            if not self._tree.done(LAST_S):
+            if self._waits:
+                self._notify(f"waiting up to {LAST_S:g} s for {self._tree.doing}, to record the patch")
+            if not self._tree.done(LAST_S if self._waits else 0.0):
                 self._tree.give_up()
         self.late = False
         git = self._take()
@@ -83,8 +97,13 @@ class Code:
         found = self._tree.read()
         if found is None:
             return None
-        lines = [clean(_one_line(line)) for line in _lines(found, self._held(found))]
-        say_left_out("the uncommitted changes", lines, self._notify)
+        held = self._held(found)
+        lines = [clean(_one_line(line)) for line in _lines(found, held)]
+        if not self._quiet:
+            for line in found.problems:
+                self._notify(clean(_one_line(line)))
+            if line := self._line(found, held):
+                self._notify(line)
         patch = None
         try:
             patch = self._tracking.artifacts.write_blob(found.patch) if found.patch else None
@@ -95,17 +114,47 @@ class Code:
         extra = {**found.git.extra, **({WITHOUT: [*lines[:MOST_LINES], *more]} if lines else {})}
         return replace(found.git, patch=patch, extra=extra)
 
+    def _line(self, found: Found, held: Callable[[str], bool]) -> str:
+        """The line on what the patch is without; the workspace may have it, or its own line have told of it."""
+        lead = self._lead(found) or ""
+        kept: dict[str, list[str]] = {}
+        gone = by_reason(note for note in found.notes if not self._is_told(note.partition(": ")[0], lead))
+        for lost in found.lost:
+            there = held(lost.path)
+            if there or not self._is_told(lost.path, lead):
+                (kept if there else gone).setdefault(lost.why, []).append(shown(lost.text))
+        if not gone and not kept:
+            return ""
+        line = f"left out of the git patch: {gathered(gone or kept, folders=True)}."
+        if not kept:
+            return line
+        if not gone:
+            return f"{line} The workspace has {'it' if sum(map(len, kept.values())) == 1 else 'them'}."
+        return f"{line} Only in the workspace: {gathered(kept, folders=True)}."
+
+    def _is_told(self, path: str, lead: str) -> bool:
+        inside = path.removeprefix(lead)
+        above = ["./", *(f"{folder}/" for folder in map(str, PurePosixPath(inside).parents))]
+        return path.startswith(lead) and any(name in self._told for name in (inside, *above))
+
+    def _lead(self, found: Found) -> str | None:
+        """What stands before a path within the run's folder, from the top of the work tree."""
+        try:
+            lead = str(self._folder.resolve().relative_to(found.root.resolve()))
+        except ValueError:
+            return None
+        return "" if lead == "." else lead + "/"
+
     def _held(self, found: Found) -> Callable[[str], bool]:
         """Whether the workspace has a file, which is given by its path from the top of the work tree."""
-        if self._manifest is None or not found.lost:
+        start = self._lead(found)
+        if self._manifest is None or not found.lost or start is None:
             return lambda path: False
         try:
             entries = {entry.path for entry in self._tracking.artifacts.manifest(self._manifest).files}
-            entries |= {f"{above}/" for path in entries for above in map(str, PurePosixPath(path).parents)}
-            lead = str(self._folder.resolve().relative_to(found.root.resolve()))
-        except (NotFound, StoreError, ValueError):
+        except (NotFound, StoreError):
             return lambda path: False
-        start = "" if lead == "." else lead + "/"
+        entries |= {f"{above}/" for path in entries for above in map(str, PurePosixPath(path).parents)}
 
         def held(path: str) -> bool:
             inside = path.removeprefix(start)
@@ -122,7 +171,7 @@ def _lines(found: Found, held: Callable[[str], bool]) -> Iterator[str]:
         groups.setdefault((held(lost.path), lost.why), []).append(lost)
     for (there, why), some in sorted(groups.items(), key=lambda item: item[0][0]):
         yield (
-            f"{_names(some)}: {why}"
+            f"{_names(some)} ({why})"
             + ("; the workspace has it" if there and len(some) == 1 else "")
             + ("; the workspace has them" if there and len(some) > 1 else "")
         )
@@ -130,7 +179,7 @@ def _lines(found: Found, held: Callable[[str], bool]) -> Iterator[str]:
 
 
 def _names(some: Sequence[Lost]) -> str:
-    shown = ", ".join(lost.path for lost in some[:MOST_NAMES])
+    shown = ", ".join(lost.text for lost in some[:MOST_NAMES])
     return shown + (f" and {len(some) - MOST_NAMES:,} more" if len(some) > MOST_NAMES else "")
 
 

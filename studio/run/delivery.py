@@ -93,7 +93,7 @@ class Delivery:
             self._locally(self._usage.flush)
         for name, path in self.mutable.items():
             if not path.exists():
-                self._warn(f"artifact {name}: there was never anything at {path}")
+                self._warn(f"artifact {name}: {path} does not exist")
         complete = [self._attempt(self._streams.ship), self._attempt(self._media.ship), self._capture()]
         self._attempt(lambda: self.tracking.records.remove_live(self.spool.key))
         return all(complete)

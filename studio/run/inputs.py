@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ..config import Config
 from ..errors import ArtifactNotFound, ConfigError, StoreError
-from ..experiment import ArtifactRef, Experiment
+from ..experiment import CHILD, ArtifactRef, Experiment
 from ..stores import Progress
 from ..tracking import Notify, Tracking
 from ..units import show_size
-from .left_out import as_field, left_out_of, not_kept, say_left_out, spelled
+from .left_out import as_field, capture_line, left_out_of, spelled
 from .plan import Capture, Plan
 from .redact import clean, redact_source
 from .spool import Spool
@@ -30,6 +30,7 @@ class Inputs:
     Attributes:
         refs: Name → what the record says of it.
         mapping: Name → where it is on this machine.
+        told: Paths that the line on the workspace names, or counts; folders end with `/`.
     """
 
     def __init__(self, plan: Plan, *, tracking: Tracking, config: Config, spool: Spool, notify: Notify) -> None:
@@ -40,6 +41,7 @@ class Inputs:
         self.notify = notify
         self.refs: dict[str, ArtifactRef] = {}
         self.mapping: dict[str, Path] = {}
+        self.told: set[str] = set()
 
     def place(self) -> None:
         """Captures, fetches, restores and reuses everything that the plan names.
@@ -74,7 +76,7 @@ class Inputs:
                 self.refs[name] = ref
         left_out = left_out_of(again)
         if left_out:
-            self.notify(f"not there, since it was not captured with {again.key}: {spelled(left_out)}")
+            self.notify(f"not restored, as {again.key} did not capture it: {spelled(left_out)}")
 
     def _reuse(self, key: str, artifact: str, name: str) -> None:
         target = self.spool.run_folder / name
@@ -138,12 +140,16 @@ class Inputs:
         found = self.tracking.artifacts.capture(
             path, rules=rules, limit_bytes=limit, progress=progress, redact=redact, only=only
         )
-        say_left_out(name, found.skipped, self.notify)
         ref = ArtifactRef(mutable, found.manifest, found.files, found.bytes)
-        if not found.left_out or limit is None:
-            return ref
-        self.notify(not_kept(name, found.left_out, limit))
-        return replace(ref, extra=as_field(found.left_out))
+        left_out = found.left_out if limit is not None else ()
+        line = capture_line(
+            "workspace" if rules == "workspace" else f"artifact {name}", found.skipped, left_out, limit or 0
+        )
+        if rules == "workspace":
+            self.told = {text.partition(": ")[0] for text in found.skipped} | {one.path for one in left_out}
+        if line and self.plan.relation != CHILD:  # the run around it said so
+            self.notify(line)
+        return replace(ref, extra=as_field(left_out)) if left_out else ref
 
 
 def bring(tracking: Tracking, manifest: str, target: Path, notify: Notify) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..config import Config
 from ..errors import Conflict, NotFound, StoreError
-from ..experiment import Exit, Experiment, check_name, new_key
+from ..experiment import CHILD, Exit, Experiment, check_name, new_key
 from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from . import interpreter
@@ -118,9 +118,9 @@ def claim(plan: Plan, key: str, tracking: Tracking) -> tuple[Spool, int]:
 
 def begin(
     plan: Plan, key: str, *, tracking: Tracking, config: Config, spool: Spool, notify: Notify
-) -> tuple[Experiment, dict[str, Path], Code]:
+) -> tuple[Experiment, dict[str, Path], Code | None]:
     """Takes the snapshot of a new run and stores its record; returns it, where the artifacts are, and its code."""
-    code = Code(plan.folder, tracking=tracking, notify=notify)
+    code = _code(plan, tracking, notify)
     experiment = first_record(plan, key, time.time())
     inputs = Inputs(plan, tracking=tracking, config=config, spool=spool, notify=notify)
     with _said():
@@ -131,7 +131,7 @@ def begin(
     if python is not None:
         version, packages = interpreter.describe(python, tracking.home / "cache")
     workspace = inputs.refs.get("workspace")
-    git = code.begin(workspace.manifest if workspace is not None else None)
+    git = code.begin(workspace.manifest if workspace else None, inputs.told) if code is not None else None
     command = replace(redact_command(plan.command), python=version, interpreter=python)
     experiment = experiment.with_changes(
         command=command, packages=packages, git=git, host=read_host(), artifacts=inputs.refs,
@@ -142,6 +142,19 @@ def begin(
         spool.keep_record(experiment)  # from here on a recovery has something to keep, and knows where
         _store(experiment, inputs.mapping, tracking, spool, notify)
     return experiment, inputs.mapping, code
+
+
+def _code(plan: Plan, tracking: Tracking, notify: Notify) -> Code | None:
+    """What git says of the folder. A server needs none of it but for its wrapper, and waits for nothing.
+
+    A child of a run says nothing of what its patch is without: the run did, which began in the same folder as a rule.
+    Nor does a run of kept code: what lies in the caller's folder is not its own.
+    """
+    serving = plan.kind == "serving"
+    if serving and not plan.code:
+        return None
+    quiet = serving or plan.relation == CHILD or plan.restore is not None
+    return Code(plan.folder, tracking=tracking, notify=notify, waits=not serving, quiet=quiet)
 
 
 def _store(experiment: Experiment, mapping: dict[str, Path], tracking: Tracking, spool: Spool, notify: Notify) -> None:

@@ -2,39 +2,93 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..experiment import Experiment
-from ..tracking import Notify
-from ..tracking.selection import LARGE_SHARE, MOST_FILES, LeftOut
-from ..units import show_size
+from ..tracking.selection import BYTES, FILE, FILES, LARGE_SHARE, MOST_FILES, LeftOut
+from ..units import show_limit, show_size
 from .redact import clean
 
-MOST_LINES = 5
 MOST_PLACES = 4
+ROOM = 140
+NAMES_ROOM = 80
+LONGEST = 60
+"""Characters of a line for all that it names, for the names of one reason, and for a name."""
+
 FIELD = "left_out"
 """Of the record's workspace: `[{"path": …, "files": …, "bytes": …}, …]`; `bytes` -1 where nobody looked."""
 
 
-def say_left_out(name: str, lines: Sequence[str], notify: Notify) -> None:
-    """Says what is not in something that is kept, and why."""
-    for text in lines[:MOST_LINES]:
-        notify(f"left out of {name}: {text}")
-    if len(lines) > MOST_LINES:
-        notify(f"left out of {name}: {len(lines) - MOST_LINES} more")
+def capture_line(name: str, skipped: Sequence[str], left_out: Sequence[LeftOut], limit: int) -> str:
+    """The line on all that an artifact is without, and why, and what to do about it; "" if there is nothing.
 
-
-def not_kept(name: str, left_out: Sequence[LeftOut], limit: int) -> str:
-    """The line that names what is too large or too much, the rule, and what to do about it."""
+    Args:
+        name: The artifact's.
+        skipped: `PATH: REASON` of secrets, files that cannot be read and the like.
+        left_out: What is too large or too much, for `limit` bytes.
+    """
+    groups = by_reason(skipped)
+    for one in left_out:
+        groups.setdefault(_limit(one, limit), []).append(shown(one.path) + _extent(one))
+    if not groups:
+        return ""
+    line = f"left out of the {name}: {gathered(groups)}."
+    if not left_out:
+        return line
     path = left_out[0].path.rstrip("/")
-    example = shlex.quote(path) if path.isprintable() else "PATH"
-    return (
-        f"not in the {name}: {spelled(left_out)}; kept are files up to {show_size(limit // LARGE_SHARE)}, code first,"
-        f" up to {show_size(limit)} and {MOST_FILES:,} files in all (more: --capture-once {example}:NAME, or a larger"
-        " artifact_limit; no such line: .studioml_ignore)"
-    )
+    plain = len(left_out) == 1 and path.isprintable() and len(path) <= LONGEST
+    what, example = ("it", shlex.quote(path)) if plain else ("one", "PATH")
+    return f"{line} To keep {what}: --capture-once {example}:NAME. To silence this: list it in .studioml_ignore."
+
+
+def by_reason(lines: Iterable[str]) -> dict[str, list[str]]:
+    """`PATH: REASON` lines as the paths of each reason."""
+    groups: dict[str, list[str]] = {}
+    for line in lines:
+        path, _, why = line.partition(": ")
+        groups.setdefault(why.replace(" (kept as ***)", ", kept as ***"), []).append(shown(path))
+    return groups
+
+
+def gathered(groups: Mapping[str, Sequence[str]], *, folders: bool = False) -> str:
+    """The names of each reason, as many as a short line has room for, and how many more there are.
+
+    Args:
+        folders: Whether the names are paths of files, so that a common folder may stand for many.
+    """
+    texts: list[str] = []
+    more = 0
+    for why, names in groups.items():
+        text = f"{_few(names, folders)} ({why})"
+        if texts and len("; ".join((*texts, text))) > ROOM:
+            more += len(names)
+        else:
+            texts.append(text)
+    return "; ".join(texts) + (f" and {more:,} more" if more else "")
+
+
+def _few(names: Sequence[str], folders: bool) -> str:
+    """The first names, and how many more there are; of many files in one folder, the folder."""
+    many = folders and len(names) > MOST_PLACES and not any(name.endswith("/") for name in names)
+    if many and (folder := os.path.commonpath(names)):
+        return f"{len(names):,} files in {_short(folder)}/"
+    shown: list[str] = []
+    for name in names[:MOST_PLACES]:
+        if shown and sum(map(len, shown)) + len(name) > NAMES_ROOM:
+            break
+        shown.append(_short(name))
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def _limit(one: LeftOut, limit: int) -> str:
+    """The limit that left it out."""
+    file, all_, files = show_limit(limit // LARGE_SHARE), show_limit(limit), f"{MOST_FILES:,} files"
+    known = {FILE: f"limit: {file} a file", BYTES: f"limit: {all_} in all", FILES: f"limit: {files} in all"}
+    return known.get(one.over, f"limits: {file} a file, {all_} and {files} in all")
 
 
 def as_field(left_out: Sequence[LeftOut]) -> Mapping[str, Any]:
@@ -45,20 +99,25 @@ def as_field(left_out: Sequence[LeftOut]) -> Mapping[str, Any]:
 
 def spelled(left_out: Sequence[LeftOut]) -> str:
     """The largest of what was not captured, in a line."""
-    names = [_shown(one.path) + f" ({_extent(one)})" for one in left_out[:MOST_PLACES]]
+    names = [shown(one.path) + _extent(one) for one in left_out[:MOST_PLACES]]
     rest = left_out[MOST_PLACES:]
     return ", ".join(names) + (f" and {sum(one.files for one in rest):,} more files" if rest else "")
 
 
-def _shown(path: str) -> str:
+def shown(path: str) -> str:
+    """A path as a line may have it, without secrets."""
     return repr(path)[1:-1] if not path.isprintable() else clean(path)
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
+
+
 def _extent(one: LeftOut) -> str:
-    count = f"{one.files:,} file{'s' if one.files != 1 else ''}"
-    if one.bytes < 0:
-        return count
-    return f"{count}, {show_size(one.bytes)}" if one.path.endswith("/") else show_size(one.bytes)
+    size = show_size(one.bytes) if one.bytes >= 0 else ""
+    if not one.path.endswith("/"):
+        return f" of {size}" if size else ""
+    return f" with {one.files:,} file{'s' if one.files != 1 else ''}" + (f" of {size}" if size else "")
 
 
 def left_out_of(experiment: Experiment) -> list[LeftOut]:

@@ -141,7 +141,7 @@ class Supervisor:
             self.notify(f"could not start {self.plan.program}: {self._error}")
         left = (self._exit or {}).get("left_behind")
         if left:
-            self.notify(f"{left} process{'es' if left != 1 else ''} that the script left behind ended with it")
+            self.notify(f"ended {left} process{'es' if left != 1 else ''} that the script left running")
 
         def close(experiment: Experiment) -> Experiment:
             started = experiment.times.started or experiment.times.added
@@ -159,7 +159,7 @@ class Supervisor:
         if delivered and complete:
             self.spool.release()
         else:
-            self.notify("not all of it is in the store yet: the next studio command tries again")
+            self.notify("not everything is in the store yet; the next studio command tries again")
             self.spool.unlock()
         return self.experiment
 
@@ -236,7 +236,7 @@ class Supervisor:
                         patience = time.monotonic() + LEFTOVER_OUTPUT_S
                 if time.monotonic() >= self._deadline:
                     self._deadline = float("inf")
-                    self.notify("the time of --max-duration is over")
+                    self.notify("stopping: --max-duration reached")
                     self.stop("max-duration", "--max-duration")
                 if time.monotonic() >= self._settled:
                     self._settled = float("inf")

@@ -16,6 +16,9 @@ MOST_FILES = 20_000
 LARGE_SHARE = 10
 """A file of more than this part of the limit is left out, whatever else there is."""
 
+FILE, BYTES, FILES = "file", "bytes", "files"
+"""The limits: bytes of one file, bytes of all, number of all."""
+
 MOST_LISTED = 50
 """So many places are listed in a manifest; of more, their topmost folders."""
 
@@ -55,11 +58,15 @@ class Sized(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file, or what a folder (its `path` ends with `/`) has besides what is kept; `bytes` -1: nobody looked."""
+    """A file, or what a folder (its `path` ends with `/`) has besides what is kept; `bytes` -1: nobody looked.
+
+    `over` is the limit that left it out: FILE, BYTES or FILES; "" where there were several, or it is not known.
+    """
 
     path: str
     files: int
     bytes: int
+    over: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)
@@ -92,7 +99,7 @@ def select(members: Iterable[Sized], crowds: Mapping[str, int], limit_bytes: int
     fitting: list[Sized] = []
     for one in members:
         if one.bytes > limit_bytes // LARGE_SHARE:
-            out.left_out.append(LeftOut(one.path, 1, one.bytes))
+            out.left_out.append(LeftOut(one.path, 1, one.bytes, FILE))
         else:
             fitting.append(one)
     if not crowds and len(fitting) <= MOST_FILES and sum(one.bytes for one in fitting) <= limit_bytes:
@@ -124,8 +131,9 @@ def _fill(members: Sequence[Sized], crowds: Mapping[str, int], limit_bytes: int,
             out.kept.update(one.path for one in group)
         else:
             more = unseen.pop(name, 0)
-            out.left_out.append(LeftOut(name, len(group) + more, -1 if more else size))
-    out.left_out += [LeftOut(name or "./", count, -1) for name, count in unseen.items() if count]
+            over = BYTES if size > room and not more else FILES
+            out.left_out.append(LeftOut(name, len(group) + more, -1 if more else size, over))
+    out.left_out += [LeftOut(name or "./", count, -1, FILES) for name, count in unseen.items() if count]
 
 
 def _order(key: tuple[int, str], group: Sequence[Sized]) -> tuple[int, int, int, str]:
@@ -150,9 +158,10 @@ def listed(left_out: Sequence[LeftOut]) -> list[LeftOut]:
     tops: dict[str, LeftOut] = {}
     for one in left_out:
         top, slash, _ = one.path.partition("/")
-        before = tops.get(top + slash, LeftOut(top + slash, 0, 0))
+        before = tops.get(top + slash, LeftOut(top + slash, 0, 0, one.over))
         size = -1 if -1 in (before.bytes, one.bytes) else before.bytes + one.bytes
-        tops[top + slash] = LeftOut(top + slash, before.files + one.files, size)
+        over = one.over if one.over == before.over else ""
+        tops[top + slash] = LeftOut(top + slash, before.files + one.files, size, over)
     ranked = sorted(tops.values(), key=_largest)
     head, rest = ranked[:MOST_LISTED], ranked[MOST_LISTED:]
     if rest:

@@ -205,8 +205,10 @@ def test_a_large_workspace_runs_and_says_once_what_is_not_in_it(tmp_path: Path) 
     done = studio("run", "-e", "k", "train.py", cwd=tmp_path)
     said = done.stderr.decode()
     assert (done.returncode, done.stdout) == (0, b"2000\n"), said
-    assert said.count("rows.csv") == 2 and "not in the workspace: data/rows.csv (2.0 KiB), a\\nb.bin (300 B);" in said
-    assert "--capture-once data/rows.csv:NAME" in said and ".studioml_ignore" in said
+    assert said.count("rows.csv") == 1
+    line = "left out of the workspace: data/rows.csv of 2.0 KiB, a\\nb.bin of 300 B (limit: 200 B a file). To keep one:"
+    assert line in said
+    assert "--capture-once PATH:NAME" in said and ".studioml_ignore" in said
     ref = record("k").artifacts["workspace"]
     assert ref.extra["left_out"] == [
         {"path": "data/rows.csv", "files": 1, "bytes": 2000}, {"path": "a\nb.bin", "files": 1, "bytes": 300},
@@ -215,11 +217,11 @@ def test_a_large_workspace_runs_and_says_once_what_is_not_in_it(tmp_path: Path) 
     assert "not captured:\n  data/rows.csv  2.0 KiB\n  a\\nb.bin       300 B\n" in shown
 
     again = studio("runs", "rerun", "k", "-e", "l", cwd=tmp_path).stderr.decode()
-    assert "not there, since it was not captured with k: data/rows.csv (2.0 KiB), a\\nb.bin (300 B)\n" in again
+    assert "not restored, as k did not capture it: data/rows.csv of 2.0 KiB, a\\nb.bin of 300 B\n" in again
     assert "studio: data/rows.csv was not captured with k; run the script where it is, or capture it" in again
 
     (tmp_path / "train.py").write_text("print(1)")  # fails for no such reason
     (tmp_path / ".studioml_ignore").write_text("data\n*.bin\n")
     done = studio("run", "-e", "m", "train.py", cwd=tmp_path)
-    assert b"not in the workspace" not in done.stderr and not record("m").artifacts["workspace"].extra
+    assert b"left out" not in done.stderr and not record("m").artifacts["workspace"].extra
     assert b"not captured" not in studio("runs", "rerun", "m", cwd=tmp_path).stderr

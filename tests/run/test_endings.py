@@ -157,7 +157,7 @@ def test_max_duration(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(SLEEPER)
     done = studio("run", "--max-duration", "1s", "a.py", cwd=tmp_path)
     assert done.returncode == 128 + 15
-    assert b"--max-duration is over" in done.stderr
+    assert b"stopping: --max-duration reached" in done.stderr
     assert ending(record()) == ("stopped", None, 15, "max-duration")
     assert record().max_duration == 1.0
 
@@ -422,7 +422,7 @@ def test_a_full_store_gets_the_output_once_there_is_room(tmp_path: Path, small: 
     words = ["--store", f"file://{small}/store"]
     done = studio("run", "-e", "k", *words, "a.py", cwd=tmp_path)
     assert (done.returncode, len(done.stdout)) == (0, 4_000_000)
-    assert b"not all of it is in the store yet" in done.stderr
+    assert b"not everything is in the store yet" in done.stderr
     subprocess.run(["mount", "-o", "remount,size=30m", str(small)], check=True)
     assert b"experiment k is delivered" in studio("runs", "list", *words, cwd=tmp_path).stderr
     assert len(studio("runs", "logs", "k", *words, cwd=tmp_path).stdout) == 4_000_000

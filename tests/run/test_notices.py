@@ -20,5 +20,5 @@ def test_every_line_that_studio_says_while_a_script_runs_begins_with_its_name(tm
     assert [line for line in lines if not line.startswith("studio")] == ["mine"]
     said = "\n".join(lines)
     assert "studio: image 'x' could not be kept: No such file or directory" in lines
-    assert "studio: 1 process that the script left behind ended with it" in lines
+    assert "studio: ended 1 process that the script left running" in lines
     assert "studio: artifact " in said and "studio run: submitted" in said

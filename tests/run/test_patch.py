@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from studio.run.changes import BEYOND, LARGEST, MOST_UNTRACKED
+from studio.experiment import Experiment
+from studio.run.changes import LARGEST, MOST_UNTRACKED, TOO_LARGE, TOO_MANY
 from studio.run.git import Found, Worktree
 from tests.run.test_snapshot import git
-from tests.studio_process import record, studio
+from tests.studio_process import opened, record, studio
 
 
 @pytest.fixture
@@ -275,10 +276,9 @@ def test_large_changes_are_left_out_by_name_and_all_else_is_kept(tree: Path) -> 
     _edit(tree)
     found = found_in(tree)
     assert b"LINE 4" in found.patch and len(found.patch) < 1000
-    assert sorted((lost.path, lost.why) for lost in found.lost) == [
-        ("fresh.bin", "untracked, 5.0 MiB"), ("gone.bin", "a change of 5.0 MiB"), ("is.bin", "a change of 5.0 MiB"),
-        ("was.bin", "a change of 5.0 MiB"),
-    ]  # fmt: skip
+    assert sorted((lost.path, lost.why, lost.text) for lost in found.lost) == [
+        (f"{name}.bin", TOO_LARGE, f"{name}.bin of 5.0 MiB") for name in ("fresh", "gone", "is", "was")
+    ]
 
 
 def test_of_many_untracked_files_programs_come_first(tree: Path) -> None:
@@ -288,7 +288,14 @@ def test_of_many_untracked_files_programs_come_first(tree: Path) -> None:
     (tree / "zoo.py").write_text("print(1)\n" * 100)
     found = found_in(tree)
     assert b"+++ b/zoo.py" in found.patch and found.patch.count(b"diff --git") == MOST_UNTRACKED
-    assert len(found.lost) == 6 and {lost.why for lost in found.lost} == {BEYOND}
+    assert len(found.lost) == 6 and {lost.why for lost in found.lost} == {TOO_MANY}
+    for number in range(MOST_UNTRACKED + 5):
+        (tree / "many" / f"{number}.py").write_text("1")
+    with open(tree / "vast.bin", "wb") as file:
+        file.truncate(LARGEST + 1)
+    found = found_in(tree)
+    assert [lost.path for lost in found.lost if lost.why == TOO_LARGE] == ["vast.bin"]
+    assert {lost.why for lost in found.lost} == {TOO_LARGE, TOO_MANY} and found.problems == []
 
 
 def test_repositories_inside_and_submodules_are_named(tree: Path, tmp_path: Path) -> None:
@@ -304,7 +311,7 @@ def test_repositories_inside_and_submodules_are_named(tree: Path, tmp_path: Path
     (tree / "sub" / "o.py").write_text("changed\n")
     (tree / "new.py").write_text("n\n")
     found = found_in(tree)
-    assert sorted(found.lost) == [
+    assert sorted(lost[:2] for lost in found.lost) == [
         ("nested/", "a repository of its own"), ("sub", "a submodule with changes of its own")
     ]  # fmt: skip
     assert b"new.py" in found.patch and found.problems == []
@@ -368,7 +375,7 @@ def test_a_slow_git_holds_up_no_script_and_its_answer_is_kept(tree: Path, tmp_pa
     env = slow_git(tmp_path, command, waits)
     done = studio("run", "-e", "k", "a.py", cwd=tree, env=env)
     said = done.stderr.decode()
-    assert done.stdout == b"ran\n" and f"git {command} takes long: the script starts meanwhile" in said, said
+    assert done.stdout == b"ran\n" and f"git {command} is slow here, so the script starts now." in said, said
     found = record("k").git
     assert found is not None and found.patch and found.commit and found.dirty and not found.extra
     patch = studio("runs", "show", "k", "--patch", cwd=tree).stdout
@@ -387,9 +394,80 @@ def test_what_a_failing_git_loses_is_said_and_kept_with_the_record(
     assert done.stdout == b"ran\n"
     line = f"git {command} failed: no luck"
     shown = studio("runs", "show", "k", cwd=tree).stdout.decode()
-    assert line in done.stderr.decode() and f"not in the patch: {'new.py: ' * (command == 'update-index')}" in shown
+    assert line in done.stderr.decode() and f"not in the patch: {'new.py (' * (command == 'update-index')}" in shown
     assert line in shown
     if command == "update-index":
         assert ("the workspace has it" in shown) == workspace
         shown = studio("runs", "show", "k", "--patch", cwd=tree)
         assert b"+++ b/a.py" in shown.stdout and b"not in the patch: new.py" in shown.stderr
+
+
+def told(said: bytes) -> list[str]:
+    """The lines on what is left out."""
+    return [line for line in said.decode().splitlines() if "left out" in line or "git" in line]
+
+
+def test_a_run_has_two_short_lines_on_all_that_is_left_out(tree: Path) -> None:
+    (tree / "data" / "images").mkdir(parents=True)
+    for number in range(MOST_UNTRACKED + 500):
+        (tree / "data" / "images" / f"{number:05}.jpg").write_text("1")
+    with open(tree / "data" / "train.bin", "wb") as file:
+        file.truncate(1 << 28)
+    (tree / ".env").write_text("x")
+    (tree / "big.dat").write_bytes(bytes(LARGEST + 1))
+    (tree / "a.py").write_text("print('ran')\n")
+    done = studio("run", "-e", "k", "a.py", cwd=tree)
+    assert (
+        told(done.stderr)
+        == [
+            "studio: left out of the workspace: .env (looks like a secret); data/train.bin of 256.0 MiB (limit: 102 MiB"
+            " a file). To keep it: --capture-once data/train.bin:NAME. To silence this: list it in .studioml_ignore.",
+            "studio: left out of the git patch: 500 files in data/images/ (limit: 1,000 untracked files);"
+            " big.dat of 5.0 MiB (limit: 5 MiB a file). The workspace has them.",
+        ]
+        or "slow" in done.stderr.decode()
+    )
+    shown = studio("runs", "show", "k", cwd=tree).stdout.decode()
+    assert "not in the patch: data/train.bin of 256.0 MiB (limit: 5 MiB a file)\n" in shown
+    below = studio("run", "--no-workspace", "../a.py", cwd=tree / "data").stderr
+    (line,) = [line for line in told(below) if "left out" in line]
+    assert len(line) < 200 and "patch: .env (looks like a secret); 500 files in " in line and "workspace" not in line
+
+
+def serving() -> Experiment:
+    """The newest record of a server."""
+    found = [experiment for experiment in opened().experiments() if experiment.kind == "serving"]
+    return max(found, key=lambda experiment: experiment.times.added)
+
+
+def test_a_server_does_not_ask_git_about_the_callers_folder(tree: Path, tmp_path: Path) -> None:
+    (tree / "new.py").write_text("n\n")
+    env = slow_git(tmp_path, "-c", "touch ../asked")
+    (tree / "a.py").write_text(
+        "import json, os\n"
+        "open(json.loads(os.environ['STUDIOML_ARTIFACT_MAPPING'])['modeldir'] + '/model.joblib', 'w').write('none')\n"
+    )
+    assert studio("run", "-e", "k", "a.py", cwd=tree).returncode == 0
+    for folder in (tree, tree / "below"):
+        (folder / "model.joblib").write_bytes(b"none")
+    for what in ("k", "./model.joblib", "./below"):
+        done = studio("serve", what, "--port", "0", cwd=tree, env=env)
+        assert done.returncode and b"for git" not in done.stderr and b"left out" not in done.stderr, done.stderr
+        assert serving().git is None
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize("what", ["touch ../asked", "touch ../asked; sleep 100"])
+def test_a_server_with_a_wrapper_never_waits_for_git(tree: Path, tmp_path: Path, what: str) -> None:
+    (tree / "w.py").write_text(
+        "import pathlib, time\n"
+        "def create_model(modeldir):\n"
+        "    while not pathlib.Path('../asked').exists(): time.sleep(0.1)\n"
+        "    raise ValueError('no model')\n"
+    )
+    for number in range(MOST_UNTRACKED + 5):
+        (tree / f"{number}.txt").write_text("1")
+    done = studio("serve", "./w.py", "--port", "0", cwd=tree, env=slow_git(tmp_path, "status", what))
+    assert b"no model" in done.stderr and b"for git" not in done.stderr and b"left out" not in done.stderr
+    found = serving().git
+    assert found is not None and not (found.patch and "sleep" in what)
