@@ -28,6 +28,7 @@ class TensorSpec:
     Attributes:
         axes: The model's own names of its axes, "" where it gives none; axes of one name have one length.
         free: Even the number of axes is unknown: an array of any shape is taken as it is, and `shape` is empty.
+        sample: One item to show in examples, where zeros would not do.
     """
 
     name: str
@@ -35,6 +36,7 @@ class TensorSpec:
     shape: tuple[int, ...]
     axes: tuple[str, ...] = ()
     free: bool = False
+    sample: tuple[float, ...] = ()
 
     def as_json(self) -> dict[str, JSON]:
         """The form of `contracts.md`; the shape is null where it is unknown."""

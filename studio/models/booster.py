@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtra, ModelLoadError
 from .base import LoadedModel, said
+from .categories import of_lightgbm, of_xgboost, recorded_columns
 from .note import entry_of
-from .probe import Domain
 from .rows import proven_rows
 
 if TYPE_CHECKING:
@@ -23,18 +23,21 @@ if TYPE_CHECKING:
 def load_xgboost(path: Path, runtime: str, trust: bool) -> LoadedModel:
     """What the library's own model answers: rows of features in (NaN = missing), float32 out.
 
-    A file of the scikit-learn interface is cut at its best iteration, as that interface does; a file of
-    `xgboost.train` is not, as `Booster.predict` does not either.
+    Columns of categories take their values, as in a table, where the file or the run tells them. A file of the
+    scikit-learn interface is cut at its best iteration, as that interface does; a file of `xgboost.train` is not, as
+    `Booster.predict` does not either.
 
     Raises:
-        ModelLoadError: the file is broken.
+        ModelLoadError: the file is broken, or has categories that are no numbers.
         MissingExtra: xgboost is not installed.
     """
     booster = _booster(path, "xgboost")
     best, warnings = _best(booster, path)
+    categories = of_xgboost(booster, path.name, recorded_columns(path))
+    predict = _predict(booster, best)
     model = proven_rows(
-        path, "xgboost", _predict(booster, best), int(booster.num_features()), columns=_columns(booster),
-        warnings=warnings,
+        path, "xgboost", lambda rows: predict(categories.encode(rows)), int(booster.num_features()),
+        columns=categories.domains(), warnings=(*warnings, *categories.warnings), sample=categories.sample(),
     )  # fmt: skip
     return replace(model, handles_missing=True)
 
@@ -43,11 +46,15 @@ def load_lightgbm(path: Path, runtime: str, trust: bool) -> LoadedModel:
     """What `Booster.predict` answers: rows of features in (NaN = missing), float64 out.
 
     Raises:
-        ModelLoadError: the file is broken.
+        ModelLoadError: the file is broken, or has categories that are no numbers.
         MissingExtra: lightgbm is not installed.
     """
     booster = _booster(path, "lightgbm")
-    model = proven_rows(path, "lightgbm", booster.predict, int(booster.num_feature()))
+    categories = of_lightgbm(booster, path.name, recorded_columns(path))
+    model = proven_rows(
+        path, "lightgbm", lambda rows: booster.predict(categories.encode(rows)), int(booster.num_feature()),
+        columns=categories.domains(), warnings=categories.warnings, sample=categories.sample(),
+    )  # fmt: skip
     return replace(model, handles_missing=True)
 
 
@@ -76,12 +83,6 @@ def _predict(booster: Any, best: int) -> Callable[[Array], object]:
     if kind == "gblinear":
         return whole
     return partial(booster.inplace_predict, iteration_range=(0, best), validate_features=False)
-
-
-def _columns(booster: Any) -> tuple[Domain, ...]:
-    """Columns of categories take their codes; where there are none, nothing is told."""
-    kinds = booster.feature_types or ()
-    return tuple([Domain(0, 1, whole=True) if kind == "c" else Domain() for kind in kinds]) if "c" in kinds else ()
 
 
 def _booster(path: Path, library: str) -> Any:

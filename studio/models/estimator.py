@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelLoadError, NotAModel
 from ..extras import need
 from .base import LoadedModel, Run, said
-from .estimator_inputs import columns_of, features_of, likely_features, takes_text
-from .note import entry_of
+from .categories import recorded_columns
+from .estimator_inputs import columns_of, features_of, likely_features, takes_strings, takes_text
+from .note import entry_of, one_line
 from .rows import proven_rows
+from .tables import prepared
 
 if TYPE_CHECKING:
     from .items import Item
@@ -43,12 +45,35 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         raise ModelLoadError(f"joblib cannot load {path.name}: {said(exc)}") from exc
     if not callable(getattr(estimator, "predict", None)):
         raise NotAModel(f"{path.name} holds a {type(estimator).__name__}, which has no predict()")
+    ready = prepared(path, estimator)
+    features = features_of(estimator)
     model = proven_rows(
-        path, type(estimator).__module__.partition(".")[0], estimator.predict, features_of(estimator),
-        columns=columns_of(estimator), likely=likely_features(estimator),
+        path, type(estimator).__module__.partition(".")[0], ready.predict,
+        len(ready.categories.names) if features < 0 and ready.categories.names else features,
+        columns=ready.categories.domains() or columns_of(estimator), likely=likely_features(estimator),
         hopeless=partial(_hopeless, path.name, estimator), fresh=partial(_fresh, path, joblib.load),
+        warnings=ready.categories.warnings, sample=ready.categories.sample(),
     )  # fmt: skip
+    _refuse_other_than_numbers(path, estimator)
     return replace(model, handles_missing=handles_missing(estimator), helper=_has_no_target(estimator))
+
+
+def _refuse_other_than_numbers(path: Path, estimator: Any) -> None:
+    """Refuses what answers rows of numbers, but was fitted on others: an encoder may take them for the unknown.
+
+    Raises:
+        ModelLoadError: its encoders know texts, or the run saw columns of text or dates.
+    """
+    kind = takes_strings(estimator)
+    for column in recorded_columns(path):
+        dtype = str(column.get("dtype"))
+        if not kind and (dtype == "str" or dtype.startswith(("datetime", "timedelta"))):
+            kind = f"the column {str(column.get('name'))[:80]!r} of {'text' if dtype == 'str' else 'dates'}"
+    if kind:
+        raise ModelLoadError(
+            f"{path.name} takes {one_line(kind)}, and a checkpoint is served with rows of numbers only",
+            hint="write a wrapper that calls predict() with them: --wrapper FILE",
+        )
 
 
 def _check_python(path: Path) -> None:
@@ -121,9 +146,9 @@ def _fresh(path: Path, load: Callable[[Path], Any], run: Run, items: Sequence[It
     if same:
         return run
     estimator = load(path)  # as it was before it was asked anything
-    before = _digest(estimator)
+    predict, before = prepared(path, estimator).predict, _digest(estimator)
     for item in items:
-        estimator.predict(item[0])
+        predict(item[0])
         if before != _digest(estimator):
             raise ModelLoadError(
                 f"{path.name} keeps state: predict() changes the {type(estimator).__name__}, and gives another answer "

@@ -56,6 +56,19 @@ def takes_text(estimator: Any) -> str:
     return ""
 
 
+def takes_strings(estimator: Any) -> str:
+    """Says in words that an encoder or an imputer that sees the columns as they come has learned strings; "" = none."""
+    with contextlib.suppress(Exception):  # other libraries have attributes of these names
+        for part, _ in _parts(estimator, [0]):
+            learned = [value for choices in _listed(part, "categories_") for value in list(choices)[:100]]
+            if any(isinstance(value, str) for value in [*learned, *_listed(part, "statistics_")]):
+                return "columns of text"
+            members = [*_listed(part, "estimators_"), *_listed(part, "calibrated_classifiers_")]
+            if any(takes_strings(member) for member in members if hasattr(member, "predict")):
+                return "columns of text"
+    return ""
+
+
 def _first_steps(estimator: Any) -> Iterator[Any]:
     steps = getattr(estimator, "steps", None)
     if steps:

@@ -27,6 +27,7 @@ def proven_rows(
     hopeless: Callable[[BaseException], None] = lambda exc: None,
     fresh: Fresh | None = None,
     warnings: tuple[str, ...] = (),
+    sample: tuple[float, ...] = (),
 ) -> TensorModel:
     """The model of a function of rows of float64 features; its answers tell its output.
 
@@ -38,6 +39,7 @@ def proven_rows(
         columns: What each feature takes, if that is known.
         likely: Numbers of features to try first where any are taken.
         hopeless, fresh, warnings: See `Trial`.
+        sample: See `TensorSpec`.
 
     Raises:
         ModelLoadError: no rows could ever be answered.
@@ -47,7 +49,7 @@ def proven_rows(
         return [as_array(predict(arrays[0]))]
 
     trial = Trial(
-        path, runtime, run, (TensorSpec("x", "float64", (-1, features)),),
+        path, runtime, run, (TensorSpec("x", "float64", (-1, features), sample=sample),),
         (TensorSpec("y", "float64", (), free=True),), told=[[Domain(columns=tuple(columns))]] if columns else (),
         lengths=likely, hopeless=hopeless, fresh=fresh, warnings=warnings,
     )  # fmt: skip

@@ -56,11 +56,13 @@ class Facts:
         return getattr(self.model, "unmerged", "")
 
     def example(self) -> str:
-        """A JSON body that the model takes: zeros of the contract, or a small dictionary; "" if it would be long."""
+        """A JSON body that the model takes, a small dictionary where it has no contract; "" if it would be long."""
         inputs = self.model.inputs
         if not inputs:
             return '{"a": 1}'
-        text = json.dumps({s.name: _zeros([1 if n < 0 else n for n in s.shape[1:]], s.dtype) for s in inputs})
+        text = json.dumps(
+            {s.name: list(s.sample) or _zeros([1 if n < 0 else n for n in s.shape[1:]], s.dtype) for s in inputs}
+        )
         return text if len(text) <= LONGEST_EXAMPLE else ""
 
 

@@ -110,7 +110,7 @@ def test_lightgbm_answers_as_booster_predict(tmp_path: Path, kind: str) -> None:
     check_as_library(model, lambda xs: [booster.predict(xs[0])], [x[:5]], within=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:The argument 'eval_set'")
+@pytest.mark.filterwarnings("ignore:.*eval_set")
 @pytest.mark.parametrize("api", ["train", "scikit-learn"])
 def test_lightgbm_ends_at_its_best_iteration(tmp_path: Path, api: str) -> None:
     lightgbm = pytest.importorskip("lightgbm", reason="lightgbm is not installed")
