@@ -148,7 +148,9 @@ class Server:
         )  # fmt: skip
         facts.inflight = lambda: predictor.inflight
         facts.unmerged = lambda: predictor.unmerged
-        facts.runtime["batch"] = predictor.batch_size
+        facts.runtime["batch"] = most = predictor.batch_size
+        if predictor.unmerged == "" and (settings.batch_size or 0) > most:
+            facts.warnings.append(f"batches have {most} rows at most: what was tried at load, less than --batch-size")
         self._endpoint = Endpoint(predictor, self._access, facts.idle, settings.limits, debug=settings.debug)
         oip = OpenInference(facts)
         self._site = Site(self._endpoint, self._pages, oip)

@@ -28,7 +28,7 @@ class TensorCalls:
     Args:
         model: What answers.
         loop: The server's event loop, to whose thread all methods and `finish` belong.
-        batch_size: The most rows of one batch; None = what the model says.
+        batch_size: The most rows of one batch; None = what the model says, which is also the most.
         batch_mode: `auto`, `loop` or `thread`.
     """
 
@@ -46,7 +46,7 @@ class TensorCalls:
         self._names = [spec.name for spec in model.outputs or ()]
         self._rows = with_rows(self._inputs)
         self.stacking = Stacking(self._names, model.by_row, model.unmerged)
-        self.batch_size = (batch_size or model.batch) if model.stacks else 1
+        self.batch_size = min(batch_size or model.batch, model.batch) if model.stacks else 1
         self._batches = Batches(
             model.run, self.batch_size, self._settle, loop, batch_mode, self.stacking, bounded=model.bounded
         )

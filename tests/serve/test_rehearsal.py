@@ -140,3 +140,10 @@ def test_the_metadata_warn_once_rows_that_are_not_the_requests_rows_were_answere
     assert told["stacking"] is False and told["warnings"] == [f"requests are not merged any more: {why}"]
     known = Facts(model(lambda arrays: arrays, unmerged=why), Idle(60), "m", {}, unmerged=lambda: why)
     assert known.metadata()["warnings"] == []
+
+
+def test_batches_are_no_larger_than_those_tried_at_load(serve: Serve, tmp_path: Path) -> None:
+    joblib.dump(KNeighborsClassifier(1).fit([[0.0], [1.0]], [3, 4]), tmp_path / "m.joblib")
+    for asked, most in (("1000", 64), ("20", 20)):
+        told = serve("--modeldir", tmp_path / "m.joblib", "--batch-size", asked).ask("GET", "/metadata").json
+        assert told["runtime"]["batch"] == most and len(told["warnings"]) == (asked == "1000")
