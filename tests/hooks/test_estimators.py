@@ -115,7 +115,7 @@ def test_what_the_script_saves_elsewhere_is_noted_and_copied_and_what_it_saves_i
     assert (ran.code, ran.err) == (0, "")
     assert ran.kept == ["mine.joblib", "model.joblib"]
     assert (ran.chosen["name"], ran.chosen["file"]) == ("mine", "mine.joblib")
-    assert ran.chosen["reason"] == "predictor that the script saved last"
+    assert ran.chosen["reason"] == "the one that the script saved last"
     hows = [(event["how"], os.path.basename(event["path"])) for event in ran.of_type("model")]
     assert hows == [("sklearn.fit", "model.joblib"), ("joblib.dump", "mine.joblib"), ("copy", "mine.joblib")]
     for file in ran.modeldir.iterdir():
