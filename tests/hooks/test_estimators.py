@@ -122,7 +122,7 @@ def test_what_the_script_saves_elsewhere_is_noted_and_copied_and_what_it_saves_i
         file.unlink()
     ran = bench.run(source, [str(ran.modeldir)])
     assert ran.kept == ["own.joblib"] and ran.chosen["class"] == "LogisticRegression"
-    assert ran.chosen["reason"] == "newest checkpoint that the script wrote into modeldir"
+    assert ran.chosen["reason"] == "the newest checkpoint that the script wrote into modeldir"
     assert ran.chosen["signature"]["inputs"][0]["shape"] == [-1, 4]
 
 
