@@ -350,12 +350,22 @@ def _complain(here: Place, topic: str, text: str) -> None:
             pass
 
 
-def _flatten(prefix: str, value: Any, out: dict[str, Any]) -> None:
+MOST_PARAMETERS = 100_000
+DEEPEST = 50
+
+
+def _flatten(prefix: str, value: Any, out: dict[str, Any], within: tuple[int, ...] = ()) -> None:
+    within = (*within, id(value))
     shown = load("_studio_secrets").shown
     for name, inner in value.items():
         path = f"{prefix}.{name}" if prefix else str(name)
+        if len(out) >= MOST_PARAMETERS:
+            return  # what is shared within itself again and again has no end
         if hasattr(inner, "items") and hasattr(inner, "keys"):
-            _flatten(path, inner, out)
+            if id(inner) in within or len(within) >= DEEPEST:
+                out[path] = "{...}"  # as Python prints it
+            else:
+                _flatten(path, inner, out, within)
         else:
             out[path] = shown(path, scalar(inner))
 
