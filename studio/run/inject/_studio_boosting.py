@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         _studio_frames,
         _studio_hooks,
         _studio_keep,
+        _studio_last,
         _studio_models,
         _studio_signature,
         _studio_track,
@@ -25,6 +26,7 @@ else:
     import _studio_frames
     import _studio_hooks
     import _studio_keep
+    import _studio_last  # noqa: F401  the end of the run finds it
     import _studio_models
     import _studio_signature
     import _studio_track

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         _studio_end,
         _studio_hooks,
         _studio_keep,
+        _studio_last,
         _studio_modeldir,
         _studio_models,
         _studio_saves,
@@ -26,6 +27,7 @@ else:
     import _studio_end
     import _studio_hooks
     import _studio_keep
+    import _studio_last  # noqa: F401  the end of the run finds it
     import _studio_modeldir
     import _studio_models
     import _studio_saves
@@ -55,6 +57,14 @@ def of_run(model: Any) -> Checkpoints | None:
     found.begin(model)
     _studio_end.at_end("models", _studio_keep.finish)
     return found
+
+
+def look_at(model: Any, of: _studio_models.Model) -> None:
+    """At the end of the run: a model whose weights were changed after its `fit` is saved once more."""
+    found = next((known for known in _known() if known.model() is model), None)
+    if found is not None and found.changed(model):
+        of.pinned = of.trained
+        found.keep(model)
 
 
 def export_all() -> None:
@@ -87,6 +97,9 @@ class Checkpoints:
         self._metric: tuple[str, float] | None = None
         self._spent = self._took = 0.0
         self._trained = self._epoch_began = 0.0
+        self._fitting = False
+        self._state = ""  # of the model as it was saved when its `fit` ended
+        self._newest = -1  # epoch that was saved
 
     def model(self) -> Any:
         """The model, while it lives."""
@@ -100,6 +113,7 @@ class Checkpoints:
             self._best = None
             self._spent = self._took = self._trained = 0.0
         self._saved = self._epoch = self._metric = None
+        self._fitting = True
         self._epoch_began = self._clock()
 
     def epoch_begins(self) -> None:
@@ -119,6 +133,7 @@ class Checkpoints:
     def save(self, model: Any, *, last: bool) -> None:
         """Saves the epoch that was noted last, if the time allows; the last one of a `fit` in any case."""
         epoch = self._epoch
+        self._fitting = self._fitting and not last
         if self._off or epoch is None or (epoch == self._saved and not last):
             return
         if not last and not self._affordable(model):
@@ -134,6 +149,7 @@ class Checkpoints:
         try:
             with _studio_saves.quietly():
                 self._write(model, epoch)
+                self._state = _state_of(model) if last else ""
         except Exception as exc:  # noqa: BLE001  (models may raise anything)
             self._off = True
             if self._known is not None:
@@ -143,6 +159,15 @@ class Checkpoints:
             self._spent += self._took
         if last and (not self._export_took or self._spent + self._export_took <= SHARE * self._trained):
             self.export()
+
+    def changed(self, model: Any) -> bool:
+        """Whether the model is not as it was when its `fit` ended."""
+        return not self._fitting and bool(self._state) and self._state != _state_of(model)
+
+    def keep(self, model: Any) -> None:
+        """Saves the model as it is now, as an epoch more that no metric tells of."""
+        self._fitting, self._metric, self._epoch = False, None, self._newest + 1
+        self.save(model, last=True)
 
     def _affordable(self, model: Any) -> bool:
         cost = self._took or 0.02 + 12 * _parameters(model) / BYTES_PER_S
@@ -181,7 +206,7 @@ class Checkpoints:
             path = _studio_modeldir.put(self._folder, name, model.save_weights)
         self._files.append(name)
         self.exporting = (model, epoch, why) if why or needs_its_code(model) else None
-        self._saved = epoch
+        self._saved = self._newest = epoch
         if self._metric is not None and self._better():
             self._best = (epoch, *self._metric)
         best = self._best
@@ -223,6 +248,10 @@ class Checkpoints:
 
     def _describe(self, epoch: int, best: tuple[int, str, float] | None) -> None:
         """For `.studio.json`: which file is the newest and which the best, and by what."""
+        described: list[Checkpoints] = _studio_track.memory("described", list)
+        if self._known is not None and self._known.pinned and described and described[0] is not self:
+            return  # a model that was not fitted last
+        described[:] = [self]
         about = None
         if best is not None:
             about = {
@@ -247,6 +276,21 @@ def _parameters(model: Any) -> int:
         return int(model.count_params())
     except Exception:  # noqa: BLE001  (one that is not built has no count; that keeps no model from being kept)
         return 0
+
+
+def _state_of(model: Any) -> str:
+    """A digest of weights and layers."""
+    import hashlib
+
+    found = hashlib.blake2b()
+    try:
+        found.update(model.to_json().encode())
+    except Exception:  # noqa: BLE001, S110  a class without get_config
+        pass
+    for weight in model.get_weights():
+        found.update(str((weight.shape, weight.dtype)).encode())
+        found.update(weight.tobytes())
+    return found.hexdigest()
 
 
 def needs_its_code(model: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def run() -> None:
     """Does what was left for the end of this run; once."""
     if not _studio_hooks.working():
         return
+    keep = sys.modules.get("_studio_keep")
+    if keep is not None:  # also where nothing was fitted: `__main__` may hold what came from elsewhere
+        at_end("models", keep.finish)
     todo = _todo()
     while todo:
         topic, function = todo.pop(0)

@@ -91,12 +91,20 @@ def begin() -> None:
     with _studio_track.first():
         _users = _users + 1 if working() else 1
         if _users > 1:
+            _note_held()
             return
         _logger = os.getpid()
         _finder = Finder(dict(TABLE))
         sys.meta_path.insert(0, _finder)
     for name in [name for name in TABLE if name in sys.modules]:
         _finder.call(sys.modules[name])
+    _note_held()
+
+
+def _note_held() -> None:
+    last = sys.modules.get("_studio_last")
+    if last is not None:
+        guarded("models", last.begins)
 
 
 def finish() -> None:

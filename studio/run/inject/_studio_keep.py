@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ BUSY: dict[int, int] = {}
 
 class Busy(Exception):
     """What is to be saved is being fitted."""
+
+
+class TooLong(Exception):
+    """Saving takes longer than it may."""
 
 
 class _Waiting:
@@ -106,6 +111,13 @@ def trained(model: Model, thing: Any, suffix: str, write: Write, *, how: str, to
             _studio_modeldir.SAVING.release()
     if _waiting:
         _start()
+
+
+def at_once(model: Model, thing: Any, suffix: str, write: Write, *, how: str) -> None:
+    """Saves a model at the end of the run."""
+    with _queue:
+        _waiting.append(_Waiting(model, thing, suffix, write, how))
+    _save(model)
 
 
 def _of_this_run() -> list[_Waiting]:
@@ -173,6 +185,9 @@ def _put(entry: _Waiting, thing: Any) -> bool:
     except OSError as exc:
         _studio_models.lose(model, f"{type(exc).__name__}: {exc}", topic="modeldir")
         return True
+    except TooLong as exc:
+        _studio_models.lose(model, str(exc))
+        return True
     except Exception as exc:  # noqa: BLE001  (what is within a model may raise anything)
         _studio_models.lose(model, f"{type(exc).__name__}: {exc}")
         return True
@@ -235,6 +250,9 @@ def finish() -> None:
         until = time.monotonic() + max(END_S, SHARE * _trained)
         while _of_this_run() and time.monotonic() < until and _save():
             pass
+        last = sys.modules.get("_studio_last")
+        if last is not None:
+            _studio_hooks.guarded("models", _look_again, last)
         _studio_hooks.guarded("saves", _studio_saves.copy_all)
         chosen = _studio_models.choose()
         if chosen is not None and chosen.saved_fits != chosen.fits:
@@ -248,6 +266,19 @@ def finish() -> None:
             _studio_models.write()
     if _waiting:  # of other runs of this process
         _start()
+
+
+def _look_again(last: Any) -> None:
+    """Keeps what `__main__` holds as it is now, unless the script keeps its models itself."""
+    modeldir = _studio_modeldir.folder()
+    if modeldir is None or _studio_modeldir.is_the_scripts(modeldir):
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries that are asked; the script does not ask them
+        found = last.adopt()
+        chosen = _studio_models.choose()
+        last.save(found, chosen)
+        last.look(chosen)
 
 
 def _stop() -> None:

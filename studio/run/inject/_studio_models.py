@@ -6,8 +6,10 @@ hook knows of the best epoch. docs/howto/autolog.md has the rule.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import sys
 import time
 import weakref
 
@@ -33,6 +35,8 @@ OWN = "the newest checkpoint that the script wrote into modeldir"
 HELD = "the newest one that a variable still holds"
 NEWEST = "the newest fit"
 NONE = "; there is no predictor"
+LOADED = "a variable still holds it; it was loaded, the script fitted none"
+_BEGAN = time.time()  # when a model was trained that no fit told of: before those of the script
 
 
 class Model:
@@ -48,6 +52,8 @@ class Model:
         self.saved_fits = -1  # which fit the file is of
         self.signature: dict[str, Any] | None = None
         self.variable = ""  # that held it when the script ended
+        self.pinned = 0.0  # its time, whatever is saved of it later
+        self.loaded = False  # not fitted by the script
         self.copy = False  # of a file that the script saved elsewhere
         self.python = ""  # of the script, where the file has code of its modules
         self.further: dict[str, Any] = {}
@@ -80,9 +86,13 @@ class Shelf:
         self.lost: list[dict[str, Any]] = []
         self.dropped = 0
         self.names: dict[str, int] = {}
+        self.began = False
         self.read = ""
         self.about: dict[str, Any] = {}
         self.reason: tuple[Model | None, str] = (None, NEWEST)
+
+
+_of_any_run: dict[int, Callable[[], Any]] = {}
 
 
 def _here() -> Shelf:
@@ -103,18 +113,61 @@ def find(thing: Any) -> Model | None:
 def fitted(thing: Any, library: str, role: str, signature: dict[str, Any] | None) -> Model:
     """An object was fitted, for the first time or once more."""
     _carry_over()
+    if not _here().began:
+        _here().began = True
+        last = sys.modules.get("_studio_last")
+        if last is not None:
+            last.first_fit()
     model = find(thing)
     if model is None:
-        kind = type(thing).__name__
-        model = Model(unique(kind), library, kind, role)
-        model.ref = _reference(thing)
-        _here().known[id(thing)] = model
-    model.trained = time.time()
+        model = _new(thing, library, role)
+    model.trained = model.pinned or time.time()
     model.fits += 1
     if signature is not None:
         model.signature = signature
     model.role = role
     return model
+
+
+def _new(thing: Any, library: str, role: str) -> Model:
+    kind = type(thing).__name__
+    model = Model(unique(kind), library, kind, role)
+    model.ref = _reference(thing)
+    _here().known[id(thing)] = model
+    try:
+        _of_any_run[id(thing)] = weakref.ref(thing, functools.partial(_forget, id(thing)))
+    except TypeError:
+        pass
+    return model
+
+
+def _forget(number: int, _: object) -> None:
+    _of_any_run.pop(number, None)
+
+
+def adopted(thing: Any, library: str, role: str, *, loaded: bool) -> Model:
+    """A fitted model that no fit told of. It counts as older than the script's fits."""
+    _carry_over()
+    model = _new(thing, library, role)
+    model.trained = model.pinned = _BEGAN + 1e-6 * len(_here().known)
+    model.loaded, model.fits = loaded, 1
+    return model
+
+
+def is_known(thing: Any) -> bool:
+    """Whether a run of this process knows this object."""
+    found = _of_any_run.get(id(thing))
+    return find(thing) is not None or (found is not None and found() is thing)
+
+
+def kept() -> list[Model]:
+    """Those with a file, in the order of their fits."""
+    return list(_here().kept)
+
+
+def room() -> int:
+    """How many models more are kept."""
+    return max(0, MOST - sum(not model.copy for model in _here().kept))
 
 
 def _reference(thing: Any) -> Callable[[], Any]:
@@ -261,8 +314,11 @@ def _by_rule() -> tuple[Model | None, str]:
                 return max(found, key=lambda model: float(model.further[key])), reason
         note = "" if role == "predictor" else NONE
         found = [model for model in models if model.variable]
-        if found:
-            return found[-1], HELD + note
+        own = [model for model in found if not model.loaded]
+        if own:
+            return own[-1], HELD + note
+        if found and all(model.loaded for model in models):
+            return found[-1], LOADED
         if models:
             return models[-1], DUMPED if models[-1].library == "torch" else NEWEST + note
     return None, NEWEST

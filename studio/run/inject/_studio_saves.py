@@ -64,6 +64,7 @@ def hook(module: ModuleType) -> None:
     """Wraps the function of this module that saves."""
     if module.__name__ == "joblib.numpy_pickle":
         _wrap(module, "dump", "joblib.dump", 1, "filename")
+        _wrap_load(module)
     elif module.__name__ == "torch.serialization":
         _wrap(module, "save", "torch.save", 1, "f")
     elif module.__name__ == "matplotlib.figure":
@@ -101,6 +102,22 @@ def _wrap(owner: Any, name: str, how: str, position: int, keyword: str) -> None:
         _studio_hooks.replace(owner, name, _studio_frames.around(original, save))
 
 
+def _wrap_load(module: ModuleType) -> None:
+    original = module.load
+    if getattr(original, "_studio", False):
+        return
+
+    @functools.wraps(original)
+    def load(*args: Any, **kwargs: Any) -> Any:
+        found = original(*args, **kwargs)
+        last = sys.modules.get("_studio_last")
+        if last is not None and _studio_hooks.working():
+            _studio_hooks.guarded("models", last.loaded, found)
+        return found
+
+    _studio_hooks.replace(module, "load", load)
+
+
 def _note(how: str, target: Any, thing: Any) -> None:
     path = _path_of(target)
     if path is None:
@@ -112,7 +129,11 @@ def _note(how: str, target: Any, thing: Any) -> None:
         _keep_figure(path)
         return
     _seen().saved.pop(path, None)
-    _seen().saved[path] = _Saved(how, thing)
+    _seen().saved[path] = saved = _Saved(how, thing)
+    last = sys.modules.get("_studio_last")
+    if last is not None and saved.model is not None and (saved.model.python or not saved.itself):
+        last.look_now(saved.model)  # its own file is the one that is served
+        saved.fits = saved.model.fits
     modeldir = _studio_modeldir.folder()
     if modeldir is not None and _studio_modeldir.holds(modeldir, path):
         (_studio_modeldir.BESIDE.add if _seen().saved[path].role == "helper" else _studio_modeldir.BESIDE.discard)(path)

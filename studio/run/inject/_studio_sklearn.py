@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         _studio_frames,
         _studio_hooks,
         _studio_keep,
+        _studio_last,
         _studio_models,
         _studio_pickles,
         _studio_signature,
@@ -27,6 +28,7 @@ else:
     import _studio_frames
     import _studio_hooks
     import _studio_keep
+    import _studio_last  # noqa: F401  the end of the run finds it
     import _studio_models
     import _studio_pickles
     import _studio_signature
@@ -151,7 +153,7 @@ def _by_the_script(estimator: Any) -> bool:
 def _fitted(estimator: Any, took_s: float, data: Any) -> None:
     if hasattr(estimator, "predict"):
         _studio_hooks.guarded("sklearn parameters", _record, estimator)
-    role = "helper" if _is_helper(estimator) else "predictor"
+    role = "helper" if is_helper(estimator) else "predictor"
     signature = _studio_hooks.guarded("signature", _signatures.of, data, took_s)
     library = type(estimator).__module__.partition(".")[0]
     model = _studio_models.fitted(estimator, library if library in BOOSTERS else "sklearn", role, signature)
@@ -165,7 +167,7 @@ def _record(estimator: Any) -> None:
         _studio_track.log({group + "/best_score": score})
 
 
-def _is_helper(estimator: Any) -> bool:
+def is_helper(estimator: Any) -> bool:
     """Whether it serves another one: transformers, and what has no target (clusters, densities, outliers)."""
     if not hasattr(estimator, "predict"):
         return True
