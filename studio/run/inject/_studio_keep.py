@@ -85,6 +85,9 @@ def ends(thing: Any, *, well: bool) -> None:
             del BUSY[id(thing)]
         if not well:
             _waiting[:] = [entry for entry in _waiting if entry.thing is not thing]
+    last = sys.modules.get("_studio_last")
+    if not well and last is not None:
+        _studio_hooks.guarded("models", last.failed, thing)
 
 
 def trained(model: Model, thing: Any, suffix: str, write: Write, *, how: str, took_s: float) -> None:

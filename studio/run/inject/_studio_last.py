@@ -53,6 +53,14 @@ def loaded(thing: Any) -> None:
         _mark("loaded", one)
 
 
+def failed(thing: Any) -> None:
+    """A fit of this raised: what is left of it is no model."""
+    _mark("before", thing)
+    model = _studio_models.find(thing)
+    if model is not None:
+        model.failed = True
+
+
 def _note(which: str) -> None:
     for thing, _ in _held():
         if _is_predictor(thing):
@@ -62,9 +70,13 @@ def _note(which: str) -> None:
 def _mark(which: str, thing: Any) -> None:
     marks: dict[int, Any] = _studio_track.memory("models " + which, dict)
     try:
-        marks[id(thing)] = weakref.ref(thing)
+        marks[id(thing)] = weakref.ref(thing, functools.partial(_forget, marks, id(thing)))
     except TypeError:
         pass  # a plain value
+
+
+def _forget(marks: dict[int, Any], number: int, _: object) -> None:
+    marks.pop(number, None)
 
 
 def _is_marked(which: str, thing: Any) -> bool:
@@ -133,7 +145,7 @@ def look_now(model: Model) -> None:
 
 def look_at(model: Model, thing: Any, until: float) -> None:
     """The same for one model."""
-    if not model.file or model.copy or model.saved_fits != model.fits or id(thing) in _studio_keep.BUSY:
+    if not model.file or model.copy or model.failed or model.saved_fits != model.fits or id(thing) in _studio_keep.BUSY:
         return
     form = _form(thing)
     if form is None:

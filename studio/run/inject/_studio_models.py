@@ -54,6 +54,7 @@ class Model:
         self.variable = ""  # that held it when the script ended
         self.pinned = 0.0  # its time, whatever is saved of it later
         self.loaded = False  # not fitted by the script
+        self.failed = False  # its newest fit raised
         self.copy = False  # of a file that the script saved elsewhere
         self.python = ""  # of the script, where the file has code of its modules
         self.further: dict[str, Any] = {}
@@ -123,6 +124,7 @@ def fitted(thing: Any, library: str, role: str, signature: dict[str, Any] | None
         model = _new(thing, library, role)
     model.trained = model.pinned or time.time()
     model.fits += 1
+    model.failed = False
     if signature is not None:
         model.signature = signature
     model.role = role
