@@ -107,15 +107,14 @@ def _wrap_load(module: ModuleType) -> None:
     if getattr(original, "_studio", False):
         return
 
-    @functools.wraps(original)
-    def load(*args: Any, **kwargs: Any) -> Any:
+    def load(original: Any, *args: Any, **kwargs: Any) -> Any:
         found = original(*args, **kwargs)
         last = sys.modules.get("_studio_last")
         if last is not None and _studio_hooks.working():
             _studio_hooks.guarded("models", last.loaded, found)
         return found
 
-    _studio_hooks.replace(module, "load", load)
+    _studio_hooks.replace(module, "load", _studio_frames.around(original, load))
 
 
 def _note(how: str, target: Any, thing: Any) -> None:
