@@ -30,9 +30,18 @@ def run() -> None:
     """Does what was left for the end of this run; once."""
     if not _studio_hooks.working():
         return
+    _look_at_models()
+    _do()
+
+
+def _look_at_models() -> None:
+    """Also where nothing was fitted: `__main__` may hold what came from elsewhere."""
     keep = sys.modules.get("_studio_keep")
-    if keep is not None:  # also where nothing was fitted: `__main__` may hold what came from elsewhere
+    if keep is not None:
         at_end("models", keep.finish)
+
+
+def _do() -> None:
     todo = _todo()
     while todo:
         topic, function = todo.pop(0)
@@ -41,9 +50,12 @@ def run() -> None:
 
 def _at_exit() -> None:
     """The script is over: Ctrl-C ends what takes long now, and nothing else."""
+    if not _studio_hooks.working():
+        return
+    _look_at_models()
     while _todo():
         try:
-            run()
+            _do()
         except KeyboardInterrupt:
             pass
 
