@@ -149,7 +149,7 @@ class Checkpoints:
         try:
             with _studio_saves.quietly():
                 self._write(model, epoch)
-                self._state = _state_of(model) if last else ""
+                self._state = (_studio_hooks.guarded("keras state", _state_of, model) or "") if last else ""
         except Exception as exc:  # noqa: BLE001  (models may raise anything)
             self._off = True
             if self._known is not None:
@@ -162,7 +162,9 @@ class Checkpoints:
 
     def changed(self, model: Any) -> bool:
         """Whether the model is not as it was when its `fit` ended."""
-        return not self._fitting and bool(self._state) and self._state != _state_of(model)
+        if self._fitting or not self._state:
+            return False
+        return self._state != (_studio_hooks.guarded("keras state", _state_of, model) or self._state)
 
     def keep(self, model: Any) -> None:
         """Saves the model as it is now, as an epoch more that no metric tells of."""
@@ -280,6 +282,8 @@ def _parameters(model: Any) -> int:
 
 def _state_of(model: Any) -> str:
     """A digest of weights and layers."""
+    if not hasattr(model, "get_weights"):
+        return ""
     import hashlib
 
     found = hashlib.blake2b()
