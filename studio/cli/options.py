@@ -57,8 +57,18 @@ def say(line: str) -> None:
     click.echo("\n".join(one_line(part, most=CELL_CHARS) for part in line.split("\n")), err=True)
 
 
+_unwritable: set[str] = set()
+
+
 def notice(text: str) -> None:
-    """What happens meanwhile, on stderr; it may stand among a script's own lines, so each line begins with `studio`."""
+    """What happens meanwhile, on stderr; it may stand among a script's own lines, so each line begins with `studio`.
+
+    That a file cannot be written is said once: the end of a run tries again what failed before.
+    """
+    if text.startswith("cannot write "):
+        if text in _unwritable:
+            return
+        _unwritable.add(text)
     for line in text.split("\n"):
         say(line if line.startswith("studio") else f"studio: {line}")
 

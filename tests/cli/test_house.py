@@ -172,4 +172,4 @@ def test_a_message_is_one_line_whatever_it_names(tmp_path: Path) -> None:
     said = done.stderr.decode().splitlines()
     assert done.returncode == 0 and len(said) == 3, said
     named = [line for line in said if "new\\nline\\x1b[31m" in line]
-    assert len(named) == 1 and named[0].startswith("studio: not in the workspace: "), said
+    assert len(named) == 1 and named[0].startswith("studio: left out of the workspace: "), said

@@ -214,7 +214,7 @@ def test_no_process_that_the_script_started_outlives_it(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(DAEMONS)
     done = studio("run", "a.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert b"3 processes that the script left behind" in done.stderr
+    assert b"ended 3 processes that the script left running" in done.stderr
     assert below(tmp_path) == []
 
 

@@ -144,7 +144,7 @@ def test_a_large_file_is_not_in_the_workspace_unless_the_limit_is_raised(tmp_pat
     (tmp_path / "huge.bin").write_bytes(bytes(3 << 20))
     for limit, files, said in (("2m", 1, True), ("40m", 2, False)):
         done = studio("run", "a.py", cwd=tmp_path, env={"STUDIOML_ARTIFACT_LIMIT": limit})
-        assert done.stdout == b"ran\n" and (b"not in the workspace: huge.bin (3.0 MiB)" in done.stderr) == said
+        assert done.stdout == b"ran\n" and (b"left out of the workspace: huge.bin of 3.0 MiB" in done.stderr) == said
         assert record().artifacts["workspace"].files == files
 
 

@@ -114,7 +114,7 @@ def test_the_handshake_of_tls_counts_too(raw: Callable[..., Raw]) -> None:
 def test_tries_share_the_time(raw: Callable[..., Raw]) -> None:
     busy = raw(b"HTTP/1.1 503 Busy\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n")
     assert fails(busy, Overloaded, retries=50) < LATE_S
-    assert busy.asked == 1
+    assert busy.asked <= 2  # one more when the time is nearly over
 
 
 FLOODS = {
