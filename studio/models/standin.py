@@ -69,7 +69,7 @@ class Tried:
         """The warnings of the model that is served, and the value of the header that says what it stands in for."""
         label, at = served.label(self.folder), trained_at(served, self.folder, self.note)
         lines = [f"skipped {line}" for line in self.found.skipped]
-        lines += [f"skipped {self._reason(c, exc)}{_sentence(exc.hint)}" for c, exc in self.failures]
+        lines += [f"skipped {self._named(c, exc)}{_sentence(exc.hint)}" for c, exc in self.failures]
         missing = [*(one for one in self._lost() if one.trained > at), *self._failed(), *self._gone()]
         for one in missing:
             older = ", an older checkpoint" if one.trained > at else ""
@@ -140,6 +140,16 @@ class Tried:
     def _reason(self, candidate: Candidate, exc: StudioError) -> str:
         label = candidate.label(self.folder)
         return exc.message if label in exc.message else f"{label}: {exc.message}"
+
+    def _named(self, candidate: Candidate, exc: StudioError) -> str:
+        """The reason, with the file's name in front and there only."""
+        label = candidate.label(self.folder)
+        for name in (label, candidate.path.name):
+            if exc.message.startswith(f"{name} "):
+                return f"{label}{exc.message[len(name):]}"
+            if f" {name}: " in exc.message:
+                return f"{label}: {exc.message.replace(f' {name}: ', ' it: ', 1)}"
+        return f"{label}: {exc.message}"
 
     def _name(self, candidate: Candidate) -> str:
         label = candidate.label(self.folder)
