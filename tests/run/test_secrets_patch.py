@@ -137,8 +137,9 @@ def test_ordinary_code_is_kept_as_it_is(tree: Path) -> None:
 
 def test_a_second_capture_says_the_same_and_a_file_that_was_mended_is_whole_again(tree: Path) -> None:
     (tree / "a.py").write_text(f"token = '{GITHUB}'\nprint(1)\n")
-    told = [ran(tree)[1].count("a.py, held.py (a GitHub token in line 1, kept as ***)") for _ in range(3)]
-    assert told == [1, 1, 1]
+    for _ in range(3):
+        told = ran(tree)[1]
+        assert told.count("a.py, held.py (a GitHub token in line 1, kept as ***)") == 1, told
     (tree / "a.py").write_text("token = None\nprint(1)\n")
     assert "a.py" not in ran(tree)[1]
     ref = record().artifacts["workspace"]
