@@ -146,7 +146,7 @@ class Tried:
         label = candidate.label(self.folder)
         for name in (label, candidate.path.name):
             if exc.message.startswith(f"{name} "):
-                return f"{label}{exc.message[len(name):]}"
+                return f"{label}{exc.message[len(name) :]}"
             if f" {name}: " in exc.message:
                 return f"{label}: {exc.message.replace(f' {name}: ', ' it: ', 1)}"
         return f"{label}: {exc.message}"

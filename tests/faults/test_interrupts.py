@@ -37,7 +37,9 @@ def interrupted(line: int, key: str, cwd: Path, files: str = FILES) -> subproces
     [
         pytest.param(FILES, 12, id="some"),
         pytest.param(TRANSACTION, 6, id="some-of-the-index"),
-        pytest.param(TRANSACTION, 1000, id="every-line-of-the-index", marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
+        pytest.param(
+            TRANSACTION, 1000, id="every-line-of-the-index", marks=[pytest.mark.soak, pytest.mark.timeout(7200)]
+        ),
         pytest.param(FILES, 3000, id="every-line", marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
     ],
 )
