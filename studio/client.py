@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from urllib.parse import SplitResult, urlsplit
 
-from .errors import ConfigError, ServeError, StudioError, Timeout
+from .errors import BadInput, ConfigError, ServeError, StudioError, Timeout
 from .experiment import JSON
 from .serve.address import is_loopback
+from .serve.columns import columns_in, is_table, rows_of
 from .serve.line import LONGEST_OTHER, Answer, Line
 from .serve.told import error_of, one_line, parse_errors, parse_metadata, wait_of
 
@@ -96,7 +97,8 @@ class ModelClient:
         """The answers, key by key.
 
         Args:
-            inputs: Arrays (or plain values for wrappers) by key; each value is one item or a batch.
+            inputs: Arrays (or plain values for wrappers) by key; each value is one item or a batch. A DataFrame is put
+                in the order of the model's columns, which `GET /metadata` tells each time.
 
         Returns:
             Answers by key. A key whose inference failed is missing and stands in `.errors`.
@@ -107,7 +109,7 @@ class ModelClient:
         """
         from .serve.codec import decode_answer, encode_request
 
-        body, kind = encode_request(inputs, self.form)
+        body, kind = encode_request(self._ordered(inputs), self.form)
         answer = self._send("POST", self._path, body, {"Content-Type": kind})
         if answer.status != 200:
             raise error_of(answer.status, answer.body)
@@ -146,6 +148,17 @@ class ModelClient:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _ordered(self, inputs: Mapping[str, object]) -> Mapping[str, object]:
+        if is_table(inputs):
+            raise BadInput("a DataFrame is one value, not a dictionary of values", hint='send predict({"x": table})')
+        if not any(map(is_table, inputs.values())):
+            return inputs
+        about = self.metadata()
+        return {
+            key: rows_of(value, columns_in(about, key), f"the DataFrame {key!r}") if is_table(value) else value
+            for key, value in inputs.items()
+        }
 
     # -- travel --------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import ConfigError, ServeError
-from .predict_inputs import ImageFile, Refuse, fit_images, list_files, read_values
+from .predict_inputs import CsvFile, ImageFile, Refuse, fit_files, list_files, read_values
 
 if TYPE_CHECKING:
     from ..client import ModelClient, PartialAnswer
@@ -93,8 +93,8 @@ def _batches(values: Iterator[tuple[str, object]], size: int, files: int) -> Ite
 def _ask(client: ModelClient, values: dict[str, object], refuse: Refuse | None) -> PartialAnswer:
     from ..client import PartialAnswer
 
-    if any(isinstance(value, ImageFile) for value in values.values()):
-        values = fit_images(values, client.metadata(), refuse)
+    if any(isinstance(value, (ImageFile, CsvFile)) for value in values.values()):
+        values = fit_files(values, client.metadata(), refuse)
         if not values:
             return PartialAnswer()
     client.form = "pickle" if all(hasattr(value, "dtype") for value in values.values()) else "json"

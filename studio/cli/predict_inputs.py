@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,32 @@ class ImageFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+
+class CsvFile:
+    """Rows of a file whose columns have names: ordered when the model's own names are known.
+
+    Attributes:
+        names: Those in its first line.
+        rows: Below it.
+        sure: Whether the line can be nothing but names; else it holds numbers, and `rows` has them too.
+    """
+
+    dtype = "float64"
+
+    def __init__(self, path: Path, names: list[str], rows: Any, *, sure: bool) -> None:
+        self.path, self.names, self.rows, self.sure = path, names, rows, sure
+
+    def ordered(self, wanted: Sequence[str]) -> object:
+        """The rows with the model's columns; as they are where the model does not tell names."""
+        from ..serve.columns import places
+
+        if not self.sure:
+            if sorted(self.names) != sorted(wanted):
+                return self.rows
+            self.rows = self.rows[1:]
+        order = places(self.names, wanted, f"the first line of {self.path}") if wanted else None
+        return self.rows if order is None else self.rows[:, order]
 
 
 def list_files(inputs: Sequence[str]) -> list[tuple[str, str]]:
@@ -77,18 +104,22 @@ def read_values(files: Sequence[tuple[str, str]], refuse: Refuse | None = None) 
             yield label, value
 
 
-def fit_images(
+def fit_files(
     values: Mapping[str, object], about: Mapping[str, Any], refuse: Refuse | None = None
 ) -> dict[str, object]:
-    """Pictures as the model's input wants them: size, channels, values from 0 to 1; as they are without a contract.
+    """Pictures and named columns as the model's input wants them; as they are without a contract.
+
+    Pictures: size, channels, values from 0 to 1. Columns: their order.
 
     Args:
         refuse: As of `read_values`.
 
     Raises:
-        BadInput: a picture cannot be read.
+        BadInput: a picture cannot be read, or a table has other columns than the model.
         ServeError: the contract in `about` is none.
     """
+    from ..serve.columns import columns_in
+
     try:
         specs = {str(spec["name"]): _sides(spec["shape"]) for spec in about.get("inputs") or []}
     except (TypeError, KeyError, ValueError) as exc:
@@ -97,6 +128,8 @@ def fit_images(
     fitted: dict[str, object] = {}
     for key, value in values.items():
         try:
+            if isinstance(value, CsvFile):
+                value = value.ordered(columns_in(about, key))
             fitted[key] = _pixels(value, specs.get(key, first)) if isinstance(value, ImageFile) else value
         except BadInput as exc:
             if refuse is None:
@@ -136,19 +169,24 @@ def _read(name: str, key: str) -> dict[str, object]:
     raise ConfigError(f"{name}: no reader for {suffix or 'files without a suffix'}", hint=".npy .npz .json .csv .png …")
 
 
-def _table(path: Path) -> object:
+def _table(path: Path) -> CsvFile:
     """The rows of numbers in a CSV file, below a line of column names or not."""
     import numpy as np
 
     hint = "a .csv holds rows of numbers, and at most one line of names above them"
     try:
         lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-        if lines and not any(_is_number(field) for field in lines[0].split(",")):
-            del lines[0]
+        names = [name.strip() for name in next(csv.reader(lines[:1], skipinitialspace=True), [])]
+        sure = not any(map(_is_number, names))
+        if sure:
+            del lines[:1]
         if not lines:
             raise BadInput(f"{path} cannot be read: it holds no rows", hint=hint)
-        return np.loadtxt(lines, delimiter=",", ndmin=2, quotechar='"')
-    except ValueError as exc:
+        rows = np.loadtxt(lines, delimiter=",", ndmin=2, quotechar='"')
+        if sure and len(names) != rows.shape[1]:
+            raise BadInput(f"{path} cannot be read: {len(names)} names above {rows.shape[1]} columns", hint=hint)
+        return CsvFile(path, names, rows, sure=sure)
+    except (ValueError, csv.Error) as exc:
         raise BadInput(f"{path} cannot be read: {exc}", hint=hint) from exc
 
 

@@ -29,6 +29,7 @@ class TensorSpec:
         axes: The model's own names of its axes, "" where it gives none; axes of one name have one length.
         free: Even the number of axes is unknown: an array of any shape is taken as it is, and `shape` is empty.
         sample: One item to show in examples, where zeros would not do.
+        columns: The names of the places of the last axis, where they are known.
     """
 
     name: str
@@ -37,10 +38,16 @@ class TensorSpec:
     axes: tuple[str, ...] = ()
     free: bool = False
     sample: tuple[float, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, JSON]:
-        """The form of `contracts.md`; the shape is null where it is unknown."""
-        return {"name": self.name, "dtype": self.dtype, "shape": None if self.free else list(self.shape)}
+        """The form of `contracts.md`: the shape is null where it is unknown, `columns` is only there for names."""
+        told: dict[str, JSON] = {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": None if self.free else list(self.shape),
+        }
+        return {**told, "columns": list(self.columns)} if self.columns else told
 
 
 @dataclass(frozen=True, slots=True)

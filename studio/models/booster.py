@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ def load_xgboost(path: Path, runtime: str, trust: bool) -> LoadedModel:
     model = proven_rows(
         path, "xgboost", lambda rows: predict(categories.encode(rows)), int(booster.num_features()),
         columns=categories.domains(), warnings=(*warnings, *categories.warnings), sample=categories.sample(),
+        names=booster.feature_names or (),
     )  # fmt: skip
     return replace(model, handles_missing=True)
 
@@ -54,8 +55,14 @@ def load_lightgbm(path: Path, runtime: str, trust: bool) -> LoadedModel:
     model = proven_rows(
         path, "lightgbm", lambda rows: booster.predict(categories.encode(rows)), int(booster.num_feature()),
         columns=categories.domains(), warnings=categories.warnings, sample=categories.sample(),
+        names=_given(booster.feature_name()),
     )  # fmt: skip
     return replace(model, handles_missing=True)
+
+
+def _given(names: Sequence[str]) -> Sequence[str]:
+    """The names that LightGBM did not make up itself."""
+    return () if all(name == f"Column_{k}" for k, name in enumerate(names)) else names
 
 
 def _best(booster: Any, path: Path) -> tuple[int, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from ..errors import ModelLoadError, NotAModel
 from ..extras import need
 from .base import LoadedModel, Run, said
 from .categories import recorded_columns
-from .estimator_inputs import columns_of, features_of, likely_features, takes_strings, takes_text
+from .estimator_inputs import columns_of, features_of, likely_features, names_of, takes_strings, takes_text
 from .note import entry_of, one_line
 from .rows import proven_rows
 from .tables import prepared
@@ -52,7 +52,7 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         len(ready.categories.names) if features < 0 and ready.categories.names else features,
         columns=ready.categories.domains() or columns_of(estimator), likely=likely_features(estimator),
         hopeless=partial(_hopeless, path.name, estimator), fresh=partial(_fresh, path, joblib.load),
-        warnings=ready.categories.warnings, sample=ready.categories.sample(),
+        warnings=ready.categories.warnings, sample=ready.categories.sample(), names=names_of(estimator),
     )  # fmt: skip
     _refuse_other_than_numbers(path, estimator)
     return replace(model, handles_missing=handles_missing(estimator), helper=_has_no_target(estimator))

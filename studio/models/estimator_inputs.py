@@ -23,6 +23,14 @@ def features_of(estimator: Any) -> int:
     return -1
 
 
+def names_of(estimator: Any) -> list[str]:
+    """The names of its columns in their order, as it or its first step was told; empty if none were."""
+    for part in (estimator, *_first_steps(estimator)):
+        with contextlib.suppress(Exception):  # a property that looks into what was never fitted
+            return [str(name) for name in part.feature_names_in_]
+    return []
+
+
 def likely_features(estimator: Any) -> tuple[int, ...]:
     """Numbers of features to begin with where none is told: those of later steps, which a first one may have kept."""
     steps = [step for _, step in getattr(estimator, "steps", ())]

@@ -14,7 +14,7 @@ from ..experiment import JSON
 from .agreement import agree
 from .base import Run, TensorModel, TensorSpec, said
 from .items import Asked, ask_alone
-from .probe import Domain, Draw, draws, told_domains
+from .probe import Domain, Draw, draws, named_columns, told_domains
 from .stacking import MOST, Fresh, any_rows, filled, prove
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def proven(trial: Trial) -> TensorModel:
         ModelLoadError: no input could ever be answered, or a call leaves behind what changes later answers.
     """
     _check_dtypes(trial)
+    trial = replace(trial, inputs=named_columns(trial.path, trial.inputs))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # libraries warn of infinities and overflows, which are drawn on purpose
         found, first = _answered(trial)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +121,17 @@ def signature_of(path: Path) -> Sequence[Mapping[str, Any]]:
         return [entry for entry in entry_of(path)["signature"]["inputs"] if isinstance(entry, dict)]
     except (KeyError, TypeError):
         return []
+
+
+def named_columns(path: Path, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The inputs; the only one of a model that was fitted on a table has the table's columns, unless it has others."""
+    entries = signature_of(path)
+    listed = entries[0].get("columns") if len(entries) == 1 and entries[0].get("table") else None
+    if len(inputs) != 1 or inputs[0].columns or not isinstance(listed, list):
+        return tuple(inputs)
+    names = tuple([str(column.get("name")) for column in listed if isinstance(column, dict)])
+    wide = inputs[0].shape[-1:] == (len(names),) and len(set(names)) == len(names)
+    return (replace(inputs[0], columns=names),) if wide else tuple(inputs)
 
 
 def told_domains(path: Path, inputs: Sequence[TensorSpec]) -> list[list[Domain]]:

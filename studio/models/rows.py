@@ -28,6 +28,7 @@ def proven_rows(
     fresh: Fresh | None = None,
     warnings: tuple[str, ...] = (),
     sample: tuple[float, ...] = (),
+    names: Sequence[str] = (),
 ) -> TensorModel:
     """The model of a function of rows of float64 features; its answers tell its output.
 
@@ -40,6 +41,7 @@ def proven_rows(
         likely: Numbers of features to try first where any are taken.
         hopeless, fresh, warnings: See `Trial`.
         sample: See `TensorSpec`.
+        names: Those of the features, if they have any.
 
     Raises:
         ModelLoadError: no rows could ever be answered.
@@ -48,8 +50,9 @@ def proven_rows(
     def run(arrays: Sequence[Array]) -> Sequence[Array]:
         return [as_array(predict(arrays[0]))]
 
+    named = tuple(map(str, names)) if len(names) == features and len(set(names)) == features else ()
     trial = Trial(
-        path, runtime, run, (TensorSpec("x", "float64", (-1, features), sample=sample),),
+        path, runtime, run, (TensorSpec("x", "float64", (-1, features), sample=sample, columns=named),),
         (TensorSpec("y", "float64", (), free=True),), told=[[Domain(columns=tuple(columns))]] if columns else (),
         lengths=likely, hopeless=hopeless, fresh=fresh, warnings=warnings,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from ..errors import ContractViolation, StudioError
 from ..models.base import TensorModel
 from .batch import Answers, Batches, Item, Stacking, model_failure
 from .call import Call, Fitted, Plan
+from .columns import refuse_columns
 from .contract import fit, fit_named, mismatch, named_inputs, with_rows
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class TensorCalls:
         self._inputs = model.inputs or ()
         self._names = [spec.name for spec in model.outputs or ()]
         self._rows = with_rows(self._inputs)
+        names = self._inputs[0].columns if len(self._inputs) == 1 else ()
+        self._columns = frozenset([name for name in names if not name.isdigit()])
         self.stacking = Stacking(self._names, model.by_row, model.unmerged)
         self.batch_size = min(batch_size or model.batch, model.batch) if model.stacks else 1
         self._batches = Batches(
@@ -52,8 +55,14 @@ class TensorCalls:
         )
 
     def prepare(self, values: Mapping[str, object]) -> Plan:
-        """What of the request fits the contract, as arrays, and the errors of what does not. In any thread."""
+        """What of the request fits the contract, as arrays, and the errors of what does not. In any thread.
+
+        Raises:
+            BadInput: its keys are the names of columns.
+        """
         inputs, errors = self._inputs, dict[str, StudioError]()
+        if self._columns:
+            refuse_columns(values, inputs[0], self._columns)
         plan: list[tuple[str | None, object]] = list(values.items())
         if named_inputs(inputs, values):
             plan = [(None, values)]

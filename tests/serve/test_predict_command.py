@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from studio.cli.predict import command
-from studio.cli.predict_inputs import ImageFile, fit_images
+from studio.cli.predict_inputs import ImageFile, fit_files
 from studio.errors import BadInput, ConfigError, ServeError, StudioError
 
 from .conftest import Served
@@ -102,7 +102,7 @@ def test_json_is_the_whole_request_or_one_value(identity: Served, tmp_path: Path
 )
 def test_a_picture_is_fitted_to_the_contract(picture: Path, shape: list[int], expected: tuple[int, ...]) -> None:
     about = {"inputs": [{"name": "x", "shape": shape}]}
-    pixels = np.asarray(fit_images({"photo": ImageFile(picture)}, about)["photo"])
+    pixels = np.asarray(fit_files({"photo": ImageFile(picture)}, about)["photo"])
     assert pixels.shape == expected and pixels.dtype == np.float32 and 0 <= pixels.min() <= pixels.max() <= 1
 
 
@@ -151,7 +151,7 @@ def test_what_is_wrong_before_anything_is_asked(tmp_path: Path) -> None:
                                     [{"name": "x", "shape": [-1, 10**9, 10**9, 3]}]])  # fmt: skip
 def test_a_contract_that_is_none(picture: Path, inputs: object) -> None:
     with pytest.raises(ServeError, match="metadata"):
-        fit_images({"photo": ImageFile(picture)}, {"inputs": inputs})
+        fit_files({"photo": ImageFile(picture)}, {"inputs": inputs})
 
 
 def test_answers_that_no_file_can_hold(identity: Served, tmp_path: Path) -> None:
