@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 from tests.studio_process import end_started
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before any test loads the library
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(_name, "1")  # tiny models: threads that wait for work take the time of the other tests
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of some thousand processes compiles studio again
 
 # How long an example takes says what else the machine is doing; only what it finds counts.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
