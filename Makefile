@@ -23,10 +23,10 @@ demo: setup  ## train a Keras model with `studio run`, serve it, ask it for answ
 	@$(BIN)/studio demo
 
 test: setup core  ## all tests but the long ones
-	@STUDIO_CORE_PYTHON=$(CURDIR)/.venv-core/bin/python $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@STUDIO_CORE_PYTHON=$(CURDIR)/.venv-core/bin/python $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-all: all core  ## the same, with the tests that need PyTorch and other large libraries
-	@STUDIO_CORE_PYTHON=$(CURDIR)/.venv-core/bin/python .venv-all/bin/python -m pytest -n $(JOBS) $(ARGS)
+	@STUDIO_CORE_PYTHON=$(CURDIR)/.venv-core/bin/python .venv-all/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: setup  ## lint, format, types, floors, documentation
 	$(BIN)/ruff check .
