@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..tracking.selection import is_program
 from ..tracking.sensitive import secret_path
 from ..units import show_limit, show_size
-from .gitcall import Caller, GitFailed
+from .gitcall import Caller, GitEnded, GitFailed
 from .status import State
 
 LARGEST = 5 << 20
@@ -20,6 +20,9 @@ LARGEST = 5 << 20
 
 MOST_BYTES, MOST_UNTRACKED = 32 << 20, 1000
 """Nor is what goes beyond these, the smallest first: a patch is for code."""
+
+MOST_FAILURES = 24
+"""Of so many calls at most it is found out which untracked files git refuses."""
 
 TOO_LARGE = f"limit: {show_limit(LARGEST)} a file"
 TOO_MANY = f"limit: {MOST_UNTRACKED:,} untracked files"
@@ -194,12 +197,31 @@ def _add(caller: Caller, root: Path, untracked: Sequence[bytes], env: dict[str, 
         else:
             names.append(raw)
             room -= size
-    if not names:
-        return
-    try:
-        caller.run(root, "update-index", "--add", "-z", "--stdin", env=env, data=b"\0".join(names) + b"\0")
-    except GitFailed as exc:
-        out.lost += [Lost(os.fsdecode(raw), f"untracked, and {exc}") for raw in names]
+    if names:
+        _take(caller, root, names, env, out)
+
+
+def _take(caller: Caller, root: Path, names: list[bytes], env: dict[str, str], out: Made) -> None:
+    """Takes files into the index; one that git refuses, for which it gives up all of them, costs no other its place."""
+    words = ("update-index", "--verbose", "--add", "--replace", "-z", "--stdin")  # --replace: a folder where a file was
+    groups, failures = [names], 0
+    while groups:
+        group = groups.pop()
+        try:
+            said = caller.run(root, *words, env=env, data=b"\0".join(group) + b"\0")
+        except GitFailed as exc:
+            failures += 1
+            if len(group) == 1 or failures > MOST_FAILURES or isinstance(exc, GitEnded):
+                out.lost += [Lost(os.fsdecode(raw), f"untracked, and {exc}") for raw in group]
+            else:
+                groups += [group[: len(group) // 2], group[len(group) // 2 :]]
+            continue
+        for raw in group:  # in this order; what git does not name it has passed over
+            line = b"add '" + raw + b"'\n"
+            if said.startswith(line):
+                said = said[len(line) :]
+            else:
+                out.lost.append(Lost(os.fsdecode(raw), "untracked, and git takes no file of this name"))
 
 
 def _sized(root: Path, raw: bytes, out: Made) -> tuple[bool, int, bytes] | None:

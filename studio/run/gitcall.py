@@ -22,10 +22,19 @@ SETTINGS = (
 ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C", "GIT_TRACE": "0",
 }  # fmt: skip
+FOREIGN = (
+    "GIT_DIFF_OPTS", "GIT_EXTERNAL_DIFF",
+    "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS",
+)  # fmt: skip
+"""Variables of the user's that change what a patch holds; no option of git's overrules them."""
 
 
 class GitFailed(Exception):
     """A command of git failed; the text says which, and what git says of it."""
+
+
+class GitEnded(GitFailed):
+    """It took too long, or was given up."""
 
 
 class Caller:
@@ -99,16 +108,17 @@ class Caller:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        raise GitFailed(f"{name} took too long and was ended")
+        raise GitEnded(f"{name} took too long and was ended")
 
 
 def _start(
     folder: Path, words: Sequence[str], env: Mapping[str, str] | None, *, piped: bool
 ) -> subprocess.Popen[bytes]:
+    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     try:
         return subprocess.Popen(
             ["git", *SETTINGS, *words],
-            cwd=folder, env={**os.environ, **ENVIRONMENT, **(env or {})},
+            cwd=folder, env={**kept, **ENVIRONMENT, **(env or {})},
             stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,  # Ctrl-C is for the script
         )  # fmt: skip

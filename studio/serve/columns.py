@@ -33,14 +33,12 @@ def places(names: Sequence[str], wanted: Sequence[str], what: str) -> list[int] 
         given, own = list(names), list(wanted)
     if given == own:
         return None
-    unknown = [name for name, plain in zip(names, given, strict=True) if plain not in set(own)]
-    missing = [name for name, plain in zip(wanted, own, strict=True) if plain not in set(given)]
-    twice = (
-        next((name for k, name in enumerate(names) if given[k] in given[:k]), None) if len(given) > len(own) else None
-    )
+    at, known = {plain: k for k, plain in enumerate(given)}, set(own)
+    unknown = [name for name, plain in zip(names, given, strict=True) if plain not in known]
+    missing = [name for name, plain in zip(wanted, own, strict=True) if plain not in at]
+    twice = next((name for k, name in enumerate(names) if at[given[k]] != k), None)
     if unknown or missing or twice is not None:
         raise _mismatch(what, wanted, unknown, missing, twice)
-    at = {plain: k for k, plain in enumerate(given)}
     return [at[plain] for plain in own]
 
 
@@ -103,10 +101,10 @@ def refuse_columns(values: Mapping[str, object], spec: TensorSpec, names: frozen
     Raises:
         BadInput: two of the keys are columns.
     """
-    if len(names & values.keys()) < 2:
+    given = list(islice((key for key in values if key in names), SHOWN))
+    if len(given) < 2:
         return
-    given = list(islice(values, SHOWN))
     raise BadInput(
-        f"{', '.join([key[:80] for key in given])} are columns, and each value is taken as rows",
+        f"{', '.join([key[:80] for key in given])} are columns of the model, but each value of a request holds rows",
         hint=f'send {{"{spec.name[:40]}": [[…], …]}}: rows with the columns {_shown(spec.columns)}',
     )

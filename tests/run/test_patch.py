@@ -186,10 +186,48 @@ def _intended(tree: Path) -> None:
     (tree / "b.py").symlink_to("a.py")
 
 
-@pytest.mark.parametrize("make", [_text_attributes, _odd_names, _intended], ids=lambda make: make.__name__.strip("_"))
+def _a_folder_for_a_file(tree: Path) -> None:
+    (tree / "other.py").write_text("other\n")
+    (tree / "b.py").unlink()
+    (tree / "b.py").mkdir()
+    (tree / "b.py" / "z.py").write_text("z\n")
+
+
+KINDS = [_text_attributes, _odd_names, _intended, _a_folder_for_a_file]
+
+
+@pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__.strip("_"))
 def test_settings_names_and_kinds_of_all_sorts(tree: Path, make: Callable[[Path], None]) -> None:
     make(tree)
     assert applied(tree, tree) == files(tree)
+
+
+def test_variables_of_the_users_change_no_patch(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("GIT_DIFF_OPTS", "--unified=0"), ("GIT_EXTERNAL_DIFF", "/bin/true"), ("GIT_LITERAL_PATHSPECS", "1"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    _edit(tree)
+    changed = found_in(tree).patch
+    (tree / "b.py").write_bytes(b"x" * (6 << 20))  # left out by a pathspec with magic
+    found = found_in(tree)
+    assert found.patch == changed and [lost.path for lost in found.lost] == ["b.py"] and not found.problems
+    for name in ("GIT_DIFF_OPTS", "GIT_EXTERNAL_DIFF", "GIT_LITERAL_PATHSPECS"):
+        monkeypatch.delenv(name)
+    git(tree, "checkout", "-q", "b.py")
+    assert found_in(tree).patch == changed
+
+
+def test_a_file_that_git_refuses_costs_no_other_its_place(tree: Path) -> None:
+    git(tree, "config", "filter.broken.clean", "false")
+    git(tree, "config", "filter.broken.required", "true")
+    (tree / ".gitattributes").write_text("bad.py filter=broken\n")
+    for name in ("m.py", "git~1", "bad.py", "z.py", "n.py"):  # the second might be .git, on another system
+        (tree / name).write_text(f"print({name!r})\n")
+    found = found_in(tree)
+    why = {lost.path: lost.why for lost in found.lost if "filtered by" not in lost.why}
+    assert sorted(why) == ["bad.py", "git~1"] and "filter" in why["bad.py"] and "of this name" in why["git~1"], why
+    assert all(f"b/{name}\n".encode() in found.patch for name in ("m.py", "n.py", "z.py", ".gitattributes"))
 
 
 def found_in(folder: Path) -> Found:
