@@ -112,14 +112,16 @@ class Studio(Reader):
         return wait(self.tracking, key, timeout_s=timeout_s, look=self.recover_one)
 
     def delete(self, key: str) -> None:
-        """Removes an experiment's record, streams and local folder.
+        """Removes an experiment's record, be it damaged or not, its streams and its local folder.
 
         Raises:
             Conflict: it is running; stop it first.
         """
         from .run.control import delete
 
-        delete(self.tracking, self._shown(key))
+        damaged = key in self.damaged()
+        running = self.tracking.index.beats(key) if damaged else self._shown(key).status == "running"
+        delete(self.tracking, key, running=running)
 
     def tag(self, key: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Experiment:
         """Adds and removes tags."""

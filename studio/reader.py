@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import config as _config
 from .config import Config
-from .experiment import CHILD, Experiment, Summary
+from .experiment import CHILD, NAME, Experiment, Summary
 from .tracking import Notify, Tracking
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .tracking.sql import Answer
 
 
-_NAMED = 20
-"""So many damaged records are named, each on a line; the others are counted."""
+_NAMED, _FIELDS = 20, 3
+"""So many damaged records are named, each on a line, and so many fields of each; the others are counted."""
 
 
 class Reader:
@@ -195,16 +195,38 @@ class Reader:
             self.notify(self.tracking.index.stale)
         self._name_broken()
 
+    def damaged(self) -> dict[str, str]:
+        """Keys of the experiments whose records cannot be read, and why; listings leave them out."""
+        self._refresh()
+        return {key: why for name, why in self.tracking.index.broken().items() if (key := _key(name))}
+
     def _name_broken(self) -> None:
-        broken = self.tracking.index.broken()
-        new = [name for name in broken if name not in self._named]
+        """Names each record once that cannot be read, or not wholly."""
+        broken, faulty = self.tracking.index.broken(), self.tracking.index.faulty()
+        lines = {}
+        for name, why in broken.items():
+            if key := _key(name):
+                hint = f"studio runs delete {key} removes it"
+                lines[name] = f"experiment {key}: its record is damaged and left out: {why}; {hint}"
+            else:
+                lines[name] = f"{name} in {self.tracking.store.url} is no experiment's record and left out: {why}"
+        for key, fields in faulty.items():
+            texts = [why if why.startswith(place) else f"{place}: {why}" for place, why in fields.items()]
+            more = f" and {len(texts) - _FIELDS} more fields" if len(texts) > _FIELDS else ""
+            lines[key] = f"experiment {key}: fields of its record are ignored: {'; '.join(texts[:_FIELDS])}{more}"
+        new = [name for name in lines if name not in self._named]
         for name in new[:_NAMED]:
-            key = name.removeprefix("records/").removesuffix(".json")
-            self.notify(f"experiment {key}: its record is damaged and left out: {broken[name]}")
+            self.notify(lines[name])
         if len(new) > _NAMED:
-            self.notify(f"{len(new) - _NAMED} more records are damaged and left out")
+            self.notify(f"{len(new) - _NAMED} more records are damaged, or have fields that are ignored")
         self._named.update(new)
 
     def _project(self) -> str | None:
         setting = self.config.settings["project"]
         return None if setting.origin == "default" else str(setting.value)
+
+
+def _key(name: str) -> str:
+    """The key of the experiment whose record has this name in the store; "" if no record is called so."""
+    key = name.removeprefix("records/").removesuffix(".json")
+    return key if name == f"records/{key}.json" and NAME.fullmatch(key) else ""

@@ -28,6 +28,8 @@ from studio.experiment import (
     check_name,
     from_json,
     new_key,
+    put_back,
+    readable,
     to_json,
 )
 
@@ -146,6 +148,47 @@ def test_a_wrong_shape_is_named(change: dict[str, Any], said: str) -> None:
         from_json(Experiment, [])  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("change", "places"),
+    [
+        ({"params": [1]}, ["params"]),
+        ({"params": {"a": 1, "deep": json.loads("[" * 80 + "]" * 80)}}, ["params.deep"]),
+        ({"tags": {"a": 1}, "status": 3}, ["status", "tags"]),
+        ({"summary": {"loss": 3, "val_accuracy": EXAMPLE["summary"]["val_accuracy"]}}, ["summary.loss"]),
+        ({"command": {"kind": "script", "target": "a", "args": "b"}}, ["command.args"]),
+        ({"times": {"added": "yesterday", "started": 1.0}}, ["times.added"]),
+        ({"exit": {"code": 0, "error": {"message": "x", "type": 3}}}, ["exit.error"]),
+        ({"artifacts": {"a": None, "b": {"files": "3", "manifest": "sha256:1"}}}, ["artifacts.a", "artifacts.b.files"]),
+        ({"git": []}, ["git"]),
+        ({"later": json.loads("[" * 80 + "]" * 80)}, ["later"]),
+    ],
+)
+def test_a_field_of_a_wrong_shape_is_as_if_absent(change: dict[str, Any], places: list[str]) -> None:
+    kept, faults = readable({**EXAMPLE, **change})
+    assert [".".join(place) for place in faults] == places
+    found = to_json(from_json(Experiment, kept))
+    back = to_json(from_json(Experiment, kept).with_changes(project="other"))
+    put_back(back, found, {**EXAMPLE, **change}, faults)
+    again, as_before = readable(back)
+    assert to_json(from_json(Experiment, again)) == {**found, "project": "other"}
+    assert as_before == faults or "<nested too deeply>" in json.dumps(back)
+    for place in faults:
+        value = back
+        for name in place:
+            value = value[name]
+        assert value is not None or change["artifacts"]["a"] is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"key": 3}, {"command": None}, {"command": []}, {"command": {"kind": "script", "target": 3}}]
+)
+def test_without_key_or_command_it_is_no_record(change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        readable({**EXAMPLE, **change})
+    with pytest.raises(ConfigError):
+        readable([])  # type: ignore[arg-type]
+
+
 NAMES = st.text(string.ascii_letters + "._ é/", min_size=1, max_size=8)
 JSONS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -180,7 +223,11 @@ def test_any_json_is_a_record_or_a_config_error(change: dict[str, Any]) -> None:
     try:
         found = from_json(Experiment, {**EXAMPLE, **change})
     except ConfigError:
-        return
+        try:
+            found = from_json(Experiment, readable({**EXAMPLE, **change})[0])
+        except ConfigError:
+            assert {"key", "command"} & set(change)
+            return
     assert isinstance(found.key, str)
 
 

@@ -208,7 +208,8 @@ def kill(keys: tuple[str, ...], children: bool, yes: bool, *, studio: Studio) ->
 
 
 def _delete(keys: tuple[str, ...], children: bool, yes: bool, studio: Studio) -> None:
-    found = list(dict.fromkeys(studio.experiment(key).key for key in keys))
+    damaged = studio.damaged()
+    found = list(dict.fromkeys(key if key in damaged else studio.experiment(key).key for key in keys))
     below = [child.key for child in studio.descendants(found)]
     doomed = [*reversed(below), *found] if children else found  # a run last: what was interrupted can be repeated
     confirm(f"Delete {len(doomed)} experiment{'s' if len(doomed) != 1 else ''}: {', '.join(doomed)}?", yes=yes)

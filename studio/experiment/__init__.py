@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .form import JSON, from_json, to_json
+from .form import JSON, Faults, from_json, put_back, readable, to_json
 from .names import ENDED, KINDS, NAME, STATUSES, check_name, new_key
 from .records import (
     CHILD,
@@ -42,6 +42,7 @@ __all__ = [
     "Exit",
     "Experiment",
     "Failure",
+    "Faults",
     "Git",
     "Host",
     "Metric",
@@ -52,6 +53,8 @@ __all__ = [
     "from_json",
     "is_moment",
     "new_key",
+    "put_back",
+    "readable",
     "strict",
     "to_json",
 ]

@@ -1,4 +1,7 @@
-"""The JSON form of the records: strict JSON out, checked shapes in; unknown fields survive a round trip."""
+"""The JSON form of the records: strict JSON out, checked shapes in; unknown fields survive a round trip.
+
+One field that cannot be read costs no record: see `readable`.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,9 @@ from .records import (
 from .values import DEEPEST, check_depth, count, flag, moment, real, shape, text, texts, well_formed, whole
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+
+Faults = dict[tuple[str, ...], str]
+"""Fields that cannot be read, by their place in the record, and why not."""
 
 R = TypeVar("R")
 
@@ -67,6 +73,76 @@ def from_json(kind: type[R], data: Mapping[str, Any]) -> R:
         check_depth(extra.values())
     plan.put_extra(record, extra)
     return record
+
+
+def readable(data: Mapping[str, Any], kind: type = Experiment) -> tuple[dict[str, Any], Faults]:
+    """A record's JSON object without the fields that have a wrong shape, and which these are; `from_json` takes it.
+
+    Raises:
+        ConfigError: it is no record at all: no object, or one of the fields that must be there is missing or wrong.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"not a {kind.__name__.lower()} record: {shape(data)}, not an object")
+    plan = _PLANS[kind]
+    out: dict[str, Any] = {}
+    faults: Faults = {}
+    for name, value in data.items():
+        try:
+            out[name], below = _part(kind, name, value)
+        except ConfigError as exc:
+            if name in plan.required:
+                raise
+            faults[name,] = exc.message
+        else:
+            faults.update({(name, *place): why for place, why in below.items()})
+    from_json(kind, out)
+    return out, faults
+
+
+def _part(kind: type, name: str, value: Any) -> tuple[Any, Faults]:
+    """What can be read of one field; raises ConfigError if nothing can."""
+    plan = _PLANS[kind]
+    one, each = _RECORDS.get((kind, name)), _RECORDS_BY_NAME.get((kind, name))
+    if value is None:
+        return value, {}
+    if one is not None:
+        return readable(value, one)
+    if (each is None and name != "params") or not isinstance(value, Mapping):
+        plan.check(name, value)
+        return value, {}
+    out, faults = {}, {}
+    for key, entry in value.items():
+        try:
+            if each is None:
+                check_depth([entry])
+                out[key] = entry
+            else:
+                out[key], below = readable(entry, each)
+                faults.update({(key, *place): why for place, why in below.items()})
+        except ConfigError as exc:
+            faults[key,] = exc.message
+    return out, faults
+
+
+def put_back(changed: dict[str, Any], before: Mapping[str, Any], raw: Mapping[str, Any], faults: Faults) -> Faults:
+    """Gives a record's new JSON object the values that could not be read, where the change set no others.
+
+    Args:
+        before: The object of the record that was changed, without those values.
+        raw: The object as it was read, with them.
+
+    Returns:
+        Those of the faults that the new object has.
+    """
+    left: Faults = {}
+    for place, why in faults.items():
+        into, old, source = changed, before, raw
+        for name in place[:-1]:
+            into, old, source = into.get(name) or {}, old.get(name) or {}, source[name]
+        if into.get(place[-1]) == old.get(place[-1]):
+            into[place[-1]] = _plain(source[place[-1]])
+            left[place] = why
+    return left
 
 
 _new = object.__new__  # a frozen class's own constructor costs twice as much, and a listing builds thousands
@@ -157,7 +233,7 @@ _SUMMARY = tuple(getattr(Summary, f.name).__set__ for f in fields(Summary))
 class _Plan:
     """How a class is read: for each field its setter, what builds its value, and whether it may be None."""
 
-    __slots__ = ("_defaults", "fields", "known", "names", "put_extra", "required")
+    __slots__ = ("_builders", "_defaults", "fields", "known", "names", "put_extra", "required")
 
     def __init__(self, kind: Any, builders: Mapping[str, Callable[[Any], Any]], nullable: str = "") -> None:
         all_ = [f for f in fields(kind) if f.name != "extra"]
@@ -167,7 +243,16 @@ class _Plan:
         self.fields = tuple((n, getattr(kind, n).__set__, builders.get(n), n in null) for n in self.names)
         self.required = frozenset(f.name for f in all_ if f.default is MISSING and f.default_factory is MISSING)
         self._defaults = {f.name: f.default for f in all_ if f.default is not MISSING}
+        self._builders = builders
         self.put_extra = kind.extra.__set__
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuses the value of a field, be it a known one or not, by a ConfigError."""
+        build = self._builders.get(name)
+        if build is not None:
+            build(value)
+        elif name not in self.known:
+            check_depth([value])
 
     def default(self, name: str) -> Any:
         """A field's default; a fresh mapping for those that are mappings."""
@@ -211,3 +296,11 @@ _PLANS[Experiment] = _Plan(
         **_fields("", "max_duration lifetime", moment),
     },
 )  # fmt: skip
+_RECORDS: dict[tuple[type, str], type] = {
+    (Experiment, "command"): Command, (Experiment, "git"): Git, (Experiment, "host"): Host,
+    (Experiment, "resources"): Resources, (Experiment, "metric"): Metric, (Experiment, "times"): Times,
+    (Experiment, "exit"): Exit, (Exit, "error"): Failure,
+}  # fmt: skip
+_RECORDS_BY_NAME: dict[tuple[type, str], type] = {
+    (Experiment, "summary"): Summary, (Experiment, "artifacts"): ArtifactRef,
+}  # fmt: skip

@@ -62,7 +62,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
             )
         key = before.key
         if not words:
-            kind, words = before.command.kind, [before.command.target, *_arguments(before)]
+            kind, words = before.command.kind, [before.command.target, *_arguments(before, tracking)]
         before = None
     elif kind == "script or key" and ((folder / words[0]).exists() or len(words) > 1):
         kind = "script"
@@ -164,7 +164,7 @@ def _again(word: str, tracking: Tracking, config: Config) -> tuple[str, Sequence
             f"{command.target} lay outside of the folder that was captured, so that it was not kept",
             hint="run it anew: studio run " + " ".join([command.target, *command.args]),
         )
-    return command.kind, [command.target, *_arguments(found)], found
+    return command.kind, [command.target, *_arguments(found, tracking)], found
 
 
 def _has_workspace(experiment: Experiment) -> bool:
@@ -172,7 +172,14 @@ def _has_workspace(experiment: Experiment) -> bool:
     return ref is not None and ref.manifest is not None
 
 
-def _arguments(experiment: Experiment) -> tuple[str, ...]:
+def _arguments(experiment: Experiment, tracking: Tracking) -> tuple[str, ...]:
+    faults = tracking.index.faulty().get(experiment.key, {})
+    for place, why in faults.items():
+        if place.partition(".")[0] in ("command", "artifacts"):
+            raise ConfigError(
+                f"{experiment.key} cannot run again as it was: {place} of its record cannot be read: {why}",
+                hint="run the script again: studio run " + experiment.command.target,
+            )
     if any(MASK in arg for arg in experiment.command.args):
         raise ConfigError(
             f"an argument of {experiment.key} was a secret and is not kept",

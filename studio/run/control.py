@@ -59,15 +59,17 @@ def wait(tracking: Tracking, key: str, *, timeout_s: float, look: Look) -> Exper
         look(key)
 
 
-def delete(tracking: Tracking, experiment: Experiment) -> None:
+def delete(tracking: Tracking, key: str, *, running: bool) -> None:
     """Removes an experiment's record, streams and local folder.
+
+    Args:
+        running: Whether it runs, as far as its record and its heartbeat tell.
 
     Raises:
         Conflict: it is running; stop it first.
     """
-    key = experiment.key
     spool = Spool(tracking.home, key)
-    if spool.alive() or experiment.status == "running":
+    if running or spool.alive():
         raise Conflict(f"experiment {key} is running", hint=f"studio runs stop {key}")
     spool.remove()  # the record last: a delete that was interrupted can be repeated
     tracking.records.delete(key)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..experiment import Experiment, to_json
+from ..errors import NotFound
+from ..experiment import Experiment, Faults, to_json
 from ..stores.base import Store
 from . import documents, rows, schema
 from .freshness import Freshness, touch
 from .handle import Busy, Handle
-from .sync import RECORDS, Changes, Heartbeats, Live, sync
+from .sync import LIVE, RECORDS, Changes, Heartbeats, Live, sync
 
 if TYPE_CHECKING:
     from .order import Sql
@@ -74,13 +75,13 @@ class Index:
         asked = (folder / self.path.name, lost_after_s)
         return asked == (self.path, self._lost_after_s) and self._handle.is_current()
 
-    def put(self, experiment: Experiment, tag: str) -> None:
-        """Takes up a record just written to the store, whose tag there is now `tag`."""
+    def put(self, experiment: Experiment, tag: str, faults: Faults | None = None) -> None:
+        """Takes up a record just written to the store, whose tag there is now `tag`, with these faults there."""
         data = to_json(experiment)
 
         def add(db: sqlite3.Connection) -> None:
             batch = rows.Batch(db)
-            batch.add(data, tag, None)
+            batch.add(data, tag, None, faults or {})
             batch.write()
             touch(db)
 
@@ -92,6 +93,7 @@ class Index:
         def remove(db: sqlite3.Connection) -> None:
             rows.remove(db, key)
             db.execute("DELETE FROM live WHERE key = ?", (key,))
+            db.execute("DELETE FROM broken WHERE name = ?", (f"{RECORDS}{key}.json",))
             touch(db)
 
         self._write_or_leave(key, remove)
@@ -274,6 +276,21 @@ class Index:
     def broken(self) -> dict[str, str]:
         """Names of the objects in records/ that are no experiment records, and why; listings leave them out."""
         return dict(self._rows("SELECT name, reason FROM broken ORDER BY name", ()))
+
+    def faulty(self) -> dict[str, dict[str, str]]:
+        """Keys of the records with fields that cannot be read, and for each field why; it is as if it were absent."""
+        found: dict[str, dict[str, str]] = {}
+        for key, place, why in self._rows("SELECT key, place, reason FROM faulty ORDER BY key, place", ()):
+            found.setdefault(key, {})[place] = why
+        return found
+
+    def beats(self, key: str) -> bool:
+        """Whether an experiment has a fresh heartbeat, whatever its record says, by the store's clock."""
+        try:
+            modified = self.store.stat(f"{LIVE}{key}.json").modified
+        except NotFound:
+            return False
+        return modified >= self._heartbeats.now(modified) - self._lost_after_s
 
     def _warn(self) -> None:
         names = frozenset(self.broken())

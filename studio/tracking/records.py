@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigError, Conflict, ExperimentNotFound, NotFound, StoreError, nearest
-from ..experiment import Experiment, check_name, from_json, to_json
+from ..experiment import Experiment, Faults, check_name, from_json, put_back, readable, to_json
 from ..stores.base import Store
 from .index import Index
 
@@ -64,21 +64,24 @@ class Records:
         until = time.monotonic() + RETRY_S
         wait_s = 0.001
         while True:
-            before, tag = self._read(key)
+            before, tag, raw, faults = self._read(key)
             after = change(before)
             if after is before:
                 return before
             if after.key != key:
                 raise ConfigError(f"the key of {key!r} cannot change (to {after.key!r})")
+            data = to_json(after)
+            if faults:  # what this studio cannot read stays for one that can
+                faults = put_back(data, to_json(before), raw, faults)
             try:
-                tag = self.store.write(_record(key), _bytes(to_json(after)), if_tag=tag)
+                tag = self.store.write(_record(key), _bytes(data), if_tag=tag)
             except Conflict as exc:
                 if time.monotonic() > until:
                     raise Conflict(f"experiment {key!r} is changed by others all the time", hint="try again") from exc
                 time.sleep(random.uniform(0, wait_s))  # noqa: S311 - spreads writers, no secret
                 wait_s = min(2 * wait_s, 0.2)
                 continue
-            self.index.put(after, tag)
+            self.index.put(after, tag, faults)
             return after
 
     def delete(self, key: str) -> None:
@@ -132,7 +135,8 @@ class Records:
         """Takes a request to stop back, such as before the experiment goes on."""
         self.store.remove(_stop(key))
 
-    def _read(self, key: str) -> tuple[Experiment, str]:
+    def _read(self, key: str) -> tuple[Experiment, str, dict[str, Any], Faults]:
+        """The record, its tag, the object in the store, and what of it cannot be read."""
         name = _record(key)
         try:
             raw, tag = self.store.read(name)
@@ -141,10 +145,17 @@ class Records:
                 f"no experiment {key!r} in {self.store.url}", hint=self._near(key) or "list them with: studio runs list"
             ) from exc
         try:
-            found = from_json(Experiment, json.loads(raw))
+            data = json.loads(raw)
+            kept, faults = readable(data)
+            found = from_json(Experiment, kept)
+            if found.key != key:
+                raise ValueError(f"its key is {found.key[:200]!r}")
+            return found, tag, data, faults
         except (ValueError, RecursionError, ConfigError) as exc:
-            raise StoreError(f"{name} in {self.store.url} is not an experiment record: {exc}") from exc
-        return found, tag
+            raise StoreError(
+                f"{name} in {self.store.url} is not an experiment record: {exc}",
+                hint=f"studio runs delete {key} removes it",
+            ) from exc
 
     def _near(self, key: str) -> str:
         keys = self.index.keys(key)[:5]

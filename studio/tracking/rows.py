@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
-from ..experiment import is_moment
+from ..experiment import Faults, is_moment
 from . import documents
 
 _COLUMNS = (
@@ -44,14 +44,15 @@ class Batch:
         self._lists: dict[str, int] = {}
         self._dumps = documents.writer(size)
         self._rows: dict[str, list[Row]] = {
-            name: [] for name in ("experiments", "documents", "words", "metrics", "facts", "labels")
+            name: [] for name in ("experiments", "documents", "words", "metrics", "facts", "labels", "faulty")
         }
 
-    def add(self, data: Mapping[str, Any], tag: str, modified: float | None) -> None:
+    def add(self, data: Mapping[str, Any], tag: str, modified: float | None, faults: Faults) -> None:
         """Takes a record in place of what there is of its key.
 
         Args:
             modified: when it was written, by the store's clock; None if that is not known yet.
+            faults: what the object in the store has that `data` is without, as it cannot be read.
         """
         db, key = self._db, data["key"]
         remove(db, key)
@@ -67,6 +68,7 @@ class Batch:
         if data.get("status") == "running":
             summary = {**summary, **live_summary(db, key)}
         rows["metrics"] += _metrics(id_, summary)
+        rows["faulty"] += [(key, text(".".join(place)), text(why)) for place, why in faults.items()]
 
     def write(self) -> None:
         """Writes what was added."""
@@ -75,7 +77,7 @@ class Batch:
                 rows.sort(key=_PLACE)
                 marks = ", ".join("?" * len(rows[0]))
                 columns = f" ({', '.join(_COLUMNS)})" if table == "experiments" else ""
-                verb = "INSERT OR REPLACE INTO" if table == "facts" else "INSERT INTO"
+                verb = "INSERT OR REPLACE INTO" if table in ("facts", "faulty") else "INSERT INTO"
                 self._db.executemany(f"{verb} {table}{columns} VALUES ({marks})", rows)
                 rows.clear()
 
@@ -92,6 +94,7 @@ class Batch:
 
 def remove(db: sqlite3.Connection, key: str) -> None:
     """Removes every row of one experiment; nothing happens if there is none."""
+    db.execute("DELETE FROM faulty WHERE key = ?", (key,))
     row = db.execute(
         "SELECT e.id, d.json FROM experiments e JOIN documents d ON d.id = e.id WHERE e.key = ?", (key,)
     ).fetchone()

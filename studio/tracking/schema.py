@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 4
+VERSION = 5
 """`PRAGMA user_version` of an index that this code can use; any other is rebuilt."""
 
 # metrics: one row for each metric of an experiment; facts: every other single value (`params.lr`, `git.branch`)
 # as number and as text; labels: values of which there are many (`tags`, `artifacts`); lists: lists of packages;
-# live: heartbeats as of the last sync; broken: objects in records/ that are no records.
+# live: heartbeats as of the last sync; broken: objects in records/ that are no records;
+# faulty: records with fields that cannot be read.
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE experiments (
@@ -29,8 +30,10 @@ CREATE TABLE labels (name TEXT NOT NULL, text TEXT NOT NULL, id INTEGER NOT NULL
 CREATE TABLE lists (id INTEGER PRIMARY KEY, json TEXT NOT NULL UNIQUE);
 CREATE TABLE live (key TEXT PRIMARY KEY, tag TEXT NOT NULL, modified REAL NOT NULL, json TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE broken (name TEXT PRIMARY KEY, tag TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE faulty (key TEXT NOT NULL, place TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (key, place)) WITHOUT ROWID;
 """
-NAMES = ("meta", "experiments", "documents", "words", "metrics", "facts", "labels", "lists", "live", "broken")
+NAMES = ("meta", "experiments", "documents", "words", "metrics", "facts", "labels", "lists", "live", "broken", "faulty")
 
 
 def create(db: sqlite3.Connection) -> None:

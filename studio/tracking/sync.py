@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from ..errors import ConfigError, NotFound, StoreError
-from ..experiment import NAME, Experiment, Summary, from_json, to_json
+from ..experiment import NAME, Experiment, Faults, Summary, from_json, readable, to_json
 from ..stores.base import Entry, Store
 from . import documents, rows
 from .freshness import Freshness
@@ -112,7 +112,8 @@ def _take(db: sqlite3.Connection, chunk: list[Fetched], changes: Changes) -> Non
         try:
             if isinstance(raw, StoreError):
                 raise raw
-            batch.add(_checked(name, loads(raw), odd=_ODD.search(raw) is not None), tag, entry.modified)
+            data, faults = _checked(name, loads(raw), odd=_ODD.search(raw) is not None)
+            batch.add(data, tag, entry.modified, faults)
         except (ConfigError, StoreError, ValueError, RecursionError) as exc:
             rows.remove(db, name[len(RECORDS) : -5])
             changes.unread |= not tag
@@ -130,8 +131,8 @@ def _reason(exc: Exception) -> str:
     return (kind + str(exc)).encode("utf-8", "backslashreplace").decode()[:200]
 
 
-def _checked(name: str, data: dict[str, Any], *, odd: bool) -> dict[str, Any]:
-    """The record that an object holds.
+def _checked(name: str, data: dict[str, Any], *, odd: bool) -> tuple[dict[str, Any], Faults]:
+    """The record that an object holds, without what cannot be read of it; and what that is.
 
     Args:
         odd: it may have numbers that JSON has not, or halves of characters: they are cleaned.
@@ -139,10 +140,15 @@ def _checked(name: str, data: dict[str, Any], *, odd: bool) -> dict[str, Any]:
     Raises:
         ConfigError, ValueError: it holds none.
     """
-    found = from_json(Experiment, data)
+    faults: Faults = {}
+    try:
+        found = from_json(Experiment, data)
+    except ConfigError:
+        data, faults = readable(data)
+        found = from_json(Experiment, data)
     if name != f"{RECORDS}{found.key}.json" or not NAME.fullmatch(found.key):
         raise ValueError(f"its key is {found.key[:200]!r}")
-    return to_json(found) if odd else data
+    return to_json(found) if odd or faults else data, faults
 
 
 def _drop(db: sqlite3.Connection, changes: Changes) -> None:
@@ -187,18 +193,22 @@ class Heartbeats:
             key = entry.name[len(LIVE) :].removesuffix(".json")
             if gone.pop(key, None) != entry.tag:
                 found[key] = (entry.tag, entry.modified, self._summary(entry.name))
-        now = self._now(newest) if live.running else None
+        now = self.now(newest) if live.running else None
         if found or gone or now is not None:
             write(lambda db: _take_live(db, found, list(gone), now))
 
     def _summary(self, name: str) -> dict[str, Any]:
+        out: dict[str, Any] = {}
         try:
-            summary = json.loads(self.store.read(name)[0]).get("summary")
-            return {k: to_json(from_json(Summary, v)) for k, v in summary.items()}
-        except (NotFound, ConfigError, ValueError, AttributeError, RecursionError):
-            return {}  # half-written by something else than studio: a heartbeat all the same
+            summary = json.loads(self.store.read(name)[0])["summary"]
+            for metric, value in summary.items():
+                with contextlib.suppress(ConfigError):
+                    out[metric] = to_json(from_json(Summary, value))
+        except (NotFound, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+            return out  # half-written by something else than studio: a heartbeat all the same
+        return out
 
-    def _now(self, newest: float) -> float:
+    def now(self, newest: float) -> float:
         """This moment by the store's clock, which an object written there shows; measured every 30 s at most."""
         passed = time.monotonic() - self._at
         if passed < _CLOCK_S:

@@ -243,9 +243,53 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, home: Path) -> No
     assert (done.returncode, done.stdout) == (0, b"one\n")
     assert done.stderr == (
         b"studio: experiment two: its record is damaged and left out: it is not JSON: Expecting property name enclosed"
-        b" in double quotes: line 1 column 2 (char 1)\n"
+        b" in double quotes: line 1 column 2 (char 1); studio runs delete two removes it\n"
     )
     assert b"experiment two: its record is damaged" in studio("index", "rebuild", cwd=tmp_path).stderr
+    done = studio("runs", "delete", "two", cwd=tmp_path)
+    assert done.returncode == 2 and b"Delete 1 experiment: two?" in done.stderr
+    live = home / ".studioml" / "store" / "live"
+    live.mkdir(exist_ok=True)
+    (live / "two.json").write_text("{}")
+    done = studio("runs", "delete", "two", "--yes", cwd=tmp_path)
+    assert done.returncode == 5 and b"experiment two is running" in done.stderr, done.stderr
+    (live / "two.json").unlink()
+    assert studio("runs", "delete", "two", "--yes", cwd=tmp_path).returncode == 0
+    assert studio("runs", "list", "-s", cwd=tmp_path).stderr == b""
+    (live.parent / "records" / "-odd.json").write_text("{}")
+    said = studio("runs", "list", "-s", cwd=tmp_path).stderr
+    assert b"records/-odd.json in file://" in said and b"is no experiment's record and left out" in said
+    assert studio("runs", "delete", "--yes", "--", "-odd", cwd=tmp_path).returncode == 3
+    assert (live.parent / "records" / "-odd.json").exists()
+
+
+def test_a_field_that_cannot_be_read_costs_no_record(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "a.py").write_text("import studio\nstudio.log({'loss': 0.5}, step=0)\n")
+    assert studio("run", "-e", "one", "a.py", cwd=tmp_path).returncode == 0
+    record = home / ".studioml" / "store" / "records" / "one.json"
+    data = json.loads(record.read_text())
+    wrong: dict[str, object] = {"notes": 3, "tags": "a", "exit": {**data["exit"], "code": "x"}}
+    wrong["summary"] = {**data["summary"], "odd": {"last": []}}
+    record.write_text(json.dumps({**data, **wrong, "command": {**data["command"], "args": 7}}))
+    said = studio("runs", "list", "-s", cwd=tmp_path)
+    assert said.stdout == b"one\n"
+    assert said.stderr.decode().splitlines() == [
+        "studio: experiment one: fields of its record are ignored: command.args is a number, not a list; exit.code is a"
+        " text, not a number; notes is a number, not a text and 2 more fields"
+    ]
+    shown = json.loads(studio("runs", "show", "one", "--json", cwd=tmp_path).stdout)
+    listed = json.loads(studio("runs", "list", "--json", cwd=tmp_path).stdout)["experiments"]
+    assert listed == [shown] and (shown["notes"], shown["tags"], shown["summary"]["loss"]["last"]) == ("", [], 0.5)
+    done = studio("runs", "rerun", "one", cwd=tmp_path)
+    assert done.returncode == 3 and b"one cannot run again as it was: command.args of its record" in done.stderr
+    assert studio("runs", "tag", "one", "b", cwd=tmp_path).returncode == 0
+    kept = json.loads(record.read_text())
+    assert (kept["tags"], kept["notes"], kept["command"]["args"], kept["exit"]["code"]) == (["b"], 3, 7, "x")
+    assert kept["summary"]["odd"] == {"last": []}
+    said = studio("runs", "list", cwd=tmp_path).stderr
+    assert b"notes is a number" in said and b"tags" not in said
+    assert studio("runs", "delete", "one", "--yes", cwd=tmp_path).returncode == 0
+    assert studio("runs", "list", cwd=tmp_path).stderr == b"no experiments yet: studio run train.py makes one\n"
 
 
 @pytest.mark.usefixtures("three")
