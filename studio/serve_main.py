@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from .errors import ConfigError, StudioError
+from .errors import ConfigError, ServeError, StudioError
 from .units import parse_duration
 
 if TYPE_CHECKING:
@@ -217,6 +217,7 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
         server = Server(
             facts, sock, access, settings,
             lambda: _say_ready(model, name, url, secret, facts.example(), port, cert=settings.tls_cert),
+            lambda reason: _tell_run(ServeError(reason), reason),
         )  # fmt: skip
         return server.run()
 

@@ -107,12 +107,20 @@ class Server:
         access: Who may ask.
         settings: How.
         ready: Called once, when requests are answered.
+        fails: Gets the reason where the server ends because it can answer no more; in any thread.
     """
 
     def __init__(
-        self, facts: Facts, sock: socket.socket, access: Access, settings: Settings, ready: Callable[[], None]
+        self,
+        facts: Facts,
+        sock: socket.socket,
+        access: Access,
+        settings: Settings,
+        ready: Callable[[], None],
+        fails: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._facts, self._sock, self._access, self._settings, self._ready = facts, sock, access, settings, ready
+        self._fails = fails
         self._signal = 0
         self._failed = False
         self._draining = False
@@ -214,8 +222,7 @@ class Server:
             return
         self._hung_since = self._hung_since or time.monotonic()
         if time.monotonic() - self._hung_since > HUNG_S and not self._draining:
-            log.error("the model's calls hang beyond --timeout: this server can answer no more and ends")
-            self._failed = True
+            self._fail("the model's calls hang beyond --timeout: this server can answer no more and ends")
             self._drain(0.0)
 
     def _watch_loop(self) -> None:
@@ -226,9 +233,14 @@ class Server:
             looks = 0 if self._beat else looks + 1
             self._beat = False
             if looks > self._settings.limits.timeout_s + STUCK_LOOKS:
-                log.error("a call of the model holds the event loop and does not return: ending")
+                self._fail("a call of the model holds the event loop and does not return: ending")
                 sys.stderr.flush()
                 os._exit(ServeError.exit_code)
+
+    def _fail(self, reason: str) -> None:
+        log.error("%s", reason)
+        self._failed = True
+        self._fails(reason)
 
     def _on_signal(self, number: int) -> None:
         if self._draining:

@@ -323,8 +323,11 @@ def create_model(modeldir):
 
 
 def test_a_server_whose_calls_hang_is_not_ready_and_ends(
-    serve: Callable[..., Served], wrapper: Callable[..., Path]
+    serve: Callable[..., Served], wrapper: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    monkeypatch.setenv("STUDIOML_SPOOL", str(spool))  # as in the experiment that a serving is
     server = serve("--wrapper", wrapper(HANGS), "--timeout", "0.3")
     assert server.ask("GET", "/readyz").status == 200
     told: list[Any] = []
@@ -349,6 +352,9 @@ def test_a_server_whose_calls_hang_is_not_ready_and_ends(
     refused = [one for one in told if one.status == 503]
     assert refused and "hang" in refused[0].json["reason"]
     assert server.errors.count("this server can answer no more and ends") == 1
+    events = [json.loads(line) for line in (spool / "events").read_text().splitlines()]
+    ended = [event for event in events if event["type"] == "exception"]
+    assert [(e["name"], "calls hang beyond --timeout" in e["text"]) for e in ended] == [("ServeError", True)]
 
 
 def test_what_a_request_held_is_given_back_without_the_garbage_collector(caplog: pytest.LogCaptureFixture) -> None:
