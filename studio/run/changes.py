@@ -36,11 +36,12 @@ EMPTY = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
 class Repository(NamedTuple):
-    """Where the work tree, the objects and the index are."""
+    """Where the work tree, the objects and the index are; `absent` are files that a sparse checkout leaves out."""
 
     root: Path
     objects: Path
     index_file: Path
+    absent: tuple[bytes, ...] = ()
 
 
 class Lost(NamedTuple):
@@ -66,39 +67,34 @@ class Made:
     problems: list[str] = field(default_factory=list)
 
 
-def make_patch(caller: Caller, repository: Repository, state: State) -> Made:
+def make_patch(caller: Caller, repository: Repository, state: State, scratch: str) -> Made:
     """Staged, unstaged and untracked changes of the whole work tree against HEAD, as `git apply` takes them.
 
-    Works in an index and an object folder of its own, so that nothing in the work tree or in `.git` is touched. Each
+    Works in an index and an object folder in `scratch`, so that nothing in the work tree or in `.git` is touched. Each
     file that is not in it for its size, its kind, or a command that failed, is in `lost`; ignored files are not missed.
     """
-    import tempfile
-
     from .patch import redact_patch
 
     out = Made()
     out.lost += [Lost(os.fsdecode(path), "a submodule with changes of its own") for path in state.submodules]
-    with tempfile.TemporaryDirectory(prefix="studio-git-") as scratch:
-        env = {"GIT_INDEX_FILE": scratch + "/index", "GIT_OBJECT_DIRECTORY": scratch}
-        # Not for writing: git would touch the objects that are there already.
-        reading = {**env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repository.objects)}
-        try:
-            large = _large(caller, repository.root, state)
-            out.lost += [
-                Lost(os.fsdecode(path), TOO_LARGE if size > LARGEST else NO_ROOM, size) for path, size in large
-            ]
-            out.lost += _filtered(caller, repository.root, state)
-            base, untracked = ["HEAD"], state.untracked
-            if not _copy_index(repository, state, scratch + "/index"):
-                base, untracked = _index_afresh(caller, repository.root, state, env, reading)
-            _add(caller, repository.root, untracked, env, out)
-            words, spec = ("diff", *DIFF, *base), _but({path for path, _ in large})
-            patch, names = caller.run_all(
-                repository.root, (*words, "--binary", "--full-index", *spec), (*words, *RAW, *spec), env=reading
-            )
-        except GitFailed as exc:
-            out.problems.append(f"{exc}; the uncommitted changes are not kept")
-            return out
+    env = {"GIT_INDEX_FILE": scratch + "/index", "GIT_OBJECT_DIRECTORY": scratch}
+    # Not for writing: git would touch the objects that are there already.
+    reading = {**env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repository.objects)}
+    try:
+        large = _large(caller, repository.root, state)
+        out.lost += [Lost(os.fsdecode(path), TOO_LARGE if size > LARGEST else NO_ROOM, size) for path, size in large]
+        out.lost += _filtered(caller, repository.root, state)
+        base, untracked = ["HEAD"], state.untracked
+        if not _copy_index(repository, state, scratch + "/index"):
+            base, untracked = _index_afresh(caller, repository, state, env, reading)
+        _add(caller, repository.root, untracked, env, out)
+        words, spec = ("diff", *DIFF, *base), _but({path for path, _ in large})
+        patch, names = caller.run_all(
+            repository.root, (*words, "--binary", "--full-index", *spec), (*words, *RAW, *spec), env=reading
+        )
+    except GitFailed as exc:
+        out.problems.append(f"{exc}; the uncommitted changes are not kept")
+        return out
     out.patch, notes = redact_patch(patch, names, repository.root)
     out.notes += notes
     return out
@@ -162,16 +158,20 @@ def _copy_index(repository: Repository, state: State, path: str) -> bool:
 
 
 def _index_afresh(
-    caller: Caller, root: Path, state: State, env: dict[str, str], reading: dict[str, str]
+    caller: Caller, repository: Repository, state: State, env: dict[str, str], reading: dict[str, str]
 ) -> tuple[list[str], tuple[bytes, ...]]:
     """Makes an index of the work tree where there is no commit, no index, or one amidst a merge; reads every file.
 
     Returns:
         What to compare it with, and which files to add.
     """
-    base = "HEAD"
+    base, root = "HEAD", repository.root
     if state.commit is not None:
         caller.run(root, "read-tree", "HEAD", env=reading)
+        if repository.absent:
+            held = set(caller.run(root, "ls-files", "-z", env=reading).split(b"\0")).intersection(repository.absent)
+            words = ("update-index", "--skip-worktree", "-z", "--stdin")
+            caller.run(root, *words, env=env, data=b"".join(name + b"\0" for name in held))
     else:
         base = EMPTY
         caller.run(root, "hash-object", "-t", "tree", "-w", "/dev/null", env=env)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..experiment import Git
-from .changes import Lost, Repository, make_patch
+from .changes import Lost, Made, Repository, make_patch
 from .gitcall import Caller, GitFailed
+from .hidden import FLAGS, read_flags, uncover
 from .redact import redact_url
 from .status import State, read_status
 
 HEAD_S = 2.0
+STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all")
+REMOTES = ("config", "-z", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote)$")
 PLACES = ("rev-parse", "--show-toplevel", "--git-path", "objects", "--git-path", "index")
 
 
@@ -96,29 +100,29 @@ class Worktree:
 
     def _look(self) -> Found:
         try:
-            status, remotes, places = self._caller.run_all(
-                self.folder,
-                ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all"),
-                ("config", "-z", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote)$"),
-                PLACES,
-                none_is_fine=frozenset({"config"}),
+            flags, remotes, places = self._caller.run_all(
+                self.folder, FLAGS, REMOTES, PLACES, none_is_fine=frozenset({"config"})
             )
+            lines = places.removesuffix(b"\n").split(b"\n")
+            if len(lines) != 3:
+                raise GitFailed("git rev-parse gave no usable folders")
+            top, objects, index = [self.folder / os.fsdecode(line) for line in lines]
+            hidden = read_flags(flags, top)
+            with tempfile.TemporaryDirectory(prefix="studio-git-") as scratch:
+                env = {}
+                if hidden.assumed or hidden.skipped:
+                    uncover(self._caller, top, index, hidden, Path(scratch, "seen"))
+                    index = Path(scratch, "seen")
+                    env = {"GIT_INDEX_FILE": str(index)}
+                state = read_status(self._caller.run(self.folder, *STATUS, env=env))
+                repository = Repository(top, objects.resolve(), index.resolve(), hidden.absent)
+                made = make_patch(self._caller, repository, state, scratch) if state.dirty else Made()
         except GitFailed as exc:
             return Found(self.head(), problems=[f"{exc}; what is uncommitted is not known"])
-        state = read_status(status)
         address, others = _remotes(remotes, state)
         extra = {"remotes": others} if others else {}
-        out = Found(Git(url=address, commit=state.commit, branch=state.branch, dirty=state.dirty, extra=extra))
-        lines = places.removesuffix(b"\n").split(b"\n")
-        if len(lines) != 3:
-            out.problems.append("git rev-parse gave no usable folders: the uncommitted changes are not kept")
-            return out
-        top, objects, index = [self.folder / os.fsdecode(line) for line in lines]
-        out.root = top
-        if state.dirty:
-            made = make_patch(self._caller, Repository(top, objects.resolve(), index.resolve()), state)
-            out.patch, out.lost, out.notes, out.problems = made.patch, made.lost, made.notes, made.problems
-        return out
+        git = Git(url=address, commit=state.commit, branch=state.branch, dirty=state.dirty, extra=extra)
+        return Found(git, made.patch, top, made.lost, made.notes, made.problems)
 
 
 def _remotes(said: bytes, state: State) -> tuple[str | None, dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,8 +104,18 @@ def _settings_of_the_users(tree: Path) -> None:
     os.utime(tree / "b.py", (1, 1))
 
 
+def _told_not_to_look(tree: Path) -> None:
+    git(tree, "update-index", "--assume-unchanged", "a.py", "below/c.py")
+    git(tree, "update-index", "--skip-worktree", "b.py")
+    _edit(tree)
+    (tree / "b.py").write_text("other\n")
+    (tree / "below" / "c.py").unlink()
+    assert git(tree, "status", "--porcelain") == ""
+
+
 STATES: list[Callable[[Path], None]] = [
     _edit, _touched, _untracked_folder, _staged_and_changed_again, _removed_from_the_index_only, _settings_of_the_users,
+    _told_not_to_look,
 ]  # fmt: skip
 
 
@@ -252,7 +263,7 @@ def test_no_commit_yet_and_a_detached_head(tree: Path, tmp_path: Path) -> None:
 
 def _corrupt_index(tree: Path) -> str:
     (tree / ".git" / "index").write_bytes(b"DIRC" + bytes(50))
-    return "git status failed: "
+    return "git ls-files failed: index file corrupt"
 
 
 def _missing_object(tree: Path) -> str:
@@ -269,12 +280,12 @@ def _missing_commit(tree: Path) -> str:
 
 def _bare(tree: Path) -> str:
     git(tree, "config", "core.bare", "true")
-    return "git status failed: this operation must be run in a work tree"
+    return "git rev-parse failed: this operation must be run in a work tree"
 
 
 def _broken_config(tree: Path) -> str:
     (tree / ".git" / "config").write_text("[core\n")
-    return "git status failed: bad config"
+    return "git ls-files failed: bad config"
 
 
 @pytest.mark.parametrize("spoil", [_corrupt_index, _missing_object, _missing_commit, _bare, _broken_config])
@@ -369,6 +380,24 @@ def test_sparse_and_unreadable_files(tree: Path) -> None:
     _edit(tree)
     found = found_in(tree)
     assert b"LINE 4" in found.patch and b"below" not in found.patch and found.lost == []
+    (tree / "below").mkdir()
+    (tree / "below" / "c.py").write_text("here after all\n")
+    assert b"+here after all" in found_in(tree).patch
+
+
+@pytest.mark.parametrize("merging", [False, True])
+def test_a_file_that_is_rightly_absent_is_not_deleted_by_the_patch(tree: Path, merging: bool) -> None:
+    git(tree, "update-index", "--skip-worktree", "below/c.py")
+    (tree / "below" / "c.py").unlink()
+    assert found_in(tree).patch == b""
+    _edit(tree)
+    if merging:
+        blob = git(tree, "rev-parse", "HEAD:b.py").strip()
+        git(tree, "update-index", "--force-remove", "a.py")
+        lines = "".join(f"100644 {blob} {stage}\ta.py\n" for stage in (1, 2, 3))
+        subprocess.run(["git", "update-index", "--index-info"], cwd=tree, input=lines.encode(), check=True)
+    found = found_in(tree)
+    assert b"LINE 4" in found.patch and b"below" not in found.patch and found.problems == found.lost == []
 
 
 @pytest.mark.parametrize(
