@@ -3,7 +3,8 @@
 Run by path with `python -I -S` and nothing but the standard library: it starts in some ten milliseconds and holds
 little memory. Its parent, the supervisor, talks to it through two pipes:
 
-- control (read here), one letter each: `T` end the script (SIGTERM, after the grace time SIGKILL), `K` kill it now,
+- control (read here), one letter each: `T` end the script (SIGTERM, after the grace time SIGKILL; before, hooks that
+  listen at the FIFO `stopping` save its models, for three seconds at most), `K` kill it now,
   `I` interrupt it, `W` its window changed, `0`/`1` nobody reads its first/second stream any more. End of file means
   that the supervisor died: as `T`, and what the script still writes is kept in the spool.
 - status (written here), a JSON object a line: `{"pid": …}`, `{"error": …}`, `{"exit": …}`.
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LEFTOVER_GRACE_S = 2.0
 LEAVING_S = 0.3
+SAVING_S = 3.0
+TICK_S = 0.02
 
 
 class Guard:
@@ -43,6 +46,8 @@ class Guard:
         self.status: int = spec["status"]
         self.child = 0
         self.kill_at: float | None = None
+        self.saving = -1  # the FIFO that the hooks are asked through to save models
+        self.saved_by = 0.0
         self.drains: set[int] = set()
         self.output = -1
         self.mask = _mask(spec["secrets"])
@@ -108,6 +113,8 @@ class Guard:
         while exit_status is None:
             wanted = [self.alarm, *([self.control] if self.control >= 0 else []), *self.drains]
             left = None if self.kill_at is None else max(0.0, self.kill_at - time.monotonic())
+            if self.saving >= 0:
+                left = TICK_S
             ready, _, _ = select.select(wanted, [], [], left)
             for fd in ready:
                 if fd == self.control:
@@ -116,6 +123,8 @@ class Guard:
                     self._drain(fd)
             with contextlib.suppress(BlockingIOError):
                 os.read(self.alarm, 512)
+            if self.saving >= 0 and not self._hears():
+                self._terminate()
             if self.kill_at is not None and time.monotonic() >= self.kill_at:
                 self.kill_at = None
                 self._signal(signal.SIGKILL)
@@ -126,6 +135,8 @@ class Guard:
                 self._drain(fd)
             if self.mask is not None and fd in self.drains:
                 self._keep(self.mask.end(fd))
+        with contextlib.suppress(OSError):
+            os.unlink(self.spec["stopping"])
         self._record({**exit_status, "left_behind": left_behind})
 
     def _listen(self) -> None:
@@ -143,11 +154,39 @@ class Guard:
                 os.close(self.spec["drain"][int(word)])
                 self.spec["drain"][int(word)] = -1
             elif word == "T":
-                self._signal(signal.SIGTERM)
-                self._signal(signal.SIGCONT)
-                self.kill_at = self.kill_at or time.monotonic() + self.spec["grace_s"]
+                if self.saving >= 0 or self.kill_at is not None or not self._ask():
+                    self._terminate()
             else:
                 self._signal({"K": signal.SIGKILL, "I": signal.SIGINT, "W": signal.SIGWINCH}[word])
+
+    def _ask(self) -> bool:
+        """Asks the hooks in the script to save its models; False if none listens, so that nobody is waited for."""
+        with contextlib.suppress(OSError):  # there is none, or no reader
+            self.saving = os.open(self.spec["stopping"], os.O_WRONLY | os.O_NONBLOCK)
+        self.saved_by = time.monotonic() + min(SAVING_S, self.spec["grace_s"])
+        if self.saving >= 0:
+            self._signal(signal.SIGCONT)
+        return self._hears()
+
+    def _hears(self) -> bool:
+        """Whether somebody listens; each process of the script that does takes one byte, and leaves when it is done."""
+        if self.saving < 0 or time.monotonic() >= self.saved_by:
+            return False
+        try:
+            os.write(self.saving, b"s")
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        return True
+
+    def _terminate(self) -> None:
+        if self.saving >= 0:
+            os.close(self.saving)
+            self.saving = -1
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)
+        self.kill_at = self.kill_at or time.monotonic() + self.spec["grace_s"]
 
     def _take_over(self) -> None:
         """The supervisor is gone: its ends of the output streams are read here until the script is gone too."""

@@ -172,6 +172,7 @@ class Supervisor:
             "program": self.plan.program, "argv": self.plan.argv, "cwd": str(self.plan.folder),
             "streams": streams.child, "control": control, "status": say, "passed": passed, "drain": drain,
             "output": str(self.spool.output), "exit": str(self.spool.exit),
+            "stopping": str(self.spool.folder / "stopping"),
             "grace_s": self.config["stop_grace"], "own_session": not has_terminal(),
             "ignored": [n for n in set(range(1, signal.NSIG)) - OURS if signal.getsignal(n) == signal.SIG_IGN],
             "secrets": [secret.decode("latin-1") for secret in self._secrets],

@@ -67,10 +67,22 @@ def look_at(model: Any, of: _studio_models.Model) -> None:
         found.keep(model)
 
 
-def export_all() -> None:
-    """At the end of the process: what has to be exported and was not yet."""
-    for known in _known():
+def export_all() -> bool:
+    """At the end of the process: what has to be exported and was not yet; whether there was any."""
+    todo = [known for known in _known() if known.exporting is not None]
+    for known in todo:
         _studio_hooks.guarded("keras export", known.export)
+    return bool(todo)
+
+
+def ask(wait_s: float) -> None:
+    """Models in the midst of a `fit` are saved by the thread that trains them, when the batch is done; waits for it."""
+    asked = [known for known in _known() if known.training()]
+    for known in asked:
+        known.asked = True
+    until = time.monotonic() + wait_s
+    while any(known.asked and known.training() for known in asked) and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 class Checkpoints:
@@ -100,6 +112,7 @@ class Checkpoints:
         self._fitting = False
         self._state = ""  # of the model as it was saved when its `fit` ended
         self._newest = -1  # epoch that was saved
+        self.asked = False  # to save the model as soon as the batch is done
 
     def model(self) -> Any:
         """The model, while it lives."""
@@ -159,6 +172,19 @@ class Checkpoints:
             self._spent += self._took
         if last and (not self._export_took or self._spent + self._export_took <= SHARE * self._trained):
             self.export()
+
+    def training(self) -> bool:
+        """Whether a `fit` is under way."""
+        return self._fitting and self.model() is not None
+
+    def save_now(self, model: Any) -> None:
+        """Between two batches: the run is about to be stopped."""
+        try:
+            if not self._off and self._epoch is not None:
+                with _studio_modeldir.SAVING:
+                    self._save(model, self._epoch, last=False)
+        finally:
+            self.asked = False
 
     def changed(self, model: Any) -> bool:
         """Whether the model is not as it was when its `fit` ended."""

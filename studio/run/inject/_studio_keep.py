@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from . import _studio_end, _studio_hooks, _studio_modeldir, _studio_models, _studio_saves, _studio_track
+    from . import (
+        _studio_end,
+        _studio_hooks,
+        _studio_modeldir,
+        _studio_models,
+        _studio_saves,
+        _studio_stop,
+        _studio_track,
+    )
     from ._studio_models import Model
 
     Write = Callable[[Any, str], str]
@@ -31,6 +39,7 @@ else:
     import _studio_modeldir
     import _studio_models
     import _studio_saves
+    import _studio_stop
     import _studio_track
 
 SHARE = 0.05
@@ -80,9 +89,9 @@ def begins(thing: Any) -> None:
 def ends(thing: Any, *, well: bool) -> None:
     """Its fit is over; one that raised has left it half changed, so that it is no model any more."""
     with _queue:
-        BUSY[id(thing)] -= 1
-        if not BUSY[id(thing)]:
-            del BUSY[id(thing)]
+        left = BUSY.pop(id(thing), 1) - 1  # none where the fit has forked
+        if left:
+            BUSY[id(thing)] = left
         if not well:
             _waiting[:] = [entry for entry in _waiting if entry.thing is not thing]
     last = sys.modules.get("_studio_last")
@@ -241,15 +250,14 @@ def _save_newest() -> bool:
 
 
 def finish() -> None:
-    """At the end of a run: saves what waits, decides which is *the* model, and says so in the note."""
+    """At the end of a run: saves what waits, decides which is *the* model, and says so in the note.
+
+    A run that is about to be stopped comes here before its script ends, and once more if that goes on.
+    """
     _stop()
     with _studio_modeldir.SAVING:
-        modeldir = _studio_modeldir.folder()
-        if modeldir is None:
+        if _studio_modeldir.folder() is None:
             return
-        checkpoints = sys.modules.get("_studio_checkpoints")
-        if checkpoints is not None:
-            checkpoints.export_all()
         until = time.monotonic() + max(END_S, SHARE * _trained)
         while _of_this_run() and time.monotonic() < until and _save():
             pass
@@ -265,10 +273,17 @@ def finish() -> None:
             _waiting[:] = [entry for entry in _waiting if entry not in left]
         for entry in left:
             _studio_models.drop(entry.model)
-        if _studio_models.choose() is not None or _studio_models.told():
-            _studio_models.write()
+        _tell()
+        checkpoints = sys.modules.get("_studio_checkpoints")
+        if checkpoints is not None and checkpoints.export_all():  # takes longest, and is least missed
+            _tell()
     if _waiting:  # of other runs of this process
         _start()
+
+
+def _tell() -> None:
+    if _studio_models.choose() is not None or _studio_models.told():
+        _studio_models.write()
 
 
 def _look_again(last: Any) -> None:
@@ -323,3 +338,5 @@ def _forked_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_forking, after_in_parent=_forked_parent, after_in_child=_forked_child)
+
+_studio_stop.listen()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         _studio_checkpoints,
         _studio_frames,
         _studio_hooks,
+        _studio_keep,
         _studio_keras_params,
         _studio_signature,
         _studio_track,
@@ -25,6 +26,7 @@ else:
     import _studio_checkpoints
     import _studio_frames
     import _studio_hooks
+    import _studio_keep
     import _studio_keras_params
     import _studio_signature
     import _studio_track
@@ -52,6 +54,7 @@ def hook(keras: ModuleType) -> None:
         call = _studio_hooks.guarded("keras", _with, signature, self, args, kwargs, watch, early)
         if call is None:
             return original(self, *args, **kwargs)
+        _studio_keep.begins(self)
         try:
             _local.fitting = True
             result = original(*call.args, **call.kwargs)
@@ -60,6 +63,7 @@ def hook(keras: ModuleType) -> None:
             raise
         finally:
             _local.fitting = False
+            _studio_keep.ends(self, well=True)
             _drop(call.arguments.get("callbacks"), watch, early)
         return result
 
@@ -133,6 +137,8 @@ def _callback_classes(base: Any) -> tuple[Any, Any]:
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self._call(self._fit.batch, logs)
+            if self._fit.is_asked():  # else not even `self.model`, which JAX would bring up to date
+                self._call(self._fit.save_now, self.model)
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self._call(self._fit.epoch_begins, self.model, epoch)
@@ -206,6 +212,17 @@ class Fit:
         if now - self._last_batch >= BATCH_S:
             self._last_batch = now
             self._log_batch()
+
+    def is_asked(self) -> bool:
+        """Whether the model is to be saved at once."""
+        return self._checkpoints is not None and self._checkpoints.asked
+
+    def save_now(self, model: Any) -> None:
+        """The run is about to be stopped."""
+        self._log_batch()
+        _studio_track.flush()
+        if self._checkpoints is not None:
+            self._checkpoints.save_now(model)
 
     def _log_batch(self) -> None:
         logs, self._unlogged = self._unlogged, None

@@ -187,12 +187,11 @@ def size(path: str) -> int:
         return 0
 
 
-def put_copy(modeldir: str, source: str, name: str) -> str:
-    """A copy of a file or folder that the script saved elsewhere."""
+def copy(source: str, target: str) -> None:
+    """Copies a file or a folder."""
     import shutil
 
-    copy = shutil.copytree if os.path.isdir(source) else shutil.copyfile
-    return put(modeldir, name, lambda temporary: copy(source, temporary))
+    (shutil.copytree if os.path.isdir(source) else shutil.copyfile)(source, target)
 
 
 def _move(temporary: str, path: str) -> None:

@@ -255,6 +255,15 @@ def drop(model: Model | None) -> None:
         model.file, model.files, model.saved_fits = "", [], -1
 
 
+def discard(file: str) -> str:
+    """The copy of a file of the script's counts no more; returns the name that it had, "" if there is none."""
+    name = ""
+    for model in [model for model in _here().kept if model.copy and model.file == file]:
+        _here().kept.remove(model)
+        name = model.name
+    return name
+
+
 def only(file: str, when: float, known: Any) -> None:
     """The script keeps its models in `modeldir` itself: studio's go, and its newest is *the* model."""
     modeldir = _studio_modeldir.folder() or ""

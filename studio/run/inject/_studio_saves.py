@@ -38,6 +38,7 @@ FIGURES = 1000  # that are copied
 FIGURE_TYPES = ("png", "jpg", "jpeg", "svg", "webp")  # no PDF: browsers' pages show these
 _local = threading.local()
 _follows = False
+_writing: list[Any] = []  # to where the script saves just now
 
 
 class Seen:
@@ -45,12 +46,14 @@ class Seen:
 
     Attributes:
         saved: Path -> what is known of it, the newest last.
+        copies: Path -> the copy's name within `modeldir`, of what it is, and what the file was.
         noted: Paths that the run was told of.
         figures: How many pictures are kept.
     """
 
     def __init__(self) -> None:
         self.saved: dict[str, _Saved] = {}
+        self.copies: dict[str, tuple[str, _Saved, tuple[int, int, int]]] = {}
         self.noted: set[str] = set()
         self.figures = 0
 
@@ -89,9 +92,13 @@ def _wrap(owner: Any, name: str, how: str, position: int, keyword: str) -> None:
         return
 
     def save(original: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
+        target = kwargs.get(keyword, args[position] if len(args) > position else None)
+        _writing.append(target)
+        try:
+            result = original(*args, **kwargs)
+        finally:
+            _written(target)
         if not getattr(_local, "quiet", False) and _studio_hooks.working():
-            target = kwargs.get(keyword, args[position] if len(args) > position else None)
             thing = args[0] if args else kwargs.get("value", kwargs.get("obj"))
             _studio_hooks.guarded("saves", _note, how, target, thing)
         return result
@@ -100,6 +107,13 @@ def _wrap(owner: Any, name: str, how: str, position: int, keyword: str) -> None:
         setattr(owner, name, _studio_frames.around(original, save))
     else:
         _studio_hooks.replace(owner, name, _studio_frames.around(original, save))
+
+
+def _written(target: Any) -> None:
+    for at, one in enumerate(_writing):
+        if one is target:
+            del _writing[at]
+            return
 
 
 def _wrap_load(module: ModuleType) -> None:
@@ -222,7 +236,6 @@ def copy_all() -> None:
     if modeldir is None:
         return
     found = {path: saved for path, saved in _seen().saved.items() if os.path.exists(path)}
-    _seen().saved.clear()
     if _studio_modeldir.is_the_scripts(modeldir):
         _studio_models.only(*_newest_own(modeldir, found))
         return
@@ -267,12 +280,27 @@ def _names_of(paths: list[str]) -> dict[str, str]:
 
 
 def _copy(modeldir: str, path: str, name: str, saved: _Saved) -> None:
-    copy = _studio_modeldir.put_copy(modeldir, path, name)
+    """Copies a file, unless that was done already, or the script writes it just now."""
+    about = _identity(path)
+    former = _seen().copies.get(path)
+    if former == (name, saved, about) or path in [_path_of(target) for target in list(_writing)]:
+        return
+    if former is not None and former[0] != name:  # there is another file of that name since
+        _studio_models.discard(former[0])
+        _studio_modeldir.remove_ours(os.path.join(modeldir, former[0]))
+
+    def write(temporary: str) -> None:
+        _studio_modeldir.copy(path, temporary)
+        if _identity(path) != about:
+            raise OSError(f"{path} was written while it was copied")
+
+    copy = _studio_modeldir.put(modeldir, name, write)
+    _seen().copies[path] = (name, saved, about)
     _studio_track.event("model", path=copy, how="copy", of=path)
     own = saved.model
     if saved.plain:
         return
-    called = _studio_models.unique(os.path.splitext(name)[0])
+    called = _studio_models.discard(name) or _studio_models.unique(os.path.splitext(name)[0])
     model = _studio_models.Model(called, saved.library, saved.kind, saved.role)
     model.trained, model.signature, model.fits = saved.when, saved.signature, 1
     if saved.how != "torch.save":
@@ -281,6 +309,11 @@ def _copy(modeldir: str, path: str, name: str, saved: _Saved) -> None:
             # The one that loads without the script, or is not within a container.
             own.further = {"dumped": round(saved.when, 6) + 1e-6}
     _studio_models.saved(model, name, copy=True)
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    about = os.stat(path)
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def _newest_own(modeldir: str, found: dict[str, _Saved]) -> tuple[str, float, _Saved | None]:

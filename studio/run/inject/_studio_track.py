@@ -144,7 +144,7 @@ def place() -> Place | None:
             found = _of_this_thread()
         if found is not None:
             return found
-    return _home if _looked else _find_home()
+    return home()
 
 
 def _of_this_thread() -> Place | None:
@@ -168,6 +168,17 @@ def shared() -> Place | None:
         if found.shared:
             return found
     return started[0] if len(started) == 1 else None
+
+
+def home() -> Place | None:
+    """The run of the whole process, which `studio run` made; None if there is none."""
+    return _home if _looked else _find_home()
+
+
+def places() -> list[Place]:
+    """Every run that is under way in this process, the newest first."""
+    here = home()
+    return [*reversed(_started), *([here] if here is not None else [])]
 
 
 def _find_home() -> Place | None:

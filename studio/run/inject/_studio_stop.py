@@ -1,0 +1,177 @@
+"""Before a run is stopped, its models are saved as they are then, while the script goes on.
+
+SIGTERM ends a script between any two instructions, and the script would notice a handler of studio's. So the guard
+writes into a FIFO first. A thread here reads it, does what the end of the script would do, and closes it. The guard
+sends SIGTERM as soon as nobody reads the FIFO, or after three seconds.
+
+The thread must change nothing that the script sees: `threading` does not list it, it blocks all signals, so that a
+script that waits for one by `sigwait` still gets it, and it is gone while the process forks.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import select
+import sys
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from typing import Any
+
+    from . import _studio_end, _studio_hooks, _studio_track
+else:
+    import _signal
+
+    import _studio_end
+    import _studio_hooks
+    import _studio_track
+
+NAME = "stopping"
+"""The FIFO's name in the spool; the guard has it too."""
+FORK_WAIT_S = 3.0
+BATCH_WAIT_S = 1.5  # for Keras to come to the end of a batch
+
+_FAULTS = {getattr(_signal, "SIG" + name) for name in ("SEGV", "BUS", "FPE", "ILL", "ABRT", "TRAP", "SYS")}
+_changing = threading.Lock()
+_ear: _Ear | None = None
+_worker = 0  # the thread that saves
+_forking_now: dict[int, bool] = {}  # thread that forks -> whether it has ended the one that hears
+
+
+class _Ear:
+    """The thread that waits for the guard's word."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            os.mkfifo(path, 0o600)
+        except FileExistsError:  # of an earlier process of this run
+            pass
+        self._word = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # not read-only: there would be an end of file
+        self._leave, self._wake = os.pipe()
+        self._over = threading.Lock()
+        self._over.acquire()
+        self._thread = 0
+        self._handle: Any = None
+        start = getattr(_thread, "start_joinable_thread", None)  # from Python 3.13 on
+        before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - _FAULTS)  # a thread inherits it
+        try:
+            if start is None:
+                _thread.start_new_thread(self._listen, ())
+            else:
+                self._handle = start(self._listen, daemon=True)
+        except BaseException:
+            self.close()
+            os.close(self._wake)
+            raise
+        finally:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+
+    def _listen(self) -> None:
+        try:
+            self._thread = _thread.get_native_id()
+            ready, _, _ = select.select([self._word, self._leave], [], [])
+            if self._leave not in ready:
+                work = threading.Thread(target=_look, name="studio-stop", daemon=True)
+                work.start()
+                work.join()
+        except Exception:  # noqa: BLE001, S110  (the interpreter ends, or there are no more threads)
+            pass
+        finally:
+            self.close()
+            self._over.release()
+
+    def stop(self) -> bool:
+        """Ends the thread; False if it saves, and that takes long."""
+        try:
+            os.write(self._wake, b"x")
+        except BrokenPipeError:  # it has done its work
+            pass
+        if not self._over.acquire(timeout=FORK_WAIT_S):
+            return False
+        os.close(self._wake)
+        if self._handle is not None:
+            self._handle.join(1.0)
+            return True
+        until = time.monotonic() + 1.0
+        while os.path.exists(f"/proc/self/task/{self._thread}") and time.monotonic() < until:
+            time.sleep(0.0001)  # Python 3.12 warns of a fork while there is one thread more
+        return True
+
+    def close(self) -> None:
+        """Nobody hears the guard any more."""
+        word, self._word = self._word, -1
+        for fd in (word, self._leave) if word >= 0 else ():
+            os.close(fd)
+
+
+def listen() -> None:
+    """Hears the guard from now on, in the process whose hooks work; called once there may be models."""
+    global _ear
+    home = _studio_track.home()
+    if home is None or not _studio_hooks.working() or not hasattr(os, "mkfifo"):
+        return
+    with _changing:
+        if _ear is None:
+            try:
+                _ear = _Ear(os.path.join(home.folder, NAME))
+            except (OSError, RuntimeError):  # a file system without FIFOs, no more descriptors or threads
+                return
+    _register()
+
+
+def _look() -> None:
+    """What the end of the script would do, for every run of this process."""
+    global _worker
+    _worker = threading.get_ident()
+    places = _studio_track.places()
+    checkpoints: Any = sys.modules.get("_studio_checkpoints")
+    for place in places:
+        with _studio_track.within(place):
+            _studio_track.flush()
+            if checkpoints is not None:
+                _studio_hooks.guarded("keras", checkpoints.ask, BATCH_WAIT_S)
+            _studio_end.run()
+    _worker = 0
+
+
+def _forking() -> None:
+    me = threading.get_ident()
+    if me == _worker or not _changing.acquire(timeout=FORK_WAIT_S):
+        return
+    _forking_now[me] = _ear is not None and _ear.stop()
+
+
+def _forked_parent() -> None:
+    global _ear
+    stopped = _forking_now.pop(threading.get_ident(), None)
+    if stopped is None:
+        return
+    if stopped:
+        _ear = None
+    _changing.release()
+    if stopped:
+        listen()
+
+
+def _forked_child() -> None:
+    global _ear, _changing, _worker
+    former, _ear, _worker = _ear, None, 0
+    _changing = threading.Lock()
+    _forking_now.clear()
+    if former is not None:
+        former.close()
+
+
+_registered = False
+
+
+def _register() -> None:
+    """Last of all modules here: handlers that were registered last run first, before others take their locks."""
+    global _registered
+    if not _registered and hasattr(os, "register_at_fork"):
+        _registered = True
+        os.register_at_fork(before=_forking, after_in_parent=_forked_parent, after_in_child=_forked_child)

@@ -1,0 +1,185 @@
+"""A run that is stopped: its models and curves are kept as they were at that moment; the script notices nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import joblib
+import pytest
+
+from tests.studio_process import end_started, opened, record, start, studio
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+
+@pytest.fixture(autouse=True)
+def _ended() -> Iterator[None]:
+    yield
+    end_started()
+
+
+def running(folder: Path, source: str, *words: str) -> subprocess.Popen[bytes]:
+    """`studio run` of a script that has come to the line `ready`."""
+    (folder / "a.py").write_text(source)
+    process = start("run", "-e", "k", *words, "a.py", cwd=folder, env={"CUDA_VISIBLE_DEVICES": ""})
+    assert process.stdout is not None and process.stderr is not None
+    line = process.stdout.readline()
+    assert line == b"ready\n", line + process.stderr.read()
+    return process
+
+
+def kept(name: str) -> bytes:
+    manifest = record("k").artifacts["modeldir"].manifest
+    assert manifest is not None
+    return opened().tracking.artifacts.read(manifest, name)
+
+
+def note() -> dict:
+    return json.loads(kept(".studio.json"))
+
+
+ESTIMATORS = """
+import joblib, os, time, threading, warnings
+import numpy as np
+from sklearn.linear_model import LinearRegression, Ridge, SGDRegressor
+X, y = np.eye(3), np.ones(3)
+model, other = Ridge(1).fit(X, y), SGDRegressor().fit(X, y)
+held = joblib.dump(LinearRegression().fit(X, y), "elsewhere.joblib")
+time.sleep(1.2)  # all are on the disk
+model.coef_ = np.array([7.0, 8.0, 9.0])
+other.intercept_ = np.array([5.0])
+warnings.simplefilter("error")
+if os.fork() == 0:  # Python 3.12 warns of it while there are further threads
+    os._exit(0)
+os.wait()
+assert threading.active_count() == 1
+"""
+
+
+SOAK = pytest.mark.soak
+
+
+@pytest.mark.parametrize(
+    "how", ["SIGTERM", "own handler", pytest.param("stop", marks=SOAK), pytest.param("max-duration", marks=SOAK)]
+)
+def test_what_changed_after_its_fit_is_kept_when_the_run_is_stopped(tmp_path, how):
+    source = ESTIMATORS
+    if how == "own handler":
+        source += (
+            "import signal, sys\n"
+            "def bye(*_):\n model.coef_ = np.array([1.0, 2.0, 3.0]); joblib.dump(other, 'other.joblib'); sys.exit(3)\n"
+            "assert signal.signal(signal.SIGTERM, bye) == signal.SIG_DFL\n"
+        )
+    source += "print('ready', flush=True)\ntime.sleep(60)\n"
+    process = running(tmp_path, source, *(["--max-duration", "20s"] if how == "max-duration" else []))
+    if how == "stop":
+        assert studio("runs", "stop", "k", cwd=tmp_path).returncode == 0
+    elif how != "max-duration":
+        process.send_signal(signal.SIGTERM)
+    own = how == "own handler"
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (3 if own else 128 + signal.SIGTERM, b""), err
+    models = {model["name"]: model for model in note()["models"]}
+    copies = {"elsewhere", "other"} if own else {"elsewhere"}
+    assert set(models) == {"Ridge", "SGDRegressor", "LinearRegression", *copies}  # each once
+    ridge, sgd = (joblib.load(io.BytesIO(kept(models[name]["file"]))) for name in ("Ridge", "SGDRegressor"))
+    assert list(ridge.coef_) == ([1, 2, 3] if own else [7, 8, 9]) and sgd.intercept_ == 5
+    assert models["other" if own else "elsewhere"]["chosen"]
+
+
+def test_a_script_that_waits_for_signals_gets_them_all(bench):
+    """A thread that does not block SIGTERM would be ended by it, and the script with it."""
+    ran = bench.run(
+        """
+        import os, signal
+        from sklearn.linear_model import Ridge
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+        for number in (signal.SIGTERM, signal.SIGUSR1) * 5:
+            os.kill(os.getpid(), number)
+            assert signal.sigwait({number}) == number
+        print(os.path.exists(os.path.join(os.environ["STUDIOML_SPOOL"], "stopping")))
+        """,
+        OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1",
+    )  # fmt: skip
+    assert (ran.code, ran.out, ran.err) == (0, "True\n", "")
+
+
+def test_a_save_that_hangs_delays_the_stop_by_the_grace_time_at_most(tmp_path):
+    source = (
+        "import time\nfrom sklearn.linear_model import Ridge\n"
+        "class Slow(Ridge):\n    def __getstate__(self):\n        while late: time.sleep(0.01)\n"
+        "        return super().__getstate__()\n"
+        "late = False\nmodel = Slow().fit([[1.0], [2.0]], [1.0, 2.0])\ntime.sleep(0.5)\n"
+        "late = model.alpha = 3\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    process = running(tmp_path, source)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == 128 + signal.SIGTERM
+    assert joblib.load(io.BytesIO(kept("model.joblib"))).alpha == 1.0
+
+
+KERAS = """
+import os, time
+import keras, numpy as np
+x = np.random.rand(64, 3).astype("float32")
+y = x.sum(axis=1)
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+"""
+WEIGHTS = "[np.full((3, 1), 7.0), np.full((1,), 8.0)]"
+
+
+def keras_model(tmp_path: Path) -> tuple[dict, list[list[float]]]:
+    """What the note says of the model that is kept, and its weights."""
+    import keras
+
+    (entry,) = note()["models"]
+    (tmp_path / "m.keras").write_bytes(kept(entry["file"]))
+    return note(), [weight.ravel().tolist() for weight in keras.models.load_model(tmp_path / "m.keras").get_weights()]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="keras is not installed")
+@pytest.mark.parametrize(
+    "how", ["SIGTERM", pytest.param("Ctrl-C", marks=SOAK), pytest.param("max-duration", marks=SOAK)]
+)
+def test_a_stop_within_keras_fit_keeps_the_last_epoch_and_the_model(tmp_path, how):
+    source = KERAS + (
+        "class Say(keras.callbacks.Callback):\n"
+        "    def on_epoch_end(self, epoch, logs=None):\n"
+        "        self.last = epoch == 2\n"
+        "    def on_train_batch_end(self, batch, logs=None):\n"
+        f"        if getattr(self, 'last', False) and batch == 3: self.model.set_weights({WEIGHTS})\n"
+        "        elif getattr(self, 'last', False) and batch == 9: print('ready', flush=True)\n"
+        "        elif getattr(self, 'last', False) and batch > 9: time.sleep(0.05)\n"
+        "model.optimizer.learning_rate = 0.0\n"
+        "model.fit(x, y, batch_size=1, epochs=3000, steps_per_epoch=5000, verbose=0, callbacks=[Say()])\n"
+    )
+    process = running(tmp_path, source, *(["--max-duration", "20s"] if how == "max-duration" else []))
+    if how != "max-duration":
+        process.send_signal(signal.SIGTERM if how == "SIGTERM" else signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == (130 if how == "Ctrl-C" else 128 + signal.SIGTERM), err
+    curves = record("k").summary
+    assert curves["loss"].count >= 3, err
+    about, weights = keras_model(tmp_path)
+    assert about["newest"]["epoch"] == curves["loss"].count - 1
+    assert weights == [[7.0] * 3, [8.0]]
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="keras is not installed")
+def test_weights_that_were_set_after_the_fit_are_kept_when_the_run_is_stopped(tmp_path):
+    source = KERAS + (
+        f"model.fit(x, y, epochs=1, verbose=0)\nmodel.set_weights({WEIGHTS})\n"
+        "print('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    process = running(tmp_path, source)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == 128 + signal.SIGTERM
+    assert keras_model(tmp_path)[1] == [[7.0] * 3, [8.0]]
