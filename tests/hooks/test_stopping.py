@@ -110,6 +110,29 @@ def test_a_script_that_waits_for_signals_gets_them_all(bench):
     assert (ran.code, ran.out, ran.err) == (0, "True\n", "")
 
 
+def test_a_script_that_closes_all_descriptors_keeps_its_own_files(bench):
+    ran = bench.run(
+        """
+        import os
+        from sklearn.linear_model import Ridge
+        Ridge().fit([[1.0], [2.0]], [1.0, 2.0])
+        os.closerange(3, 256)
+        for number in range(20):
+            open(f"own{number}", "w", buffering=1)
+        held = [open(f"mine{number}", "w") for number in range(20)]
+        if os.fork() == 0:
+            for file in held:
+                file.write("child")
+                file.flush()
+            os._exit(0)
+        print(os.wait()[1])
+        print({open(f"mine{number}").read() for number in range(20)})
+        """,
+        OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1",
+    )  # fmt: skip
+    assert (ran.code, ran.out) == (0, "0\n{'child'}\n"), ran.err
+
+
 def test_a_save_that_hangs_delays_the_stop_by_the_grace_time_at_most(tmp_path):
     source = (
         "import time\nfrom sklearn.linear_model import Ridge\n"

@@ -52,6 +52,7 @@ class _Ear:
             pass
         self._word = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # not read-only: there would be an end of file
         self._leave, self._wake = os.pipe()
+        self._identities = {fd: _identity(fd) for fd in (self._word, self._leave, self._wake)}
         self._over = threading.Lock()
         self._over.acquire()
         self._thread = 0
@@ -65,7 +66,7 @@ class _Ear:
                 self._handle = start(self._listen, daemon=True)
         except BaseException:
             self.close()
-            os.close(self._wake)
+            self._close(self._wake)
             raise
         finally:
             _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
@@ -73,8 +74,10 @@ class _Ear:
     def _listen(self) -> None:
         try:
             self._thread = _thread.get_native_id()
-            ready, _, _ = select.select([self._word, self._leave], [], [])
-            if self._leave not in ready:
+            wanted = select.poll()  # `select` takes no descriptor from 1,024 on
+            wanted.register(self._word, select.POLLIN)
+            wanted.register(self._leave, select.POLLIN)
+            if [fd for fd, _ in wanted.poll()] == [self._word]:
                 work = threading.Thread(target=_look, name="studio-stop", daemon=True)
                 work.start()
                 work.join()
@@ -86,13 +89,14 @@ class _Ear:
 
     def stop(self) -> bool:
         """Ends the thread; False if it saves, and that takes long."""
-        try:
-            os.write(self._wake, b"x")
-        except BrokenPipeError:  # it has done its work
-            pass
+        if self._is_ours(self._wake):
+            try:
+                os.write(self._wake, b"x")
+            except BrokenPipeError:  # it has done its work
+                pass
         if not self._over.acquire(timeout=FORK_WAIT_S):
             return False
-        os.close(self._wake)
+        self._close(self._wake)
         if self._handle is not None:
             self._handle.join(1.0)
             return True
@@ -104,8 +108,25 @@ class _Ear:
     def close(self) -> None:
         """Nobody hears the guard any more."""
         word, self._word = self._word, -1
-        for fd in (word, self._leave) if word >= 0 else ():
+        if word >= 0:
+            self._close(word)
+            self._close(self._leave)
+
+    def _close(self, fd: int) -> None:
+        if self._is_ours(fd):
             os.close(fd)
+
+    def _is_ours(self, fd: int) -> bool:
+        """Scripts that become daemons close all descriptors; their numbers may belong to other files since."""
+        try:
+            return _identity(fd) == self._identities[fd]
+        except OSError:
+            return False
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    about = os.fstat(fd)
+    return about.st_dev, about.st_ino
 
 
 def listen() -> None:
