@@ -71,7 +71,7 @@ _OPTIONS = (
         "--batch-mode",
         type=click.Choice(["auto", "loop", "thread"]),
         default="auto",
-        help="Where it runs; loop: all others wait.",
+        help="Where it runs: by measured cost; loop: others may wait 50 ms for it; thread: never.",
     ),
     click.option("--max-inflight", type=click.IntRange(1), default=1024, metavar="N", help="Requests at once. [1024]"),
     click.option("--max-body", default="64MiB", metavar="SIZE", help="Largest request body. [64MiB]"),
@@ -178,7 +178,7 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     from .serve.facts import Facts
     from .serve.idle import Idle
     from .serve.library_warnings import show_once
-    from .serve.options import check_options, token_file
+    from .serve.options import check_mode, check_options, token_file
     from .serve.server import Server
     from .serve.told import one_line
 
@@ -202,6 +202,7 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
         as_identity=options["identity"], runtime=options["runtime"], trust=options["trust"],
         own=own, private=source.get("kind") == "experiment", of=_experiment(source), debug=options["debug"],
     )  # fmt: skip
+    check_mode(options["batch_mode"], model)
     if code is not None:
         model = replace(model, warnings=(*model.warnings, *code.notes))
     if options["nulls"] == "nan":

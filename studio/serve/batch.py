@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ServeError, StudioError
 from ..models.base import Run
-from .cost import Cost
+from .cost import LOOP_BELOW_S, TOO_LONG_S, Cost
 from .threads import FEW, call_soon
 
 if TYPE_CHECKING:
@@ -196,9 +196,10 @@ class Batches:
         most: The most rows of one batch.
         done: Gets the answers of a batch.
         loop: The server's event loop, to whose thread all methods belong.
-        where: `auto`, `loop` or `thread`.
+        where: `auto`: a batch runs on the event loop if that is quicker than a hand-off; `loop`: if it takes less than
+            `TOO_LONG_S`; `thread`: never.
         stacking: Whether requests share a batch.
-        bounded: Whether a call's time depends on sizes only; else `auto` is `thread`.
+        bounded: Whether a call's time depends on sizes only; else all batches run in the thread.
     """
 
     def __init__(
@@ -213,9 +214,9 @@ class Batches:
         bounded: bool,
     ) -> None:
         self._run, self._most, self._done, self._loop = run, most, done, loop
-        self._auto, self._on_loop = where == "auto", where == "loop" or (where == "auto" and bounded)
+        self._on_loop = bounded and where != "thread"
         self._stacking = stacking
-        self._cost = Cost()
+        self._cost = Cost(TOO_LONG_S if where == "loop" else LOOP_BELOW_S)
         self._waiting = Waiting()
         self._bell = threading.Condition()
         self._next: list[Item] = []  # the batch that the thread, or the loop, runs next
@@ -275,7 +276,7 @@ class Batches:
             batch = self._take()
             if not batch:
                 return
-            if self._auto and not (self._on_loop and self._cost.quick(batch)):
+            if not (self._on_loop and self._cost.quick(batch)):
                 self._next = batch
                 self._hand_over()
                 return
@@ -326,7 +327,7 @@ class Batches:
         with self._bell:
             while generation == self._generation and not self._closed:
                 batch = self._take() if self._busy_since else []
-                if batch and not (self._auto and self._on_loop and self._cost.quick(batch)):
+                if batch and not (self._on_loop and self._cost.quick(batch)):
                     self._busy_since = time.monotonic()
                     return batch
                 self._next = batch

@@ -29,15 +29,19 @@ class Cost:
 
     A size that was never met is not quick: a model that takes microseconds for what was drawn at load may take
     seconds for a long row. So the first call of each size runs in a thread.
+
+    Args:
+        below_s: Calls that take less are quick.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, below_s: float = LOOP_BELOW_S) -> None:
+        self._below_s = below_s
         self._seconds: dict[tuple[int, ...], float] = {}
 
     def quick(self, batch: Sequence[_Rows]) -> bool:
-        """Whether this batch takes no longer than a hand-off."""
+        """Whether this batch takes so little time that the event loop may wait for it."""
         size = _size(batch)
-        return size is not None and self._seconds.get(size, LOOP_BELOW_S) < LOOP_BELOW_S
+        return size is not None and self._seconds.get(size, self._below_s) < self._below_s
 
     def learn(self, batch: Sequence[_Rows], took_s: float) -> None:
         """A batch took so long: more than before counts at once, less by and by."""
@@ -45,7 +49,7 @@ class Cost:
         if size is None:
             return
         known = self._seconds.get(size)
-        if took_s > TOO_LONG_S and known is not None and known < LOOP_BELOW_S:
+        if took_s > TOO_LONG_S and known is not None and known < self._below_s:
             took_s = float("inf")
         elif known is not None and took_s < known:
             took_s = (took_s + known) / 2

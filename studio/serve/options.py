@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, ModelLoadError
+from ..models.base import DictModel, LoadedModel, TensorModel
 from ..units import parse_duration, parse_size
 from .access import check_token, parse_networks
 
-__all__ = ["check_options", "check_wrapper", "parse_limits"]
+__all__ = ["check_mode", "check_options", "check_wrapper", "parse_limits"]
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -108,6 +109,21 @@ def _check_choice(options: Mapping[str, Any]) -> None:
     given = [f"--{name}" for name in ("wrapper", "identity", "model", "best") if options[name]]
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} exclude each other", hint="give one of them")
+
+
+def check_mode(mode: str, model: LoadedModel) -> None:
+    """Refuses `--batch-mode loop` for a model that might hold the event loop, where no time limit ends it.
+
+    Raises:
+        ConfigError: nothing shows that it cannot.
+    """
+    quick = model.bounded if isinstance(model, TensorModel) else isinstance(model, DictModel) and not model.threads
+    if mode == "loop" and not quick:
+        raise ConfigError(
+            f"--batch-mode loop: a call of {model.file or model.style} may take long, and all others would wait for "
+            "it, beyond --timeout",
+            hint="leave it out: the model runs in threads",
+        )
 
 
 def check_wrapper(spec: str) -> Path:

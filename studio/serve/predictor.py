@@ -28,7 +28,7 @@ class Predictor:
         timeout_s: A call that has no answer by then gets `Timeout`.
         max_inflight: More calls than this at once are `Overloaded`.
         batch_size: The most rows of one batch; None = what the model says.
-        batch_mode: `auto`, `loop` or `thread`.
+        batch_mode: `auto`, `loop` or `thread`; see `Batches`.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class TensorCalls:
         model: What answers.
         loop: The server's event loop, to whose thread all methods and `finish` belong.
         batch_size: The most rows of one batch; None = what the model says, which is also the most.
-        batch_mode: `auto`, `loop` or `thread`.
+        batch_mode: `auto`, `loop` or `thread`; see `Batches`.
     """
 
     def __init__(

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from studio.errors import ConfigError, ServeError
+from studio.models.base import DictModel
 from studio.serve.address import DEFAULT_PORT, listen, url_of
 from studio.serve.idle import Idle
+from studio.serve.options import check_mode
 
 from .conftest import END_S, Served, environment, read_all, wait_until
 
@@ -97,6 +99,14 @@ def test_options_that_cannot_be_used(home: Path, words: tuple[str, ...], code: i
     done = run(home, "--port", "0", *words)
     assert done.returncode == code and done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_may_take_long_is_not_put_on_the_event_loop(home: Path, wrapper: Callable[..., Path]) -> None:
+    path = wrapper("def create_model(modeldir):\n    return lambda data: data\n")
+    done = run(home, "--wrapper", path, "--batch-mode", "loop", "--port", "0")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "--batch-mode loop: a call of wrapper.py may take long" in done.stderr
+    check_mode("loop", DictModel(style="identity", call=dict, threads=0))
 
 
 @pytest.mark.parametrize("debug", [(), ("--debug",)])

@@ -22,7 +22,9 @@ MODES = ("loop", "thread")
 
 
 def tensor_model(run: Callable[[Sequence[Any]], Sequence[Any]], **changes: Any) -> TensorModel:
-    return TensorModel(**{"style": "test", "arrays": True, "inputs": X, "outputs": Y, "run": run, **changes})
+    return TensorModel(
+        **{"style": "test", "arrays": True, "inputs": X, "outputs": Y, "run": run, "bounded": True, **changes}
+    )
 
 
 def drive(model: Any, work: Callable[[Predictor], Awaitable[Any]], **options: Any) -> Any:
