@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-START_S = 60.0
+START_S = 200.0
 END_S = 90.0
 
 
