@@ -16,6 +16,7 @@ from .base import Run, TensorModel, TensorSpec, said
 from .items import Asked, ask_alone
 from .probe import Domain, Draw, draws, named_columns, told_domains
 from .stacking import MOST, Fresh, any_rows, filled, prove
+from .watch import FIRST_S, Hangs, Watch
 
 if TYPE_CHECKING:
     from .base import Array
@@ -50,6 +51,7 @@ class Trial:
         hopeless: What says of the library's error that no input can help; raises the right error then.
         rough: Whether the model computes in 16 bits.
         bounded: See `TensorModel`.
+        patience_s: See `Watch`.
         warnings: What is degraded already.
     """
 
@@ -64,6 +66,7 @@ class Trial:
     hopeless: Callable[[BaseException], None] = lambda exc: None
     rough: bool = False
     bounded: bool = False
+    patience_s: float = FIRST_S
     warnings: tuple[str, ...] = ()
 
 
@@ -81,22 +84,47 @@ def proven(trial: Trial) -> TensorModel:
     """The model, after a trial on drawn inputs; every loader ends here.
 
     A model that answers no drawn input is served all the same, one request at a time, with a warning that holds the
-    library's own message: the inputs that it takes may be beyond guessing.
+    library's own message: the inputs that it takes may be beyond guessing. So is one that answers, but not all of
+    them in time.
 
     Raises:
-        ModelLoadError: no input could ever be answered, or a call leaves behind what changes later answers.
+        ModelLoadError: no input could ever be answered, or none in time, or a call leaves behind what changes later
+            answers.
     """
     _check_dtypes(trial)
     trial = replace(trial, inputs=named_columns(trial.path, trial.inputs))
+    met: list[_Found] = []
+    watch = Watch(trial.run, trial.path.name, trial.patience_s)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # libraries warn of infinities and overflows, which are drawn on purpose
-        found, first = _answered(trial)
-        if found is None:
-            if first is not None:
-                trial.hopeless(first)
-            return _untried(trial, first)
-        model = _tried(replace(trial, outputs=_shaped(trial, found.answer)), found)
-        return replace(model, call_s=warm_up(model))
+        try:
+            return watch.result(lambda: _watched(replace(trial, run=watch.run), met))
+        except Hangs as exc:
+            return _hanging(trial, met, exc)
+
+
+def _watched(trial: Trial, met: list[_Found]) -> TensorModel:
+    found, first = _answered(trial, met)
+    if found is None:
+        if first is not None:
+            trial.hopeless(first)
+        return _untried(trial, first)
+    model = _tried(replace(trial, outputs=_shaped(trial, found.answer)), found)
+    return replace(model, call_s=warm_up(model))
+
+
+def _hanging(trial: Trial, met: Sequence[_Found], exc: Hangs) -> TensorModel:
+    """The model that has answered some inputs, each request alone."""
+    if not met:
+        raise ModelLoadError(
+            f"{trial.path.name} was loaded, but a call of it hangs: {exc} to an input that studio drew",
+            hint="if it needs more time, or inputs of a special kind, call it in a wrapper: --wrapper FILE",
+        ) from exc
+    run = trial.run if trial.fresh is None else trial.fresh(trial.run, (), True)
+    outputs = _shaped(trial, met[0].answer)
+    by_row = tuple([s.shape[:1] == (-1,) and x.shape[:1] == (1,) for s, x in zip(outputs, met[0].answer, strict=True)])
+    why = f"{exc} to one of the inputs that studio drew to try it"
+    return _model(replace(trial, run=run, outputs=outputs), unmerged=why, by_row=by_row, probe=met[0].draw)
 
 
 def _check_dtypes(trial: Trial) -> None:
@@ -127,8 +155,11 @@ def _draws(trial: Trial) -> list[list[Draw]]:
     return draws(trial.inputs, [[*a, *b] for a, b in zip(recorded, own, strict=True)], trial.lengths)
 
 
-def _answered(trial: Trial) -> tuple[_Found | None, BaseException | None]:
-    """The first draw that gets an answer with numbers in it; the error that the first draw met."""
+def _answered(trial: Trial, met: list[_Found]) -> tuple[_Found | None, BaseException | None]:
+    """The first draw that gets an answer with numbers in it; the error that the first draw met.
+
+    All that are answered are put into `met`, the best first.
+    """
     first: BaseException | None = None
     silent: _Found | None = None
     until = time.perf_counter() + GIVE_UP_S
@@ -141,7 +172,9 @@ def _answered(trial: Trial) -> tuple[_Found | None, BaseException | None]:
             else:
                 found = _Found((i, k), draw, answer)
                 if any(map(_tells, answer)):
+                    met.insert(0, found)
                     return found, first
+                met.append(found)
                 silent = silent or found
             if time.perf_counter() > until:
                 return silent, first

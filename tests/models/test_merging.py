@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -118,7 +119,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc, unused-ignore]
         return np.array(answers)
 
 
-def tried(tmp_path: Path, rule: Rule) -> tuple[Any, list[int]]:
+def tried(tmp_path: Path, rule: Rule, **changes: Any) -> tuple[Any, list[int]]:
     """The model after its trial; how many rows each call of the trial had."""
     calls: list[int] = []
 
@@ -128,7 +129,7 @@ def tried(tmp_path: Path, rule: Rule) -> tuple[Any, list[int]]:
             return [np.asarray(rule(arrays[0]))]
 
     free = (TensorSpec("y", "float64", (), free=True),)
-    model = proven(Trial(tmp_path / "m", "numpy", run, (TensorSpec("x", "float64", (-1, 3)),), free))
+    model = proven(Trial(tmp_path / "m", "numpy", run, (TensorSpec("x", "float64", (-1, 3)),), free, **changes))
     return model, calls
 
 
@@ -149,6 +150,55 @@ def test_rows_apart_are_merged_up_to_64_after_few_calls(tmp_path: Path, kind: st
 def test_a_slow_model_is_not_merged_and_says_why(tmp_path: Path) -> None:
     model, calls = tried(tmp_path, slow(lambda x: x.sum(1), 0.35))
     assert "too long to try at load" in model.unmerged and len(calls) < 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "hangs"), [("at infinity", lambda x: np.isinf(x).any()), ("on two rows", lambda x: len(x) > 1)]
+)
+def test_a_model_that_hangs_on_a_drawn_input_is_served_unmerged(tmp_path: Path, kind: str, hangs: Any) -> None:
+    ended = threading.Event()
+
+    def run(x: Any) -> Any:
+        if hangs(x):
+            ended.wait(60)
+        return x.sum(1)
+
+    model, calls = tried(tmp_path, run, patience_s=5.0)
+    assert model.unmerged == "no answer within 1 s to one of the inputs that studio drew to try it"
+    assert model.warnings == (f"requests are not merged: {model.unmerged}",)
+    row = np.array([[1.0, 2.0, 3.0]])
+    assert [answer[0].tolist() for answer in ask(model, [[row], [row[0]]], "thread")] == [[6.0], 6.0] * 3
+    asked = len(calls)
+    ended.set()
+    assert not _grows(calls, asked)  # the trial's thread asks nothing more
+
+
+def _grows(calls: list[int], asked: int) -> bool:
+    threads = [thread for thread in threading.enumerate() if thread.name == "trial"]
+    for thread in threads:
+        thread.join(60)
+    return len(calls) > asked or any(thread.is_alive() for thread in threads)
+
+
+def test_a_model_that_answers_no_first_input_in_time_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = threading.Event()
+    with pytest.raises(ModelLoadError, match=r"m was loaded, but a call of it hangs: no answer within 1 s"):
+        tried(tmp_path, lambda x: ended.wait(60), patience_s=1.0)
+    assert [r.getMessage() for r in caplog.records] == ["m has worked on one input for 0 s; studio gives it 1 s"]
+    ended.set()
+
+
+def test_a_first_call_may_take_long(tmp_path: Path) -> None:
+    waits = iter([1.0])
+
+    def run(x: Any) -> Any:
+        time.sleep(next(waits, 0.0))  # it compiles
+        return x.sum(1)
+
+    model, _ = tried(tmp_path, run, patience_s=4.0)
+    assert model.stacks and not model.warnings
 
 
 def test_batches_grow_no_larger_than_was_tried(tmp_path: Path) -> None:
