@@ -14,7 +14,17 @@ from ..tracking import Tracking
 from ..tracking.find import find_experiment
 from ..units import parse_duration, parse_size
 from .inputs import find_artifact
-from .plan import Plan, Reuse, make_command, parse_capture, parse_metric, parse_pairs, parse_reuse, parse_value
+from .plan import (
+    Plan,
+    Reuse,
+    has_workspace,
+    make_command,
+    parse_capture,
+    parse_metric,
+    parse_pairs,
+    parse_reuse,
+    parse_value,
+)
 from .redact import MASK, check_tag, learn, redact_params, secrets_of, use_names, written_in
 
 
@@ -70,7 +80,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
         kind, words, before = _again(words[0], tracking, config)
         key = key or new_key()
     python = options.python or config["python"] or None
-    restored = before is not None and _has_workspace(before)
+    restored = before is not None and has_workspace(before)
     command, program, argv = make_command(kind, words[0], words[1:], folder=folder, python=python, restored=restored)
     parent = _parent()
     plan = Plan(
@@ -142,7 +152,7 @@ def not_kept(experiment: Experiment) -> str:
     target = experiment.command.target
     if experiment.command.kind == "exec":
         return ""
-    if not _has_workspace(experiment):
+    if not has_workspace(experiment):
         return f"the code of {experiment.key} was not captured: it runs as it is now in this folder"
     if experiment.command.kind == "script" and os.path.isabs(target):
         return f"{target} lay outside of the folder that was captured: it runs as it is now"
@@ -159,17 +169,12 @@ def _again(word: str, tracking: Tracking, config: Config) -> tuple[str, Sequence
     command = found.command
     if found.kind == "serving":
         raise ConfigError(f"{found.key} was a server, no script", hint="studio serve makes a new one")
-    if command.kind == "script" and _has_workspace(found) and command.target.startswith("../"):
+    if command.kind == "script" and has_workspace(found) and command.target.startswith("../"):
         raise ConfigError(
             f"{command.target} lay outside of the folder that was captured, so that it was not kept",
             hint="run it anew: studio run " + " ".join([command.target, *command.args]),
         )
     return command.kind, [command.target, *_arguments(found, tracking)], found
-
-
-def _has_workspace(experiment: Experiment) -> bool:
-    ref = experiment.artifacts.get("workspace")
-    return ref is not None and ref.manifest is not None
 
 
 def _arguments(experiment: Experiment, tracking: Tracking) -> tuple[str, ...]:

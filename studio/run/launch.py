@@ -19,7 +19,7 @@ from .code import Code
 from .host import read_host
 from .inputs import FOLDERS, Inputs, bring
 from .interrupts import held_interrupts
-from .plan import Plan
+from .plan import Plan, has_workspace
 from .redact import redact_command
 from .spool import Spool, unwritable
 from .supervisor import Supervisor, first_record
@@ -131,7 +131,10 @@ def begin(
     if python is not None:
         version, packages = interpreter.describe(python, tracking.home / "cache")
     workspace = inputs.refs.get("workspace")
-    git = code.begin(workspace.manifest if workspace else None, inputs.told) if code is not None else None
+    if code is not None:
+        git = code.begin(workspace.manifest if workspace else None, inputs.told)
+    else:
+        git = plan.restore.git if plan.restore is not None else None
     command = replace(redact_command(plan.command), python=version, interpreter=python)
     experiment = experiment.with_changes(
         command=command, packages=packages, git=git, host=read_host(), artifacts=inputs.refs,
@@ -148,12 +151,12 @@ def _code(plan: Plan, tracking: Tracking, notify: Notify) -> Code | None:
     """What git says of the folder. A server needs none of it but for its wrapper, and waits for nothing.
 
     A child of a run says nothing of what its patch is without: the run did, which began in the same folder as a rule.
-    Nor does a run of kept code: what lies in the caller's folder is not its own.
+    Kept code that runs again is as the record that it was kept with says, wherever the command was typed.
     """
     serving = plan.kind == "serving"
-    if serving and not plan.code:
+    if (serving and not plan.code) or (plan.restore is not None and has_workspace(plan.restore)):
         return None
-    quiet = serving or plan.relation == CHILD or plan.restore is not None
+    quiet = serving or plan.relation == CHILD
     return Code(plan.folder, tracking=tracking, notify=notify, waits=not serving, quiet=quiet)
 
 

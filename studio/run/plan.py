@@ -76,6 +76,12 @@ class Plan:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
+def has_workspace(experiment: Experiment) -> bool:
+    """Whether its code was kept, so that it runs again as it was."""
+    ref = experiment.artifacts.get("workspace")
+    return ref is not None and ref.manifest is not None
+
+
 def make_command(
     kind: str, target: str, args: Iterable[str], *, folder: Path, python: str | None, restored: bool = False
 ) -> tuple[Command, str, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,38 @@ def test_queries_tell_them_apart(family: Path) -> None:
     assert [line.split() for line in done.stdout.decode().splitlines()[1:]] == [
         ["k"], ["one", "k", "child"], ["two", "k", "child"],
     ]  # fmt: skip
+
+
+def git(folder: Path, *words: str) -> str:
+    known = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"]
+    return subprocess.run(
+        ["git", *known, *words], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_a_rerun_has_the_git_state_of_the_code_that_ran(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    script = work / "a.py"
+    git(work, "init", "-q")
+    script.write_text("print(1)\n")
+    git(work, "add", ".")
+    git(work, "commit", "-qm", "one")
+    script.write_text("print(2)\n")
+    run(work, "run", "-e", "first", "a.py")
+    run(work, "run", "-e", "bare", "--no-workspace", "a.py")
+    git(work, "commit", "-qam", "two")
+    git(work, "checkout", "-qb", "other")
+    script.write_text("print(3)\n")
+    run(work, "run", "-e", "again", "first")
+    run(Path("/"), "run", "-e", "elsewhere", "again")
+    run(work, "run", "-e", "as-it-is-now", "bare")
+    found = experiments()
+    first = found["first"].git
+    assert first is not None and (first.branch, first.dirty) == ("main", True) and first.patch
+    assert found["again"].git == found["elsewhere"].git == first
+    now = found["as-it-is-now"].git
+    assert now is not None and (now.branch, now.commit) == ("other", git(work, "rev-parse", "HEAD"))
+    assert now.patch not in (None, first.patch)
+    shown = studio("runs", "show", "elsewhere", "--patch", cwd=tmp_path)
+    assert b"+print(2)" in shown.stdout
