@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .tracking.sql import Answer
 
 
-_NAMED, _FIELDS = 20, 3
-"""So many damaged records are named, each on a line, and so many fields of each; the others are counted."""
+_NAMED, _FIELDS, _WHY = 20, 3, 200
+"""So many damaged records are named, each on a line, and so many fields of each, in so many characters."""
 
 
 class Reader:
@@ -211,8 +211,9 @@ class Reader:
             else:
                 lines[name] = f"{name} in {self.tracking.store.url} is no experiment's record and left out: {why}"
         for key, fields in faulty.items():
-            texts = [why if why.startswith(place) else f"{place}: {why}" for place, why in fields.items()]
-            more = f" and {len(texts) - _FIELDS} more fields" if len(texts) > _FIELDS else ""
+            texts = [(why if why.startswith(place) else f"{place}: {why}")[:_WHY] for place, why in fields.items()]
+            left = len(texts) - _FIELDS
+            more = f" and {left} more field{'s' * (left > 1)}" if left > 0 else ""
             lines[key] = f"experiment {key}: fields of its record are ignored: {'; '.join(texts[:_FIELDS])}{more}"
         new = [name for name in lines if name not in self._named]
         for name in new[:_NAMED]:

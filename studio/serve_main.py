@@ -114,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(words: list[str]) -> int:
+    from .serve.told import one_line
+
     try:
         done = command.main(args=words, prog_name="studio serve", standalone_mode=False)
     except click.ClickException as exc:
@@ -126,13 +128,15 @@ def _run(words: list[str]) -> int:
         _tell_run(exc, exc.message)
         if "--debug" in words:
             traceback.print_exception(exc)
-        click.echo(f"studio serve: {exc.message}" + (f"\n  hint: {exc.hint}" if exc.hint else ""), err=True)
+        click.echo(f"studio serve: {one_line(exc.message)}", err=True)
+        if exc.hint:
+            click.echo(f"  hint: {one_line(exc.hint)}", err=True)
         return exc.exit_code
     except Exception as exc:  # noqa: BLE001 - a fault of studio's own is one line too
         _tell_run(exc, str(exc))
         if "--debug" in words:
             traceback.print_exception(exc)
-        said = " ".join(str(exc).split())[:SHORT]
+        said = one_line(exc, SHORT)
         click.echo(
             f"studio serve: {type(exc).__name__}{': ' + said if said else ''}\n  hint: --debug shows where", err=True
         )
@@ -288,8 +292,10 @@ def _fingerprint(cert: str) -> str | None:
 def _say_ready(
     model: LoadedModel, name: str, url: str, secret: Path | None, example: str, port: int, *, cert: str | None
 ) -> None:
+    from .serve.told import one_line
+
     told = [part for part in (model.style, model.file) if part not in (None, name)]
-    what = name + (f" ({', '.join(map(str, told))})" if told else "")
+    what = name + (f" ({one_line(', '.join(map(str, told)), SHORT)})" if told else "")
     click.echo(f"Serving {what} at {url}")
     sys.stdout.flush()
     trusted = ["--cacert", os.path.abspath(cert)] if cert else []  # so that one that nobody signed does

@@ -52,7 +52,10 @@ def mutated(document: Any, chance: random.Random) -> bytes:
         if not places:
             break
         _spoil(*chance.choice(places), chance)
-    raw = json.dumps(found).encode()
+    try:
+        raw = json.dumps(found).encode()
+    except RecursionError:  # two such nests in one another
+        return mutated(document, chance)
     return _spoilt_bytes(raw, chance) if chance.random() < 0.1 else raw
 
 

@@ -57,9 +57,9 @@ def end_started() -> None:
                 pipe.close()
 
 
-def opened() -> Studio:
-    """The store that those processes use."""
-    return open_studio()
+def opened(store: str | None = None) -> Studio:
+    """The store that those processes use, or another one."""
+    return open_studio(store=store)
 
 
 def record(key: str = "last") -> Experiment:

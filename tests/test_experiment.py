@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from studio.errors import ConfigError
 from studio.experiment import (
+    NAME,
     ArtifactRef,
     Command,
     Exit,
@@ -159,6 +160,10 @@ def test_a_wrong_shape_is_named(change: dict[str, Any], said: str) -> None:
         ({"times": {"added": "yesterday", "started": 1.0}}, ["times.added"]),
         ({"exit": {"code": 0, "error": {"message": "x", "type": 3}}}, ["exit.error"]),
         ({"artifacts": {"a": None, "b": {"files": "3", "manifest": "sha256:1"}}}, ["artifacts.a", "artifacts.b.files"]),
+        (
+            {"artifacts": {"../a": {}, "/a": {}, ".studio": {}, "a": {}}},
+            ["artifacts." + n for n in ("../a", "/a", ".studio")],
+        ),
         ({"git": []}, ["git"]),
         ({"later": json.loads("[" * 80 + "]" * 80)}, ["later"]),
     ],
@@ -206,7 +211,9 @@ EXPERIMENTS = st.builds(
     params=st.dictionaries(NAMES, JSONS, max_size=4),
     tags=st.lists(st.text(), max_size=3).map(tuple),
     summary=st.dictionaries(NAMES, SUMMARIES, max_size=3),
-    artifacts=st.dictionaries(NAMES, st.builds(ArtifactRef, st.booleans(), st.none() | st.text()), max_size=2),
+    artifacts=st.dictionaries(
+        st.from_regex(NAME, fullmatch=True), st.builds(ArtifactRef, st.booleans(), st.none() | st.text()), max_size=2
+    ),
     exit=st.none() | st.builds(Exit, st.none() | st.integers(0, 255)),
     extra=st.dictionaries(NAMES.map(lambda n: "x-" + n), JSONS, max_size=2),
 )

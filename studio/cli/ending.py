@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from ..errors import StoreError, StudioError
+from .outlet import Outlet
 
 
 class NobodyReads(StudioError):
@@ -18,7 +19,7 @@ class NobodyReads(StudioError):
     exit_code = 0
 
 
-class _Results(io.FileIO):
+class _Results(Outlet):
     """What stdout writes to: its trouble cannot be taken for that of another file, by us or by click."""
 
     def write(self, data: Any, /) -> int:
@@ -44,11 +45,14 @@ def standard_streams() -> None:
             setattr(sys, name, open(fd, "r" if fd == 0 else "w", closefd=False))  # noqa: SIM115 - until the end
     with contextlib.suppress(AttributeError, OSError, ValueError):
         sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if sys.stderr.fileno() == 2 and sys.stderr.isatty():
+            sys.stderr = _stream(Outlet(2, sys.stderr.encoding), sys.stderr.encoding)
         if sys.stdout.fileno() == 1:
-            raw = io.BufferedWriter(_Results(1, "w", closefd=False))
-            sys.stdout = io.TextIOWrapper(
-                raw, sys.stdout.encoding, "backslashreplace", line_buffering=sys.stdout.isatty()
-            )
+            sys.stdout = _stream(_Results(1, sys.stdout.encoding), sys.stdout.encoding)
+
+
+def _stream(end: Outlet, encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BufferedWriter(end), encoding, "backslashreplace", line_buffering=end.isatty())
 
 
 def _open(fd: int, mode: int) -> None:

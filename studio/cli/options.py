@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .cells import escaped, one_line
+from .cells import code_line, escaped, one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 COLUMN_CHARS, CELL_CHARS = 80, 20_000
@@ -71,6 +71,17 @@ def notice(text: str) -> None:
         _unwritable.add(text)
     for line in text.split("\n"):
         say(line if line.startswith("studio") else f"studio: {line}")
+
+
+def print_code(lines: Iterable[bytes]) -> None:
+    """Lines of code or of a patch on stdout, byte for byte; to a terminal with control characters spelled out."""
+    shown = sys.stdout.isatty()
+    for line in lines:
+        if shown:
+            whole = line.removesuffix(b"\n")
+            click.echo(code_line(whole.decode(errors="backslashreplace")), nl=len(whole) < len(line))
+        else:
+            sys.stdout.buffer.write(line)
 
 
 def print_json(document: object) -> None:

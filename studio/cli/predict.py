@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import ConfigError, ServeError
+from .cells import one_line
+from .options import say
 from .predict_inputs import CsvFile, ImageFile, Refuse, fit_files, list_files, read_values
 
 if TYPE_CHECKING:
     from ..client import ModelClient, PartialAnswer
+
+MESSAGE = 2000
+"""Characters of a server's message that are shown."""
 
 
 @click.command()
@@ -56,7 +61,7 @@ def command(
 
     def refuse(key: str, exc: ServeError) -> None:
         refused.append(key)
-        click.echo(f"studio: no answer for {key!r}: {exc.message}", err=True)
+        say(f"studio: no answer for {key!r}: {one_line(exc.message, most=MESSAGE)}")
 
     told_of = refuse if len(files) > 1 else None
     with ModelClient(
@@ -69,11 +74,11 @@ def command(
                     _print(part)
                 if part.caveat and part.caveat != answers.caveat:
                     answers.caveat = part.caveat
-                    click.echo(f"studio: {_warning(part.caveat)}", err=True)
+                    say(f"studio: {one_line(_warning(part.caveat), most=MESSAGE)}")
                 answers.update(part)
                 answers.errors = {**answers.errors, **part.errors}
                 for key, told in part.errors.items():
-                    click.echo(f"studio: no answer for {key!r}: {told.get('error', '')}", err=True)
+                    say(f"studio: no answer for {key!r}: {one_line(str(told.get('error', '')), most=MESSAGE)}")
                 if number and sys.stderr.isatty():
                     click.echo(f"{(number + 1) * batch} of {len(files)}\r", err=True, nl=False)
         finally:  # what was answered before a request failed is kept

@@ -10,7 +10,7 @@ import click
 
 from . import columns
 from .groups import Suggesting, complete_keys
-from .options import confirm, print_json, print_table, say, settings
+from .options import confirm, print_code, print_json, print_table, say, settings
 from .runs_media import media
 from .runs_study import compare, export, rerun
 
@@ -141,7 +141,7 @@ def show(key: str, as_json: bool, patch: bool, *, studio: Studio) -> None:
 
     experiment = studio.experiment(key)
     if patch:
-        sys.stdout.buffer.write(studio.patch(experiment.key))
+        print_code(studio.patch(experiment.key).splitlines(keepends=True))
         return
     if as_json:
         children = [child.key for child in studio.children(experiment.key)]
@@ -158,7 +158,10 @@ def show(key: str, as_json: bool, patch: bool, *, studio: Studio) -> None:
 @click.option("--follow", "-f", is_flag=True, help="Go on until the experiment ends.")
 @settings
 def logs(key: str, follow: bool, *, studio: Studio) -> None:
-    """Write an experiment's output, byte for byte."""
+    """Write an experiment's output, byte for byte.
+
+    A terminal gets its colours, and nothing else that it would obey.
+    """
     for data in studio.output(studio.experiment(key).key, follow=follow):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

@@ -11,7 +11,7 @@ import click
 
 from .cells import one_line
 from .groups import complete_keys
-from .options import print_json, print_table, say, settings
+from .options import print_code, print_json, print_table, say, settings
 
 if TYPE_CHECKING:
     from ..api import Studio
@@ -41,8 +41,7 @@ def compare(keys: tuple[str, ...], tolerance: float, diff: bool, as_json: bool, 
     found = [studio.experiment(key).key for key in keys]
     if diff:
         for other in found[1:]:
-            for line in studio.code_diff(found[0], other):
-                click.echo(line)
+            print_code(line.encode(errors="surrogateescape") for line in studio.code_diff(found[0], other))
         return
     differences = studio.compare(found, tolerance=tolerance)
     if as_json:

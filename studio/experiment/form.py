@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
 from ..errors import ConfigError
+from .names import NAME
 from .records import (
     ArtifactRef,
     Command,
@@ -55,7 +56,7 @@ def from_json(kind: type[R], data: Mapping[str, Any]) -> R:
     """
     plan = _PLANS[kind]
     if not isinstance(data, Mapping):
-        raise ConfigError(f"not a {kind.__name__.lower()} record: {shape(data)}, not an object")
+        raise ConfigError(f"no {kind.__name__.lower()} record: {shape(data)}, not an object")
     record = _new(kind)
     found = 0
     for name, put, build, null in plan.fields:
@@ -66,7 +67,7 @@ def from_json(kind: type[R], data: Mapping[str, Any]) -> R:
                 put(record, value if value is None or build is None else build(value))
                 continue
         if name in plan.required:
-            raise ConfigError(f"not a {kind.__name__.lower()} record: it has no {name!r}")
+            raise ConfigError(f"no {kind.__name__.lower()} record: it has no {name!r}")
         put(record, plan.default(name))
     extra = {} if found == len(data) else {k: v for k, v in data.items() if k not in plan.known}
     if extra:
@@ -82,7 +83,7 @@ def readable(data: Mapping[str, Any], kind: type = Experiment) -> tuple[dict[str
         ConfigError: it is no record at all: no object, or one of the fields that must be there is missing or wrong.
     """
     if not isinstance(data, Mapping):
-        raise ConfigError(f"not a {kind.__name__.lower()} record: {shape(data)}, not an object")
+        raise ConfigError(f"no {kind.__name__.lower()} record: {shape(data)}, not an object")
     plan = _PLANS[kind]
     out: dict[str, Any] = {}
     faults: Faults = {}
@@ -117,6 +118,8 @@ def _part(kind: type, name: str, value: Any) -> tuple[Any, Faults]:
                 check_depth([entry])
                 out[key] = entry
             else:
+                if each is ArtifactRef:
+                    _check_artifact(key)
                 out[key], below = readable(entry, each)
                 faults.update({(key, *place): why for place, why in below.items()})
         except ConfigError as exc:
@@ -193,6 +196,19 @@ def _params(value: Any) -> dict[str, Any]:
 
 def _one(kind: type[R]) -> Callable[[Any], R]:
     return lambda value: from_json(kind, value)
+
+
+def _artifacts(value: Any) -> dict[str, ArtifactRef]:
+    found = _each("artifacts", _one(ArtifactRef))(value)
+    for name in found:
+        _check_artifact(name)
+    return found
+
+
+def _check_artifact(name: str) -> None:
+    """A run that starts from the artifact makes a folder of this name, which must not lie elsewhere."""
+    if NAME.fullmatch(name) is None:
+        raise ConfigError(f"artifacts.{name[:100]}: not a valid name")
 
 
 def _each(what: str, build: Callable[[Any], R]) -> Callable[[Any], dict[str, R]]:
@@ -291,7 +307,7 @@ _PLANS[Experiment] = _Plan(
         "command": _one(Command), "packages": texts("packages"), "git": _one(Git), "host": _one(Host),
         "params": _params, "given": texts("given"),
         "tags": texts("tags"), "resources": _one(Resources), "metric": _one(Metric),
-        "summary": _each("summary", _summary), "artifacts": _each("artifacts", _one(ArtifactRef)),
+        "summary": _each("summary", _summary), "artifacts": _artifacts,
         "times": _one(Times), "exit": _one(Exit), "schema": count("schema", 0),
         **_fields("", "max_duration lifetime", moment),
     },

@@ -157,7 +157,7 @@ def bring(tracking: Tracking, manifest: str, target: Path, notify: Notify) -> Pa
     for line in tracking.artifacts.materialise(manifest, target, progress=spoken_progress("fetching", notify)):
         notify(line)
     found = tracking.artifacts.manifest(manifest)
-    return target / found.files[0].path if found.single else target
+    return target / found.files[0].path if found.single and found.files else target
 
 
 def find_artifact(experiment: Experiment, name: str) -> ArtifactRef:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ..errors import ArtifactNotFound, ConfigError, Conflict, NotFound, StoreError
 from ..stores import Progress, Store
-from .blobs import Blobs, blob_name, damaged
+from .blobs import Blobs, blob_name, damaged, longer
 from .capturing import Capture, Capturing, Redact, unchanged
-from .manifest import FileEntry, Manifest, decode_manifest
+from .manifest import LONGEST, FileEntry, Manifest, decode_manifest
 from .reading import PART_BYTES
 from .scan import Scan, scan, scan_files
 from .selection import MOST_FILES, LeftOut, Sized, listed, select
@@ -100,6 +100,10 @@ class Artifacts:
         entry = self.manifest(digest).entry(path)
         if entry is None or not entry.regular:
             raise ArtifactNotFound(f"{digest[:19]}… has no file {path!r}", hint="look at its manifest for the names")
+        return self.read_member(entry)
+
+    def read_member(self, entry: FileEntry) -> bytes:
+        """The bytes of a file of a manifest, verified; raises what `read` does."""
         return b"".join(self._pieces(entry, Blobs(self.store, self._cache)))
 
     def materialise(self, digest: str, target: Path, *, progress: Progress | None = None) -> tuple[str, ...]:
@@ -156,9 +160,11 @@ class Artifacts:
         if kind != "sha256" or len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
             raise ConfigError(f"{digest!r} is not a digest", hint="a digest is sha256: and 64 hexadecimal digits")
         try:
-            data, _ = self.store.read(blob_name(sha256))
+            data, _ = self.store.read(blob_name(sha256), (0, LONGEST + 1))
         except NotFound as exc:
             raise ArtifactNotFound(f"store {self.store.url} has no {digest}", hint="is it the right store?") from exc
+        if len(data) > LONGEST:
+            raise longer(self.store, blob_name(sha256), LONGEST)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise damaged(self.store, blob_name(sha256))
         return data

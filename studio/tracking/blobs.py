@@ -13,6 +13,7 @@ from .locations import Location, Locations
 from .packs import PACK_BYTES, SMALL_BYTES, TAIL_BYTES, decode_index, encode_pack, index_span, pack_name
 
 MOST_PACKS_TO_LEARN = 256
+_LARGEST_PACK = 4 * PACK_BYTES
 
 
 def blob_name(digest: str) -> str:
@@ -104,8 +105,8 @@ class Blobs:
             self._sizes[name] = size
         return size >= least
 
-    def read(self, digest: str, size: int | None = None, pack: str | None = None, at: int = 0) -> bytes:
-        """The content `digest`, verified.
+    def read(self, digest: str, size: int, pack: str | None = None, at: int = 0) -> bytes:
+        """The content `digest` of at most `size` bytes, verified; an object that holds more is not read whole.
 
         Raises:
             ArtifactNotFound: the store does not have it.
@@ -113,11 +114,16 @@ class Blobs:
         """
         name = pack_name(pack) if pack else blob_name(digest)
         try:
-            data = self._read_packed(name, at, size or 0) if pack else self.store.read(name)[0]
+            if pack:
+                data = self._read_packed(name, at, size)
+            else:
+                data, _ = self.store.read(name, (0, size + 1))
         except NotFound as exc:
             raise ArtifactNotFound(
                 f"store {self.store.url} has lost {name}", hint=f"studio store check {self.store.url}"
             ) from exc
+        if len(data) > size:
+            raise longer(self.store, name, size)
         if hashlib.sha256(data).hexdigest() != digest:
             raise damaged(self.store, name)
         return data
@@ -129,8 +135,10 @@ class Blobs:
             self._open_pack = (name, b"")
             return self.store.read(name, (at, at + size))[0]
         if not data:
-            data, _ = self.store.read(name)
+            data, _ = self.store.read(name, (0, _LARGEST_PACK))
             self._open_pack = (name, data)
+        if at + size > len(data):
+            return self.store.read(name, (at, at + size))[0]
         return data[at : at + size]
 
     def _write_waiting(self) -> None:
@@ -184,6 +192,14 @@ def damaged(store: Store, name: str) -> StoreError:
     return StoreError(
         f"store {store.url}: {name} is damaged: its bytes are not those of its digest",
         hint=f"capture the files again, or restore {name} from a backup",
+    )
+
+
+def longer(store: Store, name: str, size: int) -> StoreError:
+    """The error for an object that has more bytes than it may have."""
+    return StoreError(
+        f"store {store.url}: {name} has more than {size} bytes, which studio did not store",
+        hint=f"restore {name} from a backup",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ def _comparable(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def code_diff(one: Experiment, other: Experiment, tracking: Tracking) -> Iterator[str]:
-    """The captured files that differ, as a unified diff; other files than texts up to 1 MiB in one line each.
+    """The captured files that differ, as lines of a unified diff; other files than texts up to 1 MiB in one line each.
 
     Raises:
         ArtifactNotFound: the workspace of one was not captured, or is not in the store any more.
@@ -92,17 +93,32 @@ def code_diff(one: Experiment, other: Experiment, tracking: Tracking) -> Iterato
         pair = [sheet.get(path) for sheet in entries]
         if pair[0] and pair[1] and pair[0].sha256 == pair[1].sha256:
             continue
-        names = [f"{e.key}/{path}" if f else "/dev/null" for e, f in zip((one, other), pair, strict=True)]
+        names = [_quoted(f"{e.key}/{path}") if f else "/dev/null" for e, f in zip((one, other), pair, strict=True)]
         if max(f.size for f in pair if f) > DIFF_BYTES:
-            yield f"{' and '.join(names)} differ"
+            yield f"{' and '.join(names)} differ\n"
             continue
-        data = [tracking.artifacts.read(m, path) if f else b"" for m, f in zip(manifests, pair, strict=True)]
+        data = [tracking.artifacts.read_member(f) if f else b"" for f in pair]
         try:
-            texts = [d.decode().splitlines() for d in data]
+            texts = [_lines(d.decode()) for d in data]
         except UnicodeDecodeError:
-            yield f"{' and '.join(names)} differ"
+            yield f"{' and '.join(names)} differ\n"
             continue
-        yield from difflib.unified_diff(texts[0], texts[1], names[0], names[1], lineterm="")
+        yield from difflib.unified_diff(texts[0], texts[1], names[0], names[1])
+
+
+def _lines(text: str) -> list[str]:
+    """The lines as `diff` sees them: only a line feed ends one; that the last one has none is told below it."""
+    lines = [line + "\n" for line in text.split("\n")]
+    last = lines.pop()
+    return lines if last == "\n" else [*lines, last + "\\ No newline at end of file\n"]
+
+
+def _quoted(name: str) -> str:
+    """The name as git writes it in a diff: in quotes if it has what would break the line."""
+    if name.isprintable() and not set(name) & set('"\\'):
+        return name
+    octal = (f"\\{byte:03o}" if byte < 32 or byte in b'"\\' or byte > 126 else chr(byte) for byte in os.fsencode(name))
+    return '"' + "".join(octal) + '"'
 
 
 def _rows(section: str, sheets: Sequence[Mapping[str, str]]) -> Iterable[Difference]:
@@ -145,7 +161,7 @@ def _files(experiments: Sequence[Experiment], tracking: Tracking) -> list[dict[s
         try:
             files = tracking.artifacts.manifest(manifest).files
             sheets.append({entry.path: entry.sha256[:12] for entry in files if entry.regular})
-        except (NotFound, StoreError):
+        except (NotFound, StoreError, ConfigError):
             sheets.append(UNREADABLE)
     if any(isinstance(sheet, str) for sheet in sheets):
         return [{"all": s if isinstance(s, str) else f"captured: {len(s)}"} for s in sheets]

@@ -263,7 +263,8 @@ class Index:
         return self._filled(lambda: self._rows(sql, values))
 
     def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        return self._handle.query(lambda db: db.execute(sql, values).fetchall())
+        known = [rows.text(v) if isinstance(v, str) else v for v in values]  # halves of characters as in the rows
+        return self._handle.query(lambda db: db.execute(sql, known).fetchall())
 
     def _shown(self, ids: list[tuple[int]], alive_after: float) -> list[Experiment]:
         return self._handle.query(lambda db: documents.shown(db, ids, alive_after))

@@ -6,13 +6,17 @@ import json
 import os
 from dataclasses import dataclass
 
-from ..errors import StoreError
+from ..errors import ConfigError, StoreError
 
 SCHEMA = 1
 MOST_BYTES = 1 << 53
 MOST_PACKED = 64 << 20
 LONGEST_PATH = 16_384
 LATEST_S = 9.2e9
+MOST_OBJECTS = 10_000_000
+"""So many files and parts of files has an artifact at most: more would not fit into a machine's memory."""
+LONGEST = 1 << 30
+"""Bytes of a manifest; one with so many files is shorter, unless their names are very long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,13 @@ class Manifest:
         form: dict[str, object] = {"schema": SCHEMA, "files": [_as_json(f) for f in self.files]}
         if self.single:
             form["single"] = True
-        return json.dumps(form, separators=(",", ":")).encode("ascii")
+        data = json.dumps(form, separators=(",", ":")).encode("ascii")
+        if _too_large(data):  # better no artifact than one that nobody can read
+            raise ConfigError(
+                f"{len(self.files):,} files are too many for one artifact",
+                hint="leave some out by a .studioml_ignore, or pack them into archives",
+            )
+        return data
 
 
 def decode_manifest(data: bytes, what: str) -> Manifest:
@@ -79,6 +89,10 @@ def decode_manifest(data: bytes, what: str) -> Manifest:
     Raises:
         StoreError: it is none, a newer studio wrote it, or a member's name could leave the target folder.
     """
+    if _too_large(data):
+        raise StoreError(
+            f"{what} is not an artifact's manifest: it is too large", hint="no capture of studio makes such a manifest"
+        )
     try:
         form = json.loads(data)
         schema = int(form["schema"])
@@ -91,6 +105,11 @@ def decode_manifest(data: bytes, what: str) -> Manifest:
     raise StoreError(
         f"{what} has schema {schema}, this studio knows up to {SCHEMA}", hint="pip install --upgrade studio"
     )
+
+
+def _too_large(data: bytes) -> bool:
+    """Whether what it takes to hold what JSON text describes has no bound; known without reading it."""
+    return len(data) > LONGEST or data.count(b"{") > MOST_OBJECTS or data.count(b"[") > MOST_OBJECTS
 
 
 def _as_json(entry: FileEntry) -> dict[str, object]:
@@ -164,7 +183,9 @@ def _digest(value: object) -> str:
 
 
 def _check_members(manifest: Manifest, what: str) -> None:
-    """No absolute name, no `..`, no name twice, nothing below a file or a link."""
+    """No absolute name, no `..`, no name twice, nothing below a file or a link; a single file is one."""
+    if manifest.single and (len(manifest.files) > 1 or any("/" in entry.path for entry in manifest.files)):
+        raise ValueError("it is of a single file and has others")
     kinds: dict[str, bool] = {}
     for entry in manifest.files:
         parts = entry.path.split("/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 5
+VERSION = 6
 """`PRAGMA user_version` of an index that this code can use; any other is rebuilt."""
 
 # metrics: one row for each metric of an experiment; facts: every other single value (`params.lr`, `git.branch`)

@@ -105,7 +105,7 @@ def _take(db: sqlite3.Connection, chunk: list[Fetched], changes: Changes) -> Non
     loads = documents.reader(len(chunk))
     for entry, raw, tag in chunk:
         name = entry.name
-        now = db.execute("SELECT tag FROM experiments WHERE key = ?", (name[len(RECORDS) : -5],)).fetchone()
+        now = db.execute("SELECT tag FROM experiments WHERE key = ?", (_key(name),)).fetchone()
         if (now and now[0]) != changes.known.get(name):
             continue  # somebody wrote it through meanwhile: theirs is newer, or the next sync sees it
         db.execute("DELETE FROM broken WHERE name = ?", (name,))
@@ -115,11 +115,16 @@ def _take(db: sqlite3.Connection, chunk: list[Fetched], changes: Changes) -> Non
             data, faults = _checked(name, loads(raw), odd=_ODD.search(raw) is not None)
             batch.add(data, tag, entry.modified, faults)
         except (ConfigError, StoreError, ValueError, RecursionError) as exc:
-            rows.remove(db, name[len(RECORDS) : -5])
+            rows.remove(db, _key(name))
             changes.unread |= not tag
             db.execute("INSERT OR REPLACE INTO broken VALUES (?, ?, ?)", (name, tag and entry.tag, _reason(exc)))
     batch.write()
     changes.freshness.touch(db)
+
+
+def _key(name: str) -> str:
+    """The key of the record that has this name in the store; "" for a name that no record has."""
+    return name[len(RECORDS) : -5] if name.endswith(".json") else ""
 
 
 def _reason(exc: Exception) -> str:
@@ -153,7 +158,7 @@ def _checked(name: str, data: dict[str, Any], *, odd: bool) -> tuple[dict[str, A
 
 def _drop(db: sqlite3.Connection, changes: Changes) -> None:
     for name, tag in changes.gone.items():
-        key = name[len(RECORDS) : -5]
+        key = _key(name)
         if db.execute("SELECT 1 FROM experiments WHERE key = ? AND tag = ?", (key, tag)).fetchone():
             rows.remove(db, key)
         db.execute("DELETE FROM broken WHERE name = ? AND tag = ?", (name, tag))

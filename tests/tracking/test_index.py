@@ -182,6 +182,7 @@ BROKEN = {
     "records/deep.json": b"[" * 100_000,
     "records/shape.json": b'{"key": "shape", "command": {"kind": "script"}, "params": 7}',
     "records/README.txt": b"not ours",
+    "records/good.text": b"not good's",
     "records/below/one.json": json.dumps(to_json(experiment("one"))).encode(),
     "records/-odd.json": json.dumps({**to_json(experiment("x")), "key": "-odd"}).encode(),
     "live/good.json": b"{half",
@@ -193,6 +194,7 @@ def test_what_is_no_record_is_left_out_and_named_once(
     store: LocalStore, index: Index, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(store, experiment("good", status="running"))
+    index.sync()
     for name, raw in BROKEN.items():
         store.write(name, raw)
     with caplog.at_level(logging.WARNING):

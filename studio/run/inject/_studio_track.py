@@ -356,7 +356,7 @@ def _complain(here: Place, topic: str, text: str) -> None:
     if topic not in here.warned and sys.stderr is not None:
         here.warned.add(topic)
         try:
-            sys.stderr.write(f"studio: {text}\n")
+            sys.stderr.write("studio: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) + "\n")
         except Exception:  # noqa: BLE001, S110
             pass
 
