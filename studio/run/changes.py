@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -32,16 +32,19 @@ DIFF = (
     "--src-prefix=a/", "--dst-prefix=b/",
 )  # fmt: skip
 RAW = ("--raw", "--no-abbrev", "-z")
-EMPTY = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
 class Repository(NamedTuple):
-    """Where the work tree, the objects and the index are; `absent` are files that a sparse checkout leaves out."""
+    """Where the work tree, the objects and the index are.
+
+    `absent` are files that a sparse checkout leaves out; `filters` are those that run a program.
+    """
 
     root: Path
     objects: Path
     index_file: Path
     absent: tuple[bytes, ...] = ()
+    filters: frozenset[bytes] = frozenset()
 
 
 class Lost(NamedTuple):
@@ -81,32 +84,42 @@ def make_patch(caller: Caller, repository: Repository, state: State, scratch: st
     # Not for writing: git would touch the objects that are there already.
     reading = {**env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repository.objects)}
     try:
-        large = _large(caller, repository.root, state)
-        out.lost += [Lost(os.fsdecode(path), TOO_LARGE if size > LARGEST else NO_ROOM, size) for path, size in large]
-        out.lost += _filtered(caller, repository.root, state)
+        apart = _apart(caller, repository.root, state)
+        out.lost += apart.values()
         base, untracked = ["HEAD"], state.untracked
         if not _copy_index(repository, state, scratch + "/index"):
             base, untracked = _index_afresh(caller, repository, state, env, reading)
-        _add(caller, repository.root, untracked, env, out)
-        words, spec = ("diff", *DIFF, *base), _but({path for path, _ in large})
+        chosen = _choose(repository.root, untracked, out)
+        changed = [change.path for change in state.changed]
+        filters, restored = _forms(caller, repository, [*changed, *chosen])
+        out.lost += [
+            Lost(os.fsdecode(raw), f"untracked, filtered by {filters[raw]}") for raw in chosen if raw in filters
+        ]
+        _take(caller, repository.root, [raw for raw in chosen if raw not in filters], env, out)
+        words, spec = ("diff", *DIFF, *base), _but(apart)
         patch, names = caller.run_all(
             repository.root, (*words, "--binary", "--full-index", *spec), (*words, *RAW, *spec), env=reading
         )
     except GitFailed as exc:
         out.problems.append(f"{exc}; the uncommitted changes are not kept")
         return out
-    out.patch, notes = redact_patch(patch, names, repository.root)
+    out.patch, notes, other = redact_patch(patch, names, repository.root, restored)
     out.notes += notes
+    by = {os.fsdecode(raw): f"filtered by {name}, " for raw, name in filters.items()}
+    out.lost += [Lost(path, by.get(path, "") + why) for path, why in other]
     return out
 
 
-def _large(caller: Caller, root: Path, state: State) -> list[tuple[bytes, int]]:
-    """Changed files that are too large as they are or as they were, and those beyond the room that there is."""
+def _apart(caller: Caller, root: Path, state: State) -> dict[bytes, Lost]:
+    """Changed files that are no files, too large as they are or as they were, or beyond the room that there is."""
     sizes: dict[bytes, int] = {}
+    out: dict[bytes, Lost] = {}
     for change in state.changed:
         try:
             found = os.lstat(os.path.join(os.fsencode(root), change.path))
             sizes[change.path] = found.st_size if stat.S_ISREG(found.st_mode) else 0
+            if stat.S_IFMT(found.st_mode) not in (stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR):
+                out[change.path] = Lost(os.fsdecode(change.path), "not a regular file")  # for one, git gives up all
         except OSError:
             sizes[change.path] = 0
     heads = [(change.path, change.head) for change in state.changed if change.head]
@@ -116,31 +129,31 @@ def _large(caller: Caller, root: Path, state: State) -> list[tuple[bytes, int]]:
         for (path, _), size in zip(heads, said, strict=False):
             sizes[path] = max(sizes[path], int(size) if size.isdigit() else 0)
     room = MOST_BYTES
-    out: list[tuple[bytes, int]] = []
     for path, bytes_ in sorted(sizes.items(), key=lambda item: item[1]):
         if bytes_ > min(LARGEST, room):
-            out.append((path, bytes_))
+            out[path] = Lost(os.fsdecode(path), TOO_LARGE if bytes_ > LARGEST else NO_ROOM, bytes_)
         else:
             room -= bytes_
     return out
 
 
-def _filtered(caller: Caller, root: Path, state: State) -> list[Lost]:
-    """Changed files that a filter, such as Git LFS, replaces by something else in commits and so in patches."""
-    paths = [change.path for change in state.changed]
-    paths += state.untracked if len(state.untracked) <= MOST_UNTRACKED else ()
+def _forms(caller: Caller, repository: Repository, paths: Sequence[bytes]) -> tuple[dict[bytes, str], set[str]]:
+    """Files that a program, such as Git LFS, replaces by something else in commits; and those a checkout restores."""
     if not paths:
-        return []
-    said = caller.run(root, "check-attr", "-z", "--stdin", "filter", data=b"\0".join(paths) + b"\0").split(b"\0")
-    found = zip(said[0::3], said[2::3], strict=False)
-    return [
-        Lost(os.fsdecode(path), f"filtered by {os.fsdecode(value)}, the patch has what git keeps of it")
-        for path, value in found
-        if value not in (b"unspecified", b"unset", b"set", b"")
-    ]
+        return {}, set()
+    words = ("check-attr", "-z", "--stdin", "filter", "eol", "working-tree-encoding")
+    said = caller.run(repository.root, *words, data=b"\0".join(paths) + b"\0").split(b"\0")
+    filters: dict[bytes, str] = {}
+    restored: set[str] = set()
+    for path, name, value in zip(said[0::3], said[1::3], said[2::3], strict=False):
+        if name == b"filter" and value in repository.filters:
+            filters[path] = os.fsdecode(value)
+        elif value == b"crlf" or (name == b"working-tree-encoding" and value not in (b"unspecified", b"unset")):
+            restored.add(os.fsdecode(path))
+    return filters, restored
 
 
-def _but(paths: Iterable[bytes]) -> tuple[str, ...]:
+def _but(paths: Collection[bytes]) -> tuple[str, ...]:
     return ("--", ".", *(":(top,exclude,literal)" + os.fsdecode(path) for path in paths)) if paths else ()
 
 
@@ -173,15 +186,14 @@ def _index_afresh(
             words = ("update-index", "--skip-worktree", "-z", "--stdin")
             caller.run(root, *words, env=env, data=b"".join(name + b"\0" for name in held))
     else:
-        base = EMPTY
-        caller.run(root, "hash-object", "-t", "tree", "-w", "/dev/null", env=env)
+        base = caller.run(root, "hash-object", "-t", "tree", "-w", "/dev/null", env=env).decode().strip()
     caller.run(root, "add", "--update", "--", ".", env=env)
     others = caller.run(root, "ls-files", "--others", "--exclude-standard", "-z", env=reading)
     return ["--cached", base], tuple(name for name in others.split(b"\0") if name)
 
 
-def _add(caller: Caller, root: Path, untracked: Sequence[bytes], env: dict[str, str], out: Made) -> None:
-    """Takes untracked files into the index: programs first, then the small ones, as long as there is room."""
+def _choose(root: Path, untracked: Sequence[bytes], out: Made) -> list[bytes]:
+    """The untracked files of a patch: programs first, then the small ones, as long as there is room."""
     room = MOST_BYTES
     names: list[bytes] = []
     for _, size, raw in sorted(one for raw in untracked if (one := _sized(root, raw, out)) is not None):
@@ -197,14 +209,13 @@ def _add(caller: Caller, root: Path, untracked: Sequence[bytes], env: dict[str, 
         else:
             names.append(raw)
             room -= size
-    if names:
-        _take(caller, root, names, env, out)
+    return names
 
 
 def _take(caller: Caller, root: Path, names: list[bytes], env: dict[str, str], out: Made) -> None:
     """Takes files into the index; one that git refuses, for which it gives up all of them, costs no other its place."""
     words = ("update-index", "--verbose", "--add", "--replace", "-z", "--stdin")  # --replace: a folder where a file was
-    groups, failures = [names], 0
+    groups, failures = [names] if names else [], 0
     while groups:
         group = groups.pop()
         try:

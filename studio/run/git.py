@@ -16,8 +16,9 @@ from .redact import redact_url
 from .status import State, read_status
 
 HEAD_S = 2.0
-STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all")
-REMOTES = ("config", "-z", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote)$")
+STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules=none",
+          "--no-ahead-behind")  # fmt: skip
+SETTINGS = ("config", "-z", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote|filter\..*\.(clean|process))$")
 PLACES = ("rev-parse", "--show-toplevel", "--git-path", "objects", "--git-path", "index")
 
 
@@ -100,8 +101,8 @@ class Worktree:
 
     def _look(self) -> Found:
         try:
-            flags, remotes, places = self._caller.run_all(
-                self.folder, FLAGS, REMOTES, PLACES, none_is_fine=frozenset({"config"})
+            flags, settings, places = self._caller.run_all(
+                self.folder, FLAGS, SETTINGS, PLACES, none_is_fine=frozenset({"config"})
             )
             lines = places.removesuffix(b"\n").split(b"\n")
             if len(lines) != 3:
@@ -115,11 +116,12 @@ class Worktree:
                     index = Path(scratch, "seen")
                     env = {"GIT_INDEX_FILE": str(index)}
                 state = read_status(self._caller.run(self.folder, *STATUS, env=env))
-                repository = Repository(top, objects.resolve(), index.resolve(), hidden.absent)
+                filters = _filters(settings)
+                repository = Repository(top, objects.resolve(), index.resolve(), hidden.absent, filters)
                 made = make_patch(self._caller, repository, state, scratch) if state.dirty else Made()
         except GitFailed as exc:
             return Found(self.head(), problems=[f"{exc}; what is uncommitted is not known"])
-        address, others = _remotes(remotes, state)
+        address, others = _remotes(settings, state)
         extra = {"remotes": others} if others else {}
         git = Git(url=address, commit=state.commit, branch=state.branch, dirty=state.dirty, extra=extra)
         return Found(git, made.patch, top, made.lost, made.notes, made.problems)
@@ -139,3 +141,9 @@ def _remotes(said: bytes, state: State) -> tuple[str | None, dict[str, str]]:
     if chosen is None:
         return None, {}
     return urls[chosen], {name: url for name, url in urls.items() if name != chosen}
+
+
+def _filters(said: bytes) -> frozenset[bytes]:
+    """The names of those that run a program."""
+    entries = (entry.partition(b"\n") for entry in said.split(b"\0") if entry.startswith(b"filter."))
+    return frozenset(name[len(b"filter.") : name.rindex(b".")] for name, _, value in entries if value)

@@ -17,16 +17,23 @@ SETTINGS = (
     "-c", "core.quotePath=false", "-c", "core.fsmonitor=false", "-c", "core.splitIndex=false",
     "-c", "diff.autoRefreshIndex=true", "-c", "diff.suppressBlankEmpty=false", "-c", "diff.orderFile=/dev/null",
     "-c", "diff.context=3", "-c", "diff.interHunkContext=0", "-c", "diff.relative=false",
-    "-c", "core.untrackedCache=false",
+    "-c", "core.untrackedCache=false", "-c", "core.hooksPath=/dev/null", "-c", "core.safecrlf=false",
 )  # fmt: skip
 ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C", "GIT_TRACE": "0",
+    "GIT_ALLOW_PROTOCOL": "none", "GIT_NO_REPLACE_OBJECTS": "1",
 }  # fmt: skip
+"""No locks, questions and downloads; and commits as a clone has them, without what `git replace` makes of them here."""
+
 FOREIGN = (
-    "GIT_DIFF_OPTS", "GIT_EXTERNAL_DIFF",
+    "GIT_DIFF_OPTS", "GIT_EXTERNAL_DIFF", "GIT_ATTR_SOURCE",
     "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS",
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX",
+    "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE",
+    "GIT_REPLACE_REF_BASE", "GIT_CONFIG", "GIT_INTERNAL_SUPER_PREFIX",
 )  # fmt: skip
-"""Variables of the user's that change what a patch holds; no option of git's overrules them."""
+"""Variables that no option of git's overrules: they change what a patch holds, or, where a hook or an alias of git's
+starts the run, name that repository and its half-made index. A run's repository is the one around its folder."""
 
 
 class GitFailed(Exception):
@@ -127,7 +134,8 @@ def _start(
 
 
 def _reason(complaint: bytes, code: int) -> str:
-    """The line of git's complaint that says most."""
+    """The line of git's complaint that says most, and what git tells to do about a work tree of another user's."""
     lines = [line.strip() for line in complaint.decode(errors="replace").splitlines() if line.strip()]
     said = next((line for line in lines if line.startswith("fatal:")), lines[-1] if lines else f"exit code {code}")
-    return " ".join(part for part in said.removeprefix("fatal: ").split())[:300]
+    remedy = next((f" ({line})" for line in lines if line.startswith("git config --global --add safe.directory")), "")
+    return (" ".join(part for part in said.removeprefix("fatal: ").split()) + remedy)[:300]

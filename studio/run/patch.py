@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import stat
+from collections.abc import Container
 from pathlib import Path
 
 from ..tracking.sensitive import SCAN_BYTES, holds_private_key, secret_by_content, secret_path
 from .redact import redact_source
 
 _SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
+_NEW = re.compile(rb"^index [0-9a-f]+\.\.([0-9a-f]+)", re.MULTILINE)
 _HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
+KEPT_OTHERWISE = "the patch has what git keeps of it"
 
-def redact_patch(patch: bytes, names: bytes, root: Path) -> tuple[bytes, list[str]]:
-    """The patch without secrets, and a line for each file that is not as it was.
+
+def redact_patch(
+    patch: bytes, names: bytes, root: Path, restored: Container[str] = ()
+) -> tuple[bytes, list[str], list[tuple[str, str]]]:
+    """The patch without secrets, a line for each file that is not as it was, and files of which git keeps another form.
 
     A line that is added may be kept with `***` in it. One that is taken away, or stands around the change, has to be as
     it is in the commit: if there is a secret in it, the file's changes are left out.
@@ -23,14 +31,16 @@ def redact_patch(patch: bytes, names: bytes, root: Path) -> tuple[bytes, list[st
         patch: What `git diff` says.
         names: What `git diff --raw -z` says of the same.
         root: The top of the work tree.
+        restored: Files of which git keeps another form, but a checkout makes them what they were.
     """
     sections = [section for section in _SECTION.split(patch) if section]
     files = _files(names)
     if len(files) != len(sections):
-        return b"", ["all uncommitted changes: what git says of them could not be understood"] if patch else []
-    kept, said = [], []
+        return b"", ["all uncommitted changes: what git says of them could not be understood"] if patch else [], []
+    kept, said, other = [], [], []
     for paths, section in zip(files, sections, strict=True):
-        reason = _why_not(paths, section, root)
+        data = _read(root / paths[-1])
+        reason = _why_not(paths, section, data if data is not None and len(data) <= SCAN_BYTES else b"")
         if reason:
             said.append(f"{paths[-1]}: {reason}")
             continue
@@ -41,7 +51,34 @@ def redact_patch(patch: bytes, names: bytes, root: Path) -> tuple[bytes, list[st
         kept.append(redacted)
         if what:
             said.append(f"{paths[-1]}: {what} (kept as ***)")
-    return b"".join(kept), said
+        if data is not None and paths[-1] not in restored and (form := _form(section, data)):
+            other.append((paths[-1], form))
+    return b"".join(kept), said, other
+
+
+def _read(place: Path) -> bytes | None:
+    """What a file holds; None of what is no file, or gone. A changed file that is too large has no section."""
+    try:
+        return place.read_bytes() if stat.S_ISREG(os.lstat(place).st_mode) else None
+    except OSError:
+        return None
+
+
+def _form(section: bytes, data: bytes) -> str:
+    """How what git has of a file differs from what lies there; "" if it does not."""
+    found = _NEW.search(section, 0, section.find(b"\n@@ ") if b"\n@@ " in section else len(section))
+    if found is None or not found[1].strip(b"0"):
+        return ""
+
+    def is_kept(text: bytes) -> bool:
+        name = "sha1" if len(found[1]) == 40 else "sha256"
+        return (
+            hashlib.new(name, b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest().encode() == found[1]
+        )
+
+    if is_kept(data):
+        return ""
+    return "its CRLF line ends are LF in the patch" if is_kept(data.replace(b"\r\n", b"\n")) else KEPT_OTHERWISE
 
 
 def _files(names: bytes) -> list[tuple[str, ...]]:
@@ -58,18 +95,12 @@ def _files(names: bytes) -> list[tuple[str, ...]]:
     return out
 
 
-def _why_not(paths: tuple[str, ...], section: bytes, root: Path) -> str:
+def _why_not(paths: tuple[str, ...], section: bytes, data: bytes) -> str:
     """Why a file's changes cannot be kept at all; "" if they can."""
     if any(secret_path(path) for path in paths):
         return "looks like a secret"
     if holds_private_key(b"\n".join(line[1:] for line in section.split(b"\n"))):
         return "holds a private key"
-    try:
-        place = root / paths[-1]
-        small = place.is_file() and not place.is_symlink() and place.stat().st_size <= SCAN_BYTES
-        data = place.read_bytes() if small else b""
-    except OSError:
-        return ""
     if secret_by_content(data):
         return "holds a private key"
     binary = b"\nGIT binary patch\n" in section[:4096]

@@ -204,7 +204,31 @@ def _a_folder_for_a_file(tree: Path) -> None:
     (tree / "b.py" / "z.py").write_text("z\n")
 
 
-KINDS = [_text_attributes, _odd_names, _intended, _a_folder_for_a_file]
+def _replaced(tree: Path) -> None:
+    git(tree, "replace", git(tree, "rev-parse", "HEAD:a.py").strip(), git(tree, "rev-parse", "HEAD:b.py").strip())
+    _edit(tree)
+
+
+def _restored_by_a_checkout(tree: Path) -> None:
+    (tree / ".gitattributes").write_text(
+        "*.bat text eol=crlf\n*.u text working-tree-encoding=UTF-16\n*.bin filter=none\n"
+    )
+    git(tree, "add", "-A")
+    git(tree, "commit", "-q", "-m", "attributes")
+    (tree / "x.bat").write_bytes(b"a\r\nb\r\n")
+    (tree / "x.u").write_bytes("h\u00e4llo\n".encode("utf-16"))
+    (tree / "x.bin").write_text("of a filter that is not there\n")
+
+
+def _a_link_outside(tree: Path) -> None:
+    (tree.parent / "outside").mkdir()
+    (tree.parent / "outside" / "z.py").write_text("z\n")
+    (tree / "out").symlink_to(tree.parent / "outside")
+
+
+KINDS = [
+    _text_attributes, _odd_names, _intended, _a_folder_for_a_file, _replaced, _restored_by_a_checkout, _a_link_outside,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__.strip("_"))
@@ -214,30 +238,34 @@ def test_settings_names_and_kinds_of_all_sorts(tree: Path, make: Callable[[Path]
 
 
 def test_variables_of_the_users_change_no_patch(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _edit(tree)
+    commit = found_in(tree).git.commit
+    (tree.parent / "other").mkdir()
+    git(tree.parent / "other", "init", "-q", "-b", "elsewhere")
     for name, value in (
         ("GIT_DIFF_OPTS", "--unified=0"), ("GIT_EXTERNAL_DIFF", "/bin/true"), ("GIT_LITERAL_PATHSPECS", "1"),
+        ("GIT_DIR", f"{tree.parent}/other/.git"), ("GIT_WORK_TREE", f"{tree.parent}/other"),  # as of a hook of another
+        ("GIT_INDEX_FILE", ".git/next-index-1.lock"), ("GIT_PREFIX", "below/"), ("GIT_OBJECT_DIRECTORY", "/nowhere"),
+        ("GIT_COMMON_DIR", "/nowhere"),
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
-    _edit(tree)
+    assert (found_in(tree).git.commit, found_in(tree).git.branch) == (commit, "main")
     changed = found_in(tree).patch
     (tree / "b.py").write_bytes(b"x" * (6 << 20))  # left out by a pathspec with magic
     found = found_in(tree)
     assert found.patch == changed and [lost.path for lost in found.lost] == ["b.py"] and not found.problems
-    for name in ("GIT_DIFF_OPTS", "GIT_EXTERNAL_DIFF", "GIT_LITERAL_PATHSPECS"):
-        monkeypatch.delenv(name)
+    monkeypatch.undo()
     git(tree, "checkout", "-q", "b.py")
     assert found_in(tree).patch == changed
 
 
 def test_a_file_that_git_refuses_costs_no_other_its_place(tree: Path) -> None:
-    git(tree, "config", "filter.broken.clean", "false")
-    git(tree, "config", "filter.broken.required", "true")
-    (tree / ".gitattributes").write_text("bad.py filter=broken\n")
+    (tree / ".gitattributes").write_text("bad.py working-tree-encoding=UTF-16\n")
     for name in ("m.py", "git~1", "bad.py", "z.py", "n.py"):  # the second might be .git, on another system
         (tree / name).write_text(f"print({name!r})\n")
     found = found_in(tree)
-    why = {lost.path: lost.why for lost in found.lost if "filtered by" not in lost.why}
-    assert sorted(why) == ["bad.py", "git~1"] and "filter" in why["bad.py"] and "of this name" in why["git~1"], why
+    why = {lost.path: lost.why for lost in found.lost}
+    assert sorted(why) == ["bad.py", "git~1"] and "UTF-16" in why["bad.py"] and "of this name" in why["git~1"], why
     assert all(f"b/{name}\n".encode() in found.patch for name in ("m.py", "n.py", "z.py", ".gitattributes"))
 
 
@@ -248,13 +276,14 @@ def found_in(folder: Path) -> Found:
     return found
 
 
-def test_no_commit_yet_and_a_detached_head(tree: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["sha1", "sha256"])
+def test_no_commit_yet_and_a_detached_head(tree: Path, tmp_path: Path, form: str) -> None:
     git(tree, "checkout", "-q", "--detach")
     _edit(tree)
     found = found_in(tree)
     assert found.git.branch is None and found.git.commit and b"LINE 4" in found.patch
     (tmp_path / "new").mkdir()
-    git(tmp_path / "new", "init", "-q", "-b", "main")
+    git(tmp_path / "new", "init", "-q", "-b", "main", f"--object-format={form}")
     (tmp_path / "new" / "x.py").write_text("x\n")
     found = found_in(tmp_path / "new")
     assert (found.git.branch, found.git.commit) == ("main", None) and b"+++ b/x.py" in found.patch
@@ -288,7 +317,27 @@ def _broken_config(tree: Path) -> str:
     return "git ls-files failed: bad config"
 
 
-@pytest.mark.parametrize("spoil", [_corrupt_index, _missing_object, _missing_commit, _bare, _broken_config])
+def _of_another_user(tree: Path) -> str:
+    if os.getuid() != 0:
+        pytest.skip("only root gives files away")
+    for path in (tree, tree / ".git"):
+        os.chown(path, 12345, 12345)
+    told = f"'{tree}' (git config --global --add safe.directory {tree})"
+    return f"git ls-files failed: detected dubious ownership in repository at {told}; what is"
+
+
+def _gone_elsewhere(tree: Path) -> str:
+    shutil.rmtree(tree / ".git")
+    (tree / ".git").write_text("gitdir: /nowhere\n")
+    return "git ls-files failed: not a git repository: /nowhere"
+
+
+SPOILS = [
+    _corrupt_index, _missing_object, _missing_commit, _bare, _broken_config, _of_another_user, _gone_elsewhere,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__.strip("_"))
 def test_each_failure_of_git_is_told_with_its_words(tree: Path, spoil: Callable[[Path], str]) -> None:
     _edit(tree)
     said = spoil(tree)
@@ -355,7 +404,8 @@ def test_repositories_inside_and_submodules_are_named(tree: Path, tmp_path: Path
     git(other, "add", "-A")
     git(other, "commit", "-q", "-m", "one")
     git(tree, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "sub")
-    git(tree, "commit", "-q", "-m", "with a submodule")
+    git(tree, "config", "--file", ".gitmodules", "submodule.sub.ignore", "all")
+    git(tree, "commit", "-q", "-a", "-m", "with a submodule")
     shutil.copytree(other, tree / "nested")
     (tree / "sub" / "o.py").write_text("changed\n")
     (tree / "new.py").write_text("n\n")
@@ -366,12 +416,62 @@ def test_repositories_inside_and_submodules_are_named(tree: Path, tmp_path: Path
     assert b"new.py" in found.patch and found.problems == []
 
 
-def test_a_filter_is_named(tree: Path) -> None:
+def _line_ends(tree: Path) -> dict[str, str]:
+    git(tree, "config", "core.autocrlf", "input")
+    git(tree, "config", "core.safecrlf", "true")
+    for name in ("b.py", "new.py"):
+        (tree / name).write_bytes(b"x\r\ny\r\n")
+    return dict.fromkeys(("b.py", "new.py"), "its CRLF line ends are LF in the patch")
+
+
+def _filters(tree: Path) -> dict[str, str]:
+    (tree / ".gitattributes").write_text("*.bin filter=short\n*.id ident\n")
+    (tree / "old.bin").write_bytes(b"123")
+    git(tree, "add", "-A")
+    git(tree, "commit", "-q", "-m", "two")
     git(tree, "config", "filter.short.clean", "wc -c")
-    (tree / ".gitattributes").write_text("*.bin filter=short\n")
-    (tree / "x.bin").write_bytes(b"12345")
+    for name in ("old.bin", "new.bin"):
+        (tree / name).write_bytes(b"12345")
+    (tree / "x.id").write_text("$Id: mine $\n")
+    why = "the patch has what git keeps of it"
+    return {"old.bin": f"filtered by short, {why}", "new.bin": "untracked, filtered by short", "x.id": why}
+
+
+def _pipe(tree: Path) -> dict[str, str]:
+    (tree / "b.py").unlink()
+    os.mkfifo(tree / "b.py")
+    return {"b.py": "not a regular file"}
+
+
+@pytest.mark.parametrize("make", [_line_ends, _filters, _pipe], ids=lambda make: make.__name__.strip("_"))
+def test_what_the_patch_has_in_another_form_is_named(tree: Path, make: Callable[[Path], dict[str, str]]) -> None:
+    why = make(tree)
+    _edit(tree)
     found = found_in(tree)
-    assert [lost.path for lost in found.lost] == ["x.bin"] and "short" in found.lost[0].why
+    assert {lost.path: lost.why for lost in found.lost} == why and found.problems == found.notes == []
+    assert b"LINE 4" in found.patch
+
+
+def test_no_program_runs_that_git_status_would_not_run(tree: Path) -> None:
+    program = tree.parent / "program"
+    program.write_text(f"#!/bin/sh\ntouch {tree.parent}/ran\ncat\n")
+    program.chmod(0o755)
+    for name in (
+        "diff.mine.textconv", "diff.mine.command", "diff.external", "core.fsmonitor", "core.pager", "gpg.program",
+        "filter.mine.clean", "filter.mine.process", "core.sshCommand", "credential.helper",
+    ):  # fmt: skip
+        git(tree, "config", name, str(program))
+    for folder in (tree / ".git" / "hooks", tree.parent / "hooks"):
+        folder.mkdir(exist_ok=True)
+        shutil.copy(program, folder / "post-index-change")
+    _told_not_to_look(tree)
+    (tree / ".gitattributes").write_text("*.py diff=mine\n*.bin filter=mine\n")
+    (tree / "new.bin").write_text("1")
+    (tree.parent / "ran").unlink(missing_ok=True)
+    for _ in range(2):
+        found = found_in(tree)
+        assert not (tree.parent / "ran").exists() and b"LINE 4" in found.patch and b".gitattributes" in found.patch
+        git(tree, "config", "core.hooksPath", str(tree.parent / "hooks"))
 
 
 def test_sparse_and_unreadable_files(tree: Path) -> None:
