@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,10 @@ __all__ = ["command", "main", "serving_options"]
 F = TypeVar("F", bound=Callable[..., Any])
 SOURCE = "STUDIOML_SERVE_SOURCE"
 SHORT = 300
+CALLS = ("trial", "model")
+"""Names of threads that call the model."""
+GONE_S = 0.3
+"""An idle one ends at once."""
 
 
 class ModelName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -110,7 +115,16 @@ def command(modeldir: str | None, source: str | None, **options: Any) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the server and exits: 0 stopped or unused, 130 Ctrl-C, else the code of the error's class."""
-    sys.exit(_run(list(sys.argv[1:] if argv is None else argv)))
+    code = _run(list(sys.argv[1:] if argv is None else argv))
+    calling = [thread for thread in threading.enumerate() if thread.name in CALLS]
+    for thread in calling:
+        thread.join(GONE_S)
+    if any(thread.is_alive() for thread in calling):
+        # ONNX Runtime aborts the process if it is still in a call when its exit code runs: end without that.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(words: list[str]) -> int:

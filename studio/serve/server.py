@@ -158,7 +158,9 @@ class Server:
         facts.unmerged = lambda: predictor.unmerged
         facts.runtime["batch"] = most = predictor.batch_size
         if predictor.unmerged == "" and (settings.batch_size or 0) > most:
-            facts.warnings.append(f"batches have {most} rows at most: what was tried at load, less than --batch-size")
+            self._warn(f"batches have {most} rows at most: what was tried at load, less than --batch-size")
+        elif predictor.unmerged is None and settings.batch_size is not None:
+            self._warn("--batch-size has no effect: this model gets each request whole")
         self._endpoint = Endpoint(predictor, self._access, facts.idle, settings.limits, debug=settings.debug)
         oip = OpenInference(facts)
         self._site = Site(self._endpoint, self._pages, oip)
@@ -169,8 +171,7 @@ class Server:
         threading.Thread(target=self._watch_loop, name="watchdog", daemon=True).start()
         try:
             for warning in await rehearse(self._endpoint, oip):
-                facts.warnings.append(warning)
-                log.warning("%s", warning)
+                self._warn(warning)
             await self._uvicorn.serve(sockets=[self._sock])
         finally:
             watch.cancel()
@@ -186,14 +187,18 @@ class Server:
         settings = self._settings
         fast = supported()
         if not fast:
-            self._facts.warnings.append(f"uvicorn {uvicorn.__version__} is not known: requests take the slow way in")
-            log.warning("%s", self._facts.warnings[-1])
+            self._warn(f"uvicorn {uvicorn.__version__} is not known: requests take the slow way in")
         return uvicorn.Config(
             self._site, http=lane_for(self._endpoint) if fast else "h11", loop="none", lifespan="off", ws="none",
             log_config=None, log_level="warning", access_log=False, server_header=False, date_header=False,
             proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=int(DRAIN_S),
             ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key,
         )  # fmt: skip
+
+    def _warn(self, text: str) -> None:
+        """In the metadata, on the page and in the terminal."""
+        self._facts.warnings.append(text)
+        log.warning("%s", text)
 
     def _started(self) -> None:
         self._site.ready = True

@@ -145,5 +145,7 @@ def test_the_metadata_warn_once_rows_that_are_not_the_requests_rows_were_answere
 def test_batches_are_no_larger_than_those_tried_at_load(serve: Serve, tmp_path: Path) -> None:
     joblib.dump(KNeighborsClassifier(1).fit([[0.0], [1.0]], [3, 4]), tmp_path / "m.joblib")
     for asked, most in (("1000", 64), ("20", 20)):
-        told = serve("--modeldir", tmp_path / "m.joblib", "--batch-size", asked).ask("GET", "/metadata").json
+        server = serve("--modeldir", tmp_path / "m.joblib", "--batch-size", asked)
+        told = server.ask("GET", "/metadata").json
         assert told["runtime"]["batch"] == most and len(told["warnings"]) == (asked == "1000")
+        assert ("batches have 64 rows at most" in server.errors) == (asked == "1000")
