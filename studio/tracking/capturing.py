@@ -69,7 +69,7 @@ class Capturing:
         self.found = found
         self.cache = cache
         self.blobs = blobs
-        self.skipped: list[str] = []
+        self.skipped: dict[str, str] = {}
         self.contents: dict[str, Content] = {}
         self.seen: dict[str, Seen] = {}
         self.taken: dict[str, tuple[Seen, int]] = {}
@@ -124,13 +124,13 @@ class Capturing:
         try:
             taken = take_file(self._place(path), keep, part_bytes=self.part_bytes)
         except FileNotFoundError:
-            self.skipped.append(f"{path}: vanished while it was captured")
+            self.skipped[path] = f"{path}: vanished while it was captured"
             return
         except OSError as exc:
-            self.skipped.append(f"{path}: cannot be read: {exc.strerror}")
+            self.skipped[path] = f"{path}: cannot be read: {exc.strerror}"
             return
         if not taken.settled:
-            self.skipped.append(f"{path}: was written to all the time; kept as it was read")
+            self.skipped[path] = f"{path}: was written to all the time; kept as it was read"
         content = redacted or Content(taken.sha256, taken.parts, secret)
         self._take(path, content, taken.seen, taken.size)
         if not taken.changed and not racy(taken.seen, read_at):
@@ -139,7 +139,6 @@ class Capturing:
     def _take(self, path: str, content: Content, seen: Seen, size: int) -> None:
         self.contents[path] = content
         self.taken[path] = (seen, content.size if content.said else size)
-        self.skipped += _secret_lines(path, content)
 
     def _place(self, path: str) -> str:
         return os.path.realpath(self.path) if self.found.single else f"{self.path}/{path}"
@@ -155,12 +154,17 @@ class Capturing:
         for entry in manifest.files:
             for name, least in _objects(entry):
                 objects[name] = max(least, objects.get(name, 0))
-        secrets = tuple(line for p, c in self.contents.items() for line in _secret_lines(p, c))  # while all stays
-        done = Done("sha256:" + digest, files, manifest.size, secrets, tuple(objects.items()))
+        lines: list[str] = []
+        secrets: list[str] = []  # while all stays
+        for path in self.found.members:  # in their order, whatever was read now and what was known
+            of_secrets = _secret_lines(path, self.contents[path]) if path in self.contents else []
+            lines += [*([self.skipped[path]] if path in self.skipped else []), *of_secrets]
+            secrets += of_secrets
+        done = Done("sha256:" + digest, files, manifest.size, tuple(secrets), tuple(objects.items()))
         self.cache.seen, self.cache.contents = self.seen, self.contents
         self.cache.done = {self.blobs.identify(): done}
         self.cache.save()
-        skipped = (*self.found.skipped, *self.skipped)
+        skipped = (*self.found.skipped, *lines)
         return Capture(done.manifest, files, manifest.size, self.blobs.sent, skipped)
 
     def _entry(self, path: str, seen: Seen) -> FileEntry | None:

@@ -368,6 +368,18 @@ def test_private_keys_stay_out_of_a_workspace(
     assert (text.encode() in store_bytes) is not secret
 
 
+def test_what_is_said_of_secrets_keeps_its_order_whatever_is_known_already(
+    folder: Path, local_store: Store, open_artifacts: Open
+) -> None:
+    put(folder, a=key_file(""), b=key_file(""))
+    for attempt in range(3):  # read, then read but for b, then known from that
+        assert open_artifacts(local_store).capture(folder, rules="workspace").skipped == (
+            "a: holds a private key", "b: holds a private key"
+        )  # fmt: skip
+        if attempt == 0:
+            put(folder, a=key_file("RSA "))
+
+
 def test_a_folder_that_lies_in_itself_is_entered_once(folder: Path, content_store: Store, open_artifacts: Open) -> None:
     if os.geteuid() != 0:
         pytest.skip("mounting a file system needs root")
