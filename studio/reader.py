@@ -39,17 +39,17 @@ class Reader:
         self._recovered = False
         self._named: set[str] = set()
 
-    def experiment(self, word: str) -> Experiment:
-        """The experiment that a key, `last` or a unique prefix means.
+    def experiment(self, word: str, *, exact: bool = False) -> Experiment:
+        """The experiment that a key, `last` or a unique prefix means; only a whole key if it must be `exact`.
 
         Raises:
             ExperimentNotFound: none does.
-            ConfigError: several keys begin so.
+            ConfigError: it means several.
         """
         from .tracking.find import find_experiment
 
         self._refresh()
-        return find_experiment(self.tracking, word, project=self._project(), owner=self.config["owner"])
+        return find_experiment(self.tracking, word, project=self._project(), owner=self.config["owner"], exact=exact)
 
     def experiments(
         self,

@@ -192,11 +192,12 @@ def stop(keys: tuple[str, ...], timeout: float, *, studio: Studio) -> int:
 @command.command()
 @click.argument("keys", nargs=-1, required=True, shell_complete=complete_keys, metavar="KEY…")
 @click.option("--children", is_flag=True, help="Their children too, and the children of those.")
+@click.option("--exact", is_flag=True, help="Each KEY is a whole key: neither `last` nor the beginning of one.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @settings
-def delete(keys: tuple[str, ...], children: bool, yes: bool, *, studio: Studio) -> None:
+def delete(keys: tuple[str, ...], children: bool, exact: bool, yes: bool, *, studio: Studio) -> None:
     """Delete experiments: records, output, metrics and local folders. Models that were published stay."""
-    _delete(keys, children, yes, studio)
+    _delete(keys, children, yes, studio, exact=exact)
 
 
 @command.command()
@@ -210,9 +211,11 @@ def kill(keys: tuple[str, ...], children: bool, yes: bool, *, studio: Studio) ->
     _delete(keys, children, yes, studio)
 
 
-def _delete(keys: tuple[str, ...], children: bool, yes: bool, studio: Studio) -> None:
-    damaged = studio.damaged()
-    found = list(dict.fromkeys(key if key in damaged else studio.experiment(key).key for key in keys))
+def _delete(keys: tuple[str, ...], children: bool, yes: bool, studio: Studio, *, exact: bool = False) -> None:
+    from ..experiment import LAST
+
+    damaged = studio.damaged().keys() - (set() if exact else {LAST})
+    found = list(dict.fromkeys(key if key in damaged else studio.experiment(key, exact=exact).key for key in keys))
     below = [child.key for child in studio.descendants(found)]
     doomed = [*reversed(below), *found] if children else found  # a run last: what was interrupted can be repeated
     confirm(f"Delete {len(doomed)} experiment{'s' if len(doomed) != 1 else ''}: {', '.join(doomed)}?", yes=yes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .form import JSON, Faults, from_json, put_back, readable, to_json
-from .names import ENDED, KINDS, NAME, STATUSES, check_name, new_key
+from .names import ENDED, KINDS, LAST, NAME, STATUSES, check_name, check_new_key, new_key
 from .records import (
     CHILD,
     CLOCK,
@@ -31,6 +31,7 @@ __all__ = [
     "ENDED",
     "JSON",
     "KINDS",
+    "LAST",
     "NAME",
     "RERUN",
     "SAMPLED",
@@ -50,6 +51,7 @@ __all__ = [
     "Summary",
     "Times",
     "check_name",
+    "check_new_key",
     "from_json",
     "is_moment",
     "new_key",

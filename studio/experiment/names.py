@@ -8,6 +8,9 @@ import time
 from ..errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+LAST = "last"
+"""The word for the newest experiment, so no experiment's key."""
+
 STATUSES = ("waiting", "running", "finished", "failed", "stopped", "lost", "expired")
 ENDED = frozenset({"finished", "failed", "stopped", "lost", "expired"})
 KINDS = ("run", "serving")
@@ -25,6 +28,20 @@ def check_name(name: str, what: str) -> str:
             hint="a name is a letter or digit, then up to 127 of: A-Z a-z 0-9 . _ -",
         )
     return name
+
+
+def check_new_key(key: str) -> str:
+    """`key` itself, if a new experiment may have it.
+
+    Raises:
+        ConfigError: it is no name, or commands read it as something else.
+    """
+    check_name(key, "experiment key")
+    if key.lower() == LAST:
+        raise ConfigError(f"experiment key {key!r} means the newest experiment", hint="choose another, or leave -e out")
+    if key.endswith((".py", ".ipynb")):
+        raise ConfigError(f"experiment key {key!r} reads as a script", hint="choose one without the ending")
+    return key
 
 
 def new_key(now: float | None = None) -> str:

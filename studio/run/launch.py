@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..config import Config
 from ..errors import Conflict, NotFound, StoreError
-from ..experiment import CHILD, Exit, Experiment, check_name, new_key
+from ..experiment import CHILD, Exit, Experiment, check_name, check_new_key, new_key
 from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from . import interpreter
@@ -90,10 +90,12 @@ def claim(plan: Plan, key: str, tracking: Tracking) -> tuple[Spool, int]:
 
     Raises:
         Conflict: the key is taken.
+        ConfigError: commands would read the key as something else.
     """
     spool = Spool(tracking.home, key)
     fresh = not plan.resume
     if plan.key and fresh:
+        check_new_key(key)
         _refuse_existing(key, tracking, spool)
     was_open = spool.open_mark.exists()
     lock = spool.lock()  # before there is anything: what is found without it belongs to nobody

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 from ..errors import ConfigError, ExperimentNotFound, nearest
-from ..experiment import NAME, Experiment
+from ..experiment import LAST, NAME, Experiment
 from . import Tracking
-
-LAST = "last"
 
 
 def find_experiment(
-    tracking: Tracking, word: str, *, project: str | None = None, owner: str | None = None
+    tracking: Tracking, word: str, *, project: str | None = None, owner: str | None = None, exact: bool = False
 ) -> Experiment:
     """The experiment that `word` means, as the store has it now.
 
     Args:
         word: An exact key, `last` (the newest of kind `run` of this project and owner), or a unique prefix of a key.
+        exact: Whether it can be a whole key only.
 
     Raises:
         ExperimentNotFound: nothing fits; the hint names the nearest key.
-        ConfigError: several keys begin so; the message lists them.
+        ConfigError: it means several; the message lists them.
     """
-    if word == LAST:
+    if word == LAST and not exact:
         newest = tracking.index.newest(kind="run", project=project, owner=owner)
         if newest is None:
             where = f"project {project!r}" if project else "this store"
             raise ExperimentNotFound(f"no experiment in {where} yet", hint="studio run train.py makes one")
+        if f"records/{LAST}.json" in tracking.index.broken() or LAST in tracking.index.keys(
+            LAST
+        ):  # from before such a key was refused
+            raise ConfigError(
+                f"{word!r} means two experiments: the newest, {newest.key}, and the one with this key",
+                hint=f"type the key of the newest; to be rid of the other: studio runs delete --exact {word}",
+            )
         return newest
     found = tracking.index.keys(word) if NAME.fullmatch(word) else []
     if word in found or f"records/{word}.json" in tracking.index.broken():
         return tracking.records.get(word)
+    if exact:
+        found = []
     if len(found) > 1:
         shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
         raise ConfigError(f"{word!r} fits {len(found)} experiments: {shown}", hint="type more of the key")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -111,6 +112,27 @@ def test_json_is_one_document_of_records(tmp_path: Path) -> None:
     assert json.loads(studio("runs", "list", "users", "--json", cwd=tmp_path).stdout)["users"][0]["name"] == "ada"
     projects = studio("runs", "list", "projects", cwd=tmp_path).stdout.decode()
     assert re.search(r"digits +2", projects) and re.search(r"words +1", projects)
+
+
+@pytest.mark.parametrize("key", ["last", "LAST", "train.py", "a.ipynb"])
+def test_a_key_that_commands_would_read_as_something_else_is_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / "a.py").write_text("print('ran')\n")
+    done = studio("run", "-e", key, "a.py", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, b"") and f"experiment key '{key}'".encode() in done.stderr
+    assert studio("runs", "list", "all", "-s", cwd=tmp_path).stdout == b""
+
+
+@pytest.mark.usefixtures("three")
+def test_last_of_an_older_store_is_deleted_by_its_exact_key_alone(tmp_path: Path) -> None:
+    one = opened()
+    records = one.tracking.records
+    records.create(dataclasses.replace(records.get("a-1"), key="last"))
+    for words in (["show", "last"], ["delete", "last", "--yes"]):
+        done = studio("runs", *words, cwd=tmp_path)
+        assert done.returncode == 3 and b"runs delete --exact last" in done.stderr
+    assert studio("runs", "delete", "--exact", "b", "--yes", cwd=tmp_path).returncode == 4
+    assert studio("runs", "delete", "--exact", "last", "--yes", cwd=tmp_path).stderr == b"deleted last\n"
+    assert studio("runs", "list", "all", "-s", cwd=tmp_path).stdout.split() == [b"b-1", b"a-2", b"a-1"]
 
 
 @pytest.mark.usefixtures("three")
