@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from ..errors import Overloaded, ServeError, StudioError, Timeout, TooLarge, UnsupportedType
 from .access import Access
+from .apart import read_wire
 from .call import Call, Plan
 from .codec import Form, decode, encode, quick, weight
 from .codec import Limits as CodecLimits
@@ -88,9 +89,11 @@ class Wire:
 
     def read(self, head: Head, body: bytes | bytearray, limits: CodecLimits) -> tuple[dict[str, object], object]:
         """Reads any form of docs/reference/wire.md."""
+        kind = _kind(head)
         values, form = decode(
-            body, _kind(head), arrays=self._arrays, limits=limits, check=lambda read: refuse_foreign(read, self._inputs)
-        )
+            body, kind, arrays=self._arrays, limits=limits, check=lambda read: refuse_foreign(read, self._inputs),
+            elsewhere=lambda: read_wire(body, kind, limits, self._inputs),
+        )  # fmt: skip
         return check_values(values), form
 
     def quick(self, head: Head, body: bytes | bytearray, limits: CodecLimits) -> bool:

@@ -12,8 +12,9 @@ from typing import cast
 from .. import __version__
 from ..errors import ContractViolation, NotFound, StudioError, UnsupportedType
 from ..models.base import TensorModel, TensorSpec
+from .apart import read_infer
 from .call import Call
-from .codec import SMALL_BYTES, Limits
+from .codec import SMALL_BYTES, Limits, holds_long
 from .codec.oip import InferForm, datatype_of, decode_infer, encode_infer
 from .facts import Facts
 from .message import Head, Headers, Reply, error_reply
@@ -99,7 +100,8 @@ class OpenInference:
                 f"no tensors come as {kind[:80]!r}", hint="send application/json or application/octet-stream"
             )
         declared = head.get(_LENGTH) if _LENGTH in head.headers else None
-        arrays, form = decode_infer(body, declared, limits=limits)
+        found = read_infer(body, declared, limits) if _holds_long(body, declared) else None
+        arrays, form = found or decode_infer(body, declared, limits=limits)
         model = self._facts.model
         if model.inputs:
             _check_names([spec.name for spec in model.inputs], arrays, "inputs")
@@ -139,6 +141,11 @@ class OpenInference:
         reply.body = _line({"error": error.message + (f"; {error.hint}" if error.hint else ""), **more})
         reply.status = 400 if reply.status == 422 else reply.status
         return reply
+
+
+def _holds_long(body: bytes | bytearray, header_size: str | None) -> bool:
+    """Tensors after the JSON are bytes, which hold nobody up."""
+    return header_size is None and len(body) > SMALL_BYTES and holds_long(body)
 
 
 def _check_names(known: list[str], given: Mapping[str, object], what: str, *, some: bool = False) -> None:

@@ -13,15 +13,15 @@ from studio.errors import BadInput, ServeError, TooLarge, UnsupportedType
 from .dispatch import read_body, write_body
 from .form import Form
 from .json_numbers import null_at
-from .json_read import Check
+from .json_read import Check, Elsewhere, holds_long
 from .limits import DEFAULT, NULL_HINT, Budget, Limits, Malformed
 from .media import CONTENT_TYPES, accepted, kind_of
 from .pickle_templates import known
 from .weight import weight, weight_of_plain
 
 __all__ = [
-    "NULL_HINT", "SMALL_BYTES", "Form", "Limits", "decode", "decode_answer", "encode", "encode_request", "null_at",
-    "quick", "weight", "weight_of_plain",
+    "NULL_HINT", "SMALL_BYTES", "Form", "Limits", "decode", "decode_answer", "encode", "encode_request", "holds_long",
+    "null_at", "quick", "weight", "weight_of_plain",
 ]  # fmt: skip
 
 SMALL_BYTES = 8192
@@ -32,7 +32,7 @@ _HINT = "send JSON, npy, npz, safetensors, a picture, or pickled numeric arrays"
 
 def decode(
     body: bytes | bytearray | memoryview, content_type: str | None, *, arrays: bool, limits: Limits = DEFAULT,
-    check: Check | None = None,
+    check: Check | None = None, elsewhere: Elsewhere | None = None,
 ) -> tuple[dict[str, object], Form]:  # fmt: skip
     """The named values of a request's body, and how it was written.
 
@@ -46,6 +46,7 @@ def decode(
             Otherwise JSON values stay as they are.
         limits: What the body may cost.
         check: Sees the values of a JSON body before its lists become arrays, and may refuse them.
+        elsewhere: Reads a JSON body that `holds_long`, or gives None.
 
     Raises:
         BadInput: the body is not what it says (400); RefusedPickle among them.
@@ -57,7 +58,10 @@ def decode(
         raise TooLarge(f"the body has {len(data)} bytes, at most {limits.max_bytes} are read", hint="--max-body")
     kind = kind_of(content_type, data)
     try:
-        return read_body(kind, data, content_type or "", Budget(limits).fit(len(data)), arrays=arrays, check=check)
+        return read_body(
+            kind, data, content_type or "", Budget(limits).fit(len(data)), arrays=arrays, check=check,
+            elsewhere=elsewhere,
+        )  # fmt: skip
     except Malformed as exc:
         raise _refusal(kind, exc) from None
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from .arrays import Array
 from .form import PLAIN, Form, KeyForm, form_of
 from .json_numbers import named_list
-from .json_read import Check, read_json
+from .json_read import Check, Elsewhere, read_json
 from .json_write import write_json
 from .limits import Budget, Malformed, check_keys
 from .media import CONTENT_TYPES
@@ -23,7 +23,14 @@ SINGLE = "x"
 
 
 def read_body(
-    kind: str, body: bytes | bytearray, content_type: str, budget: Budget, *, arrays: bool, check: Check | None = None
+    kind: str,
+    body: bytes | bytearray,
+    content_type: str,
+    budget: Budget,
+    *,
+    arrays: bool,
+    check: Check | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> tuple[dict[str, object], Form]:
     """The named values of `body` and its form.
 
@@ -31,7 +38,7 @@ def read_body(
         Malformed, RefusedPickle: the body is refused.
     """
     if kind == "json":
-        return read_json(body, budget, arrays=arrays, check=check)
+        return read_json(body, budget, arrays=arrays, check=check, elsewhere=elsewhere)
     if kind == "pickle":
         return _read_pickle(body, budget, arrays=arrays)
     found: Mapping[str, Array]

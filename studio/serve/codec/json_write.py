@@ -21,6 +21,9 @@ from .form import Form
 from .pickle_write import dumps
 
 _MAX_DEPTH = 64
+AT_ONCE = 20_000
+"""Numbers that are written in one call."""
+
 _LIMB = 4000
 """Python turns integers of at most this many digits into text."""
 
@@ -67,12 +70,24 @@ def _raw(value: object) -> bytes | None:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.ndim and value.dtype.itemsize <= 8:
         made = np.ascontiguousarray(value, value.dtype.newbyteorder("="))
         if not isinstance(value, np.ma.MaskedArray):
-            return orjson.dumps(made, option=orjson.OPT_SERIALIZE_NUMPY)
+            return _text_of(made)
     if isinstance(value, np.generic) and value.dtype.kind in "iuf" and value.dtype.itemsize <= 8:
         return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     if isinstance(value, Decimal):
         return str(value).encode() if value.is_finite() else b"null"
     return None
+
+
+def _text_of(array: Array) -> bytes:
+    """In pieces, since each call holds the interpreter, and the event loop with it."""
+    rows = max(1, AT_ONCE * len(array) // max(1, array.size))
+    if len(array) <= rows:
+        return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
+    pieces = [
+        orjson.dumps(array[at : at + rows], option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+        for at in range(0, len(array), rows)
+    ]
+    return b"[" + b",".join(pieces) + b"]"
 
 
 def _simple(value: object) -> object:
