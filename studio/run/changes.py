@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..tracking.selection import is_program
+from ..tracking.selection import CROWD, is_program
 from ..tracking.sensitive import secret_path
 from ..units import show_limit, show_size
 from .gitcall import Caller, GitEnded, GitFailed
@@ -20,6 +21,9 @@ LARGEST = 5 << 20
 
 MOST_BYTES, MOST_UNTRACKED = 32 << 20, 1000
 """Nor is what goes beyond these, the smallest first: a patch is for code."""
+
+MOST_LOOKED = 5000
+"""Of more untracked files only programs are looked at, and what lies in folders with few: the rest is data."""
 
 MOST_FAILURES = 24
 """Of so many calls at most it is found out which untracked files git refuses."""
@@ -48,15 +52,21 @@ class Repository(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A file, by its path from the top of the work tree, that is not in the patch, and why; `bytes` if it is large."""
+    """A file, by its path from the top of the work tree, that is not in the patch, and why; `bytes` if it is large.
+
+    Or a folder (`…/`) with many of them: `names`.
+    """
 
     path: str
     why: str
     bytes: int = -1
+    names: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """The path, and the size of a large file."""
+        """The path, and the size of a large file, or the number of a folder's."""
+        if self.names:
+            return f"{self.path} with {len(self.names):,} file{'s' if len(self.names) > 1 else ''}"
         return self.path + (f" of {show_size(self.bytes)}" if self.bytes >= 0 else "")
 
 
@@ -196,7 +206,8 @@ def _choose(root: Path, untracked: Sequence[bytes], out: Made) -> list[bytes]:
     """The untracked files of a patch: programs first, then the small ones, as long as there is room."""
     room = MOST_BYTES
     names: list[bytes] = []
-    for _, size, raw in sorted(one for raw in untracked if (one := _sized(root, raw, out)) is not None):
+    near = _near(untracked, out) if len(untracked) > MOST_LOOKED else untracked
+    for _, size, raw in sorted(one for raw in near if (one := _sized(root, raw, out)) is not None):
         name = os.fsdecode(raw)
         if size > LARGEST:
             out.lost.append(Lost(name, TOO_LARGE, size))
@@ -210,6 +221,32 @@ def _choose(root: Path, untracked: Sequence[bytes], out: Made) -> list[bytes]:
             names.append(raw)
             room -= size
     return names
+
+
+def _near(untracked: Sequence[bytes], out: Made) -> list[bytes]:
+    """Of very many untracked files the programs, and what lies in folders with few; the rest is lost, by its folder."""
+    folders = [raw.rpartition(b"/")[0] for raw in untracked]
+    crowds = Counter(folders)
+    kinds: dict[bytes, bool] = {}
+    ranked: list[tuple[bool, int, bytes]] = []
+    far: dict[bytes, list[bytes]] = {}
+    for raw, folder in zip(untracked, folders, strict=True):
+        suffix = raw[dot:] if (dot := raw.rfind(b".", len(folder))) >= 0 else b""
+        if suffix not in kinds:
+            kinds[suffix] = is_program("x" + os.fsdecode(suffix))
+        if kinds[suffix] or crowds[folder] <= CROWD:
+            ranked.append((not kinds[suffix], crowds[folder], raw))
+        else:
+            far.setdefault(folder, []).append(raw)
+    ranked.sort()
+    for _, _, raw in ranked[MOST_LOOKED:]:
+        far.setdefault(raw.rpartition(b"/")[0], []).append(raw)
+    tops: dict[str, list[str]] = {}
+    for folder, names in far.items():
+        top = os.fsdecode(folder.partition(b"/")[0]) if folder else "."
+        tops.setdefault(top + "/", []).extend(map(os.fsdecode, names))
+    out.lost += [Lost(top, TOO_MANY, names=tuple(names)) for top, names in tops.items()]
+    return [raw for _, _, raw in ranked[:MOST_LOOKED]]
 
 
 def _take(caller: Caller, root: Path, names: list[bytes], env: dict[str, str], out: Made) -> None:
@@ -245,7 +282,7 @@ def _sized(root: Path, raw: bytes, out: Made) -> tuple[bool, int, bytes] | None:
         out.notes.append(f"{name}: looks like a secret")
         return None
     try:
-        size = os.lstat(root / name).st_size
+        size = os.lstat(os.path.join(root, name)).st_size
     except OSError as exc:
         out.lost.append(Lost(name, f"cannot be read: {exc.strerror}"))
         return None

@@ -114,13 +114,13 @@ class Code:
         extra = {**found.git.extra, **({WITHOUT: [*lines[:MOST_LINES], *more]} if lines else {})}
         return replace(found.git, patch=patch, extra=extra)
 
-    def _line(self, found: Found, held: Callable[[str], bool]) -> str:
+    def _line(self, found: Found, held: Callable[[Lost], bool]) -> str:
         """The line on what the patch is without; the workspace may have it, or its own line have told of it."""
         lead = self._lead(found) or ""
         kept: dict[str, list[str]] = {}
         gone = by_reason(note for note in found.notes if not self._is_told(note.partition(": ")[0], lead))
         for lost in found.lost:
-            there = held(lost.path)
+            there = held(lost)
             if there or not self._is_told(lost.path, lead):
                 (kept if there else gone).setdefault(lost.why, []).append(shown(lost.text))
         if not gone and not kept:
@@ -145,30 +145,35 @@ class Code:
             return None
         return "" if lead == "." else lead + "/"
 
-    def _held(self, found: Found) -> Callable[[str], bool]:
-        """Whether the workspace has a file, which is given by its path from the top of the work tree."""
+    def _held(self, found: Found) -> Callable[[Lost], bool]:
+        """Whether the workspace has what the patch is without; of a folder with many files, all of them."""
         start = self._lead(found)
         if self._manifest is None or not found.lost or start is None:
-            return lambda path: False
+            return lambda lost: False
         try:
             entries = {entry.path for entry in self._tracking.artifacts.manifest(self._manifest).files}
         except (NotFound, StoreError):
-            return lambda path: False
-        entries |= {f"{above}/" for path in entries for above in map(str, PurePosixPath(path).parents)}
+            return lambda lost: False
+        for path in tuple(entries):
+            while (cut := path.rfind("/", 0, -1)) >= 0 and (path := path[: cut + 1]) not in entries:
+                entries.add(path)
 
-        def held(path: str) -> bool:
-            inside = path.removeprefix(start)
-            return path.startswith(start) and (inside in entries or inside.rstrip("/") + "/" in entries)
+        def held(lost: Lost) -> bool:
+            paths = lost.names or (lost.path,)
+            if not all(path.startswith(start) for path in paths):
+                return False
+            inside = (path.removeprefix(start) for path in paths)
+            return all(path in entries or path.rstrip("/") + "/" in entries for path in inside)
 
         return held
 
 
-def _lines(found: Found, held: Callable[[str], bool]) -> Iterator[str]:
+def _lines(found: Found, held: Callable[[Lost], bool]) -> Iterator[str]:
     """What is said of it: commands that failed, then files that are kept nowhere, then those the workspace has."""
     yield from found.problems
     groups: dict[tuple[bool, str], list[Lost]] = {}
     for lost in found.lost:
-        groups.setdefault((held(lost.path), lost.why), []).append(lost)
+        groups.setdefault((held(lost), lost.why), []).append(lost)
     for (there, why), some in sorted(groups.items(), key=lambda item: item[0][0]):
         yield (
             f"{_names(some)} ({why})"

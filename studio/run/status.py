@@ -39,15 +39,15 @@ def read_status(said: bytes) -> State:
     lines = iter(said.split(b"\0"))
     for line in lines:
         kind = line[:2]
-        if line.startswith(b"# branch."):
+        if kind == b"? ":  # of these there may be very many
+            untracked.append(line[2:])
+        elif line.startswith(b"# branch."):
             name, _, value = os.fsdecode(line[len("# branch.") :]).partition(" ")
             head[name] = value
         elif line and kind != b"# ":
             dirty = True
             unmerged = unmerged or kind == b"u "
-            if kind == b"? ":
-                untracked.append(line[2:])
-            elif kind in (b"1 ", b"2 "):
+            if kind in (b"1 ", b"2 "):
                 words = line.split(b" ", 8 if kind == b"1 " else 9)
                 former = next(lines, b"") if kind == b"2 " else b""  # the name that it had before
                 if words[2][:1] == b"S" and (b"M" in words[2][2:] or b"U" in words[2][3:]):
@@ -55,4 +55,6 @@ def read_status(said: bytes) -> State:
                 changed.append(Changed(words[-1], words[6].decode().strip("0") and words[6].decode(), former))
     commit = None if head.get("oid", "(initial)") == "(initial)" else head["oid"]
     branch = None if head.get("head") == "(detached)" else head.get("head")
-    return State(commit, branch, dirty, tuple(untracked), unmerged, tuple(changed), tuple(submodules))
+    return State(
+        commit, branch, dirty or bool(untracked), tuple(untracked), unmerged, tuple(changed), tuple(submodules)
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from studio.experiment import Experiment
-from studio.run.changes import LARGEST, MOST_UNTRACKED, TOO_LARGE, TOO_MANY
+from studio.run.changes import LARGEST, MOST_LOOKED, MOST_UNTRACKED, TOO_LARGE, TOO_MANY
 from studio.run.git import Found, Worktree
 from tests.run.test_snapshot import git
 from tests.studio_process import opened, record, studio
@@ -394,6 +394,22 @@ def test_of_many_untracked_files_programs_come_first(tree: Path) -> None:
     found = found_in(tree)
     assert [lost.path for lost in found.lost if lost.why == TOO_LARGE] == ["vast.bin"]
     assert {lost.why for lost in found.lost} == {TOO_LARGE, TOO_MANY} and found.problems == []
+
+
+def test_of_very_many_untracked_files_folders_with_few_are_looked_at(tree: Path) -> None:
+    names = [f"data/d/{number}.txt" for number in range(MOST_LOOKED)]
+    (tree / "data" / "d").mkdir(parents=True)
+    for name in names:
+        os.close(os.open(tree / name, os.O_CREAT))
+    for name in ("data/x.py", "data/d/y.py", "notes.txt"):
+        (tree / name).write_text("1\n")
+    found = found_in(tree)
+    ((lost, text),) = [(lost, lost.text) for lost in found.lost]
+    assert (lost.path, lost.why, text) == ("data/", TOO_MANY, "data/ with 5,000 files") and set(lost.names) == set(
+        names
+    )
+    assert found.patch.count(b"\n+++ b/") == 3
+    assert all(f"+++ b/{name}\n".encode() in found.patch for name in ("data/x.py", "data/d/y.py", "notes.txt"))
 
 
 def test_repositories_inside_and_submodules_are_named(tree: Path, tmp_path: Path) -> None:
