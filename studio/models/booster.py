@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingExtra, ModelLoadError
 from .base import LoadedModel, said
 from .categories import of_lightgbm, of_xgboost, recorded_columns
+from .forked import survive
 from .note import entry_of
 from .rows import proven_rows
+from .trees import check_lightgbm, check_xgboost
 
 if TYPE_CHECKING:
     from .base import Array
@@ -92,11 +94,25 @@ def _predict(booster: Any, best: int) -> Callable[[Array], object]:
     return partial(booster.inplace_predict, iteration_range=(0, best), validate_features=False)
 
 
+def _walk(module: Any, path: Path) -> None:
+    """Loads the file and checks the trees, which crash the library where they lead out of its memory.
+
+    Raises:
+        Damaged: they cannot be walked.
+    """
+    booster = module.Booster(model_file=str(path))
+    if module.__name__ == "xgboost":
+        check_xgboost(json.loads(booster.save_raw(raw_format="json")))
+    else:
+        check_lightgbm(path.read_text("utf-8", "replace"))
+
+
 def _booster(path: Path, library: str) -> Any:
     try:
         module = importlib.import_module(library)
     except ModuleNotFoundError as exc:
         raise MissingExtra(f"{library} is not installed", hint=f"pip install {library}") from exc
+    survive(path.name, library, lambda: _walk(module, path))
     try:
         return module.Booster(model_file=str(path))
     except Exception as exc:  # each has an error class of its own, over C++'s

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +16,8 @@ import pytest
 from studio.errors import MissingExtra, ModelLoadError
 from studio.models import TensorModel, load_model
 from studio.models.find import find_checkpoints
+from studio.models.forked import Damaged
+from studio.models.trees import check_lightgbm, check_xgboost
 
 DATA = np.random.default_rng(5).normal(size=(120, 4))
 LABELS = (DATA.sum(1) > 0).astype(int)
@@ -38,6 +45,74 @@ def test_lightgbm(tmp_path: Path) -> None:
     assert isinstance(model, TensorModel)
     assert (model.file, model.inputs[0].shape, model.outputs[0].dtype) == ("model.txt", (-1, 4), "float64")
     assert np.array_equal(model.run([DATA])[0], booster.predict(DATA))
+
+
+Forge = Callable[[dict[str, Any], dict[str, Any]], object]
+"""Changes a tree, or the whole model."""
+
+FORGED: dict[str, tuple[str, Forge]] = {
+    "ring": ("node with two parents", lambda tree, _: tree["left_children"].__setitem__(1, tree["left_children"][2])),
+    "root": ("not there", lambda tree, _: tree["left_children"].__setitem__(2, 0)),
+    "far": ("not there", lambda tree, _: tree["right_children"].__setitem__(0, 10**8)),
+    "negative": ("not there", lambda tree, _: tree["left_children"].__setitem__(0, -7)),
+    "half a leaf": ("not there", lambda tree, _: tree["right_children"].__setitem__(0, -1)),
+    "feature": ("feature 100000000 of 4", lambda tree, _: tree["split_indices"].__setitem__(0, 10**8)),
+    "output": ("output 9 of 1", lambda _, model: model["tree_info"].__setitem__(0, 9)),
+    "leaf": ("leaves that are not there", lambda tree, _: tree["right_children"].__setitem__(-1, 10**8)),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files are tried in a copy of the process, which needs Linux")
+def test_trees_that_cannot_be_walked_are_refused_and_the_next_best_is_served(tmp_path: Path) -> None:
+    xgboost = pytest.importorskip("xgboost", reason="xgboost is not installed")
+    booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(DATA, DATA.sum(1)), 2)
+    for kind, (said, forge) in FORGED.items():
+        whole = json.loads(booster.save_raw(raw_format="json"))
+        model = whole["learner"]["gradient_booster"]["model"]
+        forge(model["trees"][0], model)
+        with pytest.raises(Damaged) as caught:
+            check_xgboost(whole)
+        assert said in str(caught.value), kind
+    (tmp_path / "forged.json").write_text(json.dumps(whole, separators=(",", ":")))
+    model["trees"][0]["parents"][1] = 10**8
+    (tmp_path / "crash.json").write_text(json.dumps(whole, separators=(",", ":")))
+    booster.save_model(tmp_path / "good.ubj")
+    for age, name in enumerate(("good.ubj", "forged.json", "crash.json")):
+        os.utime(tmp_path / name, (1e9 + age, 1e9 + age))
+    served = load_model(tmp_path)
+    told = " ".join(served.warnings)
+    assert served.file == "good.ubj"
+    assert "forged.json is damaged: tree 0 has leaves" in told and "crash.json crashes xgboost (SIG" in told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files are tried in a copy of the process, which needs Linux")
+def test_lightgbms_trees_that_cannot_be_walked_are_refused(tmp_path: Path) -> None:
+    lightgbm = pytest.importorskip("lightgbm", reason="lightgbm is not installed")
+    options = {"verbosity": -1, "num_threads": 1}
+    lightgbm.train(options, lightgbm.Dataset(DATA, DATA.sum(1)), 2).save_model(tmp_path / "model.txt")
+    text = (tmp_path / "model.txt").read_text()
+    for key, value in (("left_child", "0"), ("left_child", "9"), ("split_feature", "9"), ("num_leaves", "9")):
+        at = text.index(f"\n{key}=") + len(key) + 2
+        forged = text[:at] + value + text[at + 1 :]
+        with pytest.raises(Damaged, match="tree 0"):
+            check_lightgbm(forged)
+    check_lightgbm(text)
+    (tmp_path / "model.txt").write_text(forged)
+    with pytest.raises(ModelLoadError, match=r"model\.txt (is damaged: tree 0|crashes lightgbm \(SIG)"):
+        load_model(tmp_path / "model.txt")
+
+
+def test_trees_of_all_kinds_can_be_walked() -> None:
+    xgboost = pytest.importorskip("xgboost", reason="xgboost is not installed")
+    table = xgboost.DMatrix(DATA, np.abs(DATA[:, :2]))
+    kinds: list[dict[str, Any]] = [{}, {"booster": "dart"}, {"booster": "gblinear"}, {"num_parallel_tree": 2},
+             {"multi_strategy": "multi_output_tree", "tree_method": "hist"}]  # fmt: skip
+    for options in kinds:
+        booster = xgboost.train({"nthread": 1, **options}, table, 2)
+        check_xgboost(json.loads(booster.save_raw(raw_format="json")))
+    booster = xgboost.train({"objective": "multi:softprob", "num_class": 3}, xgboost.DMatrix(DATA, LABELS), 2)
+    check_xgboost(json.loads(booster.save_raw(raw_format="json")))
+    check_xgboost(json.loads(booster[1:].save_raw(raw_format="json")))
 
 
 def test_other_files_of_those_names_are_no_checkpoints(tmp_path: Path) -> None:
