@@ -87,7 +87,7 @@ class Studio(Reader):
         modeldir = self.home / "experiments" / experiment.key / "modeldir"
         for said in kept_models(experiment, modeldir, where):
             self.notify(said)
-        self.notify(closing_line(experiment, modeldir, where))
+        self.notify(closing_line(experiment, modeldir, where, descendants=lambda: self.descendants([experiment.key])))
         return shell_code(experiment)
 
     def restore_environment(self, key: str, *, without: Sequence[str] = ()) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import config as _config
 from .config import Config
-from .experiment import CHILD, NAME, Experiment, Summary
+from .experiment import NAME, Experiment, Summary
 from .tracking import Notify, Tracking
 
 if TYPE_CHECKING:
@@ -79,17 +79,17 @@ class Reader:
 
     def children(self, key: str) -> list[Experiment]:
         """What a run's script started as runs, in the order in which they began; not reruns or servings of the run."""
-        return list(self.experiments(f'parent = "{key}" and relation = "{CHILD}"', sort="added", limit=None))
+        from .tracking.find import children
+
+        self._refresh()
+        return children(self.tracking, key)
 
     def descendants(self, keys: Sequence[str]) -> list[Experiment]:
         """The children of these runs and the children of those, a run before its children; none of `keys`."""
-        found: dict[str, Experiment] = {}
-        waiting = list(keys)
-        while waiting:
-            more = [e for e in self.children(waiting.pop(0)) if e.key not in found and e.key not in keys]
-            found.update((e.key, e) for e in more)
-            waiting += [e.key for e in more]
-        return list(found.values())
+        from .tracking.find import descendants
+
+        self._refresh()
+        return descendants(self.tracking, keys)
 
     @property
     def asked_project(self) -> str | None:

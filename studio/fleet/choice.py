@@ -74,7 +74,7 @@ def _in_store(manifest: str, tracking: Tracking) -> Models:
 
 def _value(options: Sequence[str], name: str) -> str | None:
     """The value of an option among words, as `--model x` or `--model=x`."""
-    for word, following in zip(options, [*options[1:], ""], strict=True):
+    for word, following in zip(options, [*options[1:], ""], strict=False):  # no options: nothing to see
         if word == name:
             return following
         if word.startswith(f"{name}="):

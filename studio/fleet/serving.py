@@ -15,6 +15,7 @@ from ..run.plan import Plan, Reuse, make_command
 from ..serve.options import check_wrapper
 from ..serve.resolve import Resolved, resolve
 from ..tracking import Tracking
+from .children import check_children
 from .choice import check_choice
 from .kept_code import told_of_code
 
@@ -43,13 +44,14 @@ def plan_serving(
         ConfigError: `what` means two things or nothing, the wrapper has no such function, or nothing tells which
             model is best.
         ExperimentNotFound: no experiment is called so.
-        ModelNotFound, ModelLoadError: `options` name a model that it has not.
+        ModelNotFound, ModelLoadError: `options` name a model that it has not, or its children alone have models.
     """
     found = Resolved() if what is None else resolve(what, tracking=tracking, project=project, owner=config["owner"])
     if found.is_wrapper and wrapper is None:
         wrapper = str(found.path)
     code = own_files(check_wrapper(wrapper)) if wrapper is not None else ()
     if wrapper is None:
+        check_children(found, options, tracking)
         check_choice(found, options, tracking)
     words = [*options, *_naming(found, options, tracking), *(["--wrapper", wrapper] if wrapper is not None else [])]
     options_of_run = Options(no_workspace=wrapper is None, no_autolog=True)

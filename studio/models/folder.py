@@ -114,6 +114,12 @@ def look_at(path: Path) -> Candidate | Leftover | str | None:
     return _judge(path, path.name)
 
 
+def why_left(label: str) -> str | None:
+    """Why the file at a path within a model folder cannot be served although it looks like a model; None for others."""
+    parts = label.split("/")
+    return None if len(parts) > DEPTH or any(part.startswith(".") for part in parts) else _left(parts[-1].lower())
+
+
 def shown(name: str) -> str:
     """A name as one line of text, whatever it holds."""
     return name if _plain(name) and len(name) <= 200 else repr(name[:200])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,20 +18,23 @@ MOST_NAMES = 8
 """So many metrics are named at most."""
 
 
-def closing_line(experiment: Experiment, modeldir: Path, where: str = "") -> str:
+def closing_line(
+    experiment: Experiment, modeldir: Path, where: str = "", *, descendants: Callable[[], Sequence[Experiment]] = tuple
+) -> str:
     """One line: key, status, duration, and the next command to type.
 
     Args:
         modeldir: The run's own folder of checkpoints; serving is proposed if there is one that can be served.
         where: Options that the next command needs, such as ` --store URL`.
+        descendants: Finds its children and theirs, of which the newest is proposed where it kept no model itself.
     """
     times = experiment.times
     took = show_duration((times.finished or times.added) - (times.started or times.added))
     following = f"runs show {experiment.key}"
     if experiment.kind == "serving":
         following = f"runs logs {experiment.key}"
-    elif experiment.status == "finished" and _can_be_served(modeldir):
-        following = f"serve {experiment.key}"
+    elif experiment.status == "finished" and (key := _to_serve(experiment, modeldir, descendants)):
+        following = f"serve {key}"
     when = f" after {took}" if times.started else " before it began"
     return f"studio run: {experiment.key} {experiment.status}{_how(experiment)}{when}; next: studio {following}{where}"
 
@@ -101,6 +105,20 @@ def _note(modeldir: Path) -> Note | None:
     from ..models.note import read_note
 
     return read_note(modeldir)
+
+
+def _to_serve(experiment: Experiment, modeldir: Path, descendants: Callable[[], Sequence[Experiment]]) -> str:
+    """The key of the run, or else of its newest child, that kept what can be served; "" if none did."""
+    if _can_be_served(modeldir):
+        return experiment.key
+    if modeldir.is_dir() and any(modeldir.iterdir()):
+        from ..models.folder import look_into
+
+        if look_into(modeldir).checkpoints:  # one of its own that cannot be served is no reason to serve another
+            return ""
+    runs = modeldir.parent.parent
+    newest = sorted(descendants(), key=lambda child: (-child.times.added, child.key))
+    return next((child.key for child in newest if _can_be_served(runs / child.key / modeldir.name)), "")
 
 
 def _can_be_served(modeldir: Path) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..errors import ConfigError, ExperimentNotFound, nearest
-from ..experiment import LAST, NAME, Experiment
+from ..experiment import CHILD, LAST, NAME, Experiment
 from . import Tracking
 
 
@@ -45,3 +47,19 @@ def find_experiment(
         return tracking.records.get(found[0])
     hint = nearest(word, [LAST, *tracking.index.keys("")[-2000:]]) or "list them with: studio runs list"
     raise ExperimentNotFound(f"no experiment {word!r} in {tracking.url}", hint=hint)
+
+
+def children(tracking: Tracking, key: str) -> list[Experiment]:
+    """What a run's script started as runs, in the order in which they began; not reruns or servings of the run."""
+    return tracking.index.search(f'parent = "{key}" and relation = "{CHILD}"', sort="added", limit=None)
+
+
+def descendants(tracking: Tracking, keys: Sequence[str]) -> list[Experiment]:
+    """The children of these runs and the children of those, a run before its children; none of `keys`."""
+    found: dict[str, Experiment] = {}
+    waiting = list(keys)
+    while waiting:
+        more = [e for e in children(tracking, waiting.pop(0)) if e.key not in found and e.key not in keys]
+        found.update((e.key, e) for e in more)
+        waiting += [e.key for e in more]
+    return list(found.values())

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from studio.errors import ModelLoadError
 from studio.experiment import Experiment
+from studio.fleet.serving import plan_serving
+from studio.run.plan import Plan
 from tests.studio_process import environment, opened, studio
 
 CHILD = """
@@ -163,3 +166,56 @@ def test_many_threads_start_runs_at_once(tmp_path: Path) -> None:
     found = opened().experiments(limit=None)
     assert sorted(e.params["i"] for e in found) == sorted([*range(16)] * 3)
     assert {e.status for e in found} == {"finished"}
+
+
+CHILDREN_WITH_MODELS = """
+import studio
+
+def keep(key, name, text):
+    with studio.start(key=key) as run:
+        (run.artifact("modeldir") / name).write_text(text)
+
+BOOSTER, LOST = '{"learner":{}}', '{"lost": [{"name": "Net", "trained": 1.0, "why": "no room"}]}'
+with studio.start(key="many"):
+    for i in range(5):
+        keep(f"many{i}", "model.json", BOOSTER)
+    with studio.start(key="between"):
+        keep("below", "model.json", BOOSTER)
+with studio.start(key="lost"):
+    keep("lost1", ".studio.json", LOST)
+with studio.start(key="weights"):
+    keep("weights1", "net.pt", "weights")
+with studio.start(key="itself") as run:
+    (run.artifact("modeldir") / "model.json").write_text(BOOSTER)
+    keep("itself1", "model.json", BOOSTER)
+with studio.start(key="plain"):
+    keep("plain1", "notes.md", "no model")
+"""
+NO_IDENTITY = {
+    "many": "kept no model itself; its children did: studio serve below, many4, many3, many2, many1, and more",
+    "between": "kept no model itself; its child did: studio serve below",
+    "lost": "and its children kept no model: lost1 trained Net, which could not be kept: no room",
+    "weights": "and its children kept no model: net.pt of weights1 holds weights only, or a pickle of PyTorch's",
+}
+
+
+def test_a_run_whose_children_trained_is_not_served_as_the_identity(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(CHILDREN_WITH_MODELS)
+    done = studio("run", "-e", "top", "a.py", cwd=tmp_path)
+    assert b"; next: studio serve itself1\n" in done.stderr, done.stderr
+    for key, said in NO_IDENTITY.items():
+        with pytest.raises(ModelLoadError) as caught:
+            planned(key)
+        assert caught.value.message.startswith(f"experiment {key} {said}"), caught.value.message
+        assert (caught.value.exit_code, caught.value.hint.partition(" ")[0]) == (8, "--identity")
+    with pytest.raises(ModelLoadError, match="its children did"):
+        planned("many", "--model", "model")
+    assert [planned(key).parent for key in ("itself", "plain", "below")] == ["itself", "plain", "below"]
+    assert planned("many", "--identity").parent == "many"
+
+
+def planned(key: str, *options: str) -> Plan:
+    store = opened()
+    store.recover()
+    store.tracking.index.sync()
+    return plan_serving(key, options, tracking=store.tracking, config=store.config)
