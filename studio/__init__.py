@@ -12,6 +12,7 @@ Importing it loads nothing heavy; each name is loaded at its first use.
 from __future__ import annotations
 
 import os
+import sys
 from _thread import RLock, get_ident
 
 TYPE_CHECKING = False  # what typing calls so, without the time that importing typing takes
@@ -56,9 +57,25 @@ if hasattr(os, "register_at_fork"):
     # for a thread that cannot go on before the fork is done.
     _held: set[int] = set()  # threads that fork and hold the lock
 
+    # These modules take a lock before a fork and release it after. One that is imported while a fork waits here would
+    # release a lock that it did not take, and Python prints the error. So it is taken here. The name that comes last
+    # is of what a module defines once it has registered.
+    _LOCKED_BY_FORKS = (
+        ("logging", "_lock", "LogRecord"),
+        ("concurrent.futures.thread", "_global_shutdown_lock", "_WorkItem"),
+    )
+
+    def _registered() -> set[str]:
+        return {name for name, _, late in _LOCKED_BY_FORKS if hasattr(sys.modules.get(name), late)}
+
     def _forking() -> None:
+        before = _registered()
         if _LOADING.acquire(timeout=_FORK_WAIT_S):
             _held.add(get_ident())
+        new = _registered() - before
+        for name, lock, _ in _LOCKED_BY_FORKS:
+            if name in new:
+                getattr(sys.modules[name], lock).acquire()
 
     def _forked_parent() -> None:
         if get_ident() in _held:

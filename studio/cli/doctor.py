@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import print_json, print_table, settings
+from .options import print_json, print_table, say, settings
 
 if TYPE_CHECKING:
     from ..api import Studio
@@ -24,4 +24,7 @@ def command(as_json: bool, *, studio: Studio) -> int:
         )
     else:
         print_table(["", "state", "found", "to mend it"], ([f.name, f.state, f.found, f.mend] for f in findings))
-    return 3 if any(f.state == "broken" for f in findings) else 0
+    broken = [f.name for f in findings if f.state == "broken"]
+    if broken:
+        say(f"studio: broken: {', '.join(broken)}")
+    return 3 if broken else 0

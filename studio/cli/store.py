@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import NotFound
+from ..errors import NotFound, StoreError
 from .groups import Suggesting
 from .options import print_json, print_table, say, settings
 
@@ -38,7 +38,7 @@ def init(url: str | None, *, studio: Studio) -> None:
 @click.argument("url", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @settings
-def check(url: str | None, as_json: bool, *, studio: Studio) -> int:
+def check(url: str | None, as_json: bool, *, studio: Studio) -> None:
     """Probe a store: conditional writes, listings, streams."""
     from ..stores.check import check_store
 
@@ -51,4 +51,10 @@ def check(url: str | None, as_json: bool, *, studio: Studio) -> int:
         print_json({"findings": [{"name": f.name, "ok": f.ok, "why": f.why} for f in findings]})
     else:
         print_table(["check", "result", ""], ([f.name, "ok" if f.ok else "FAILED", f.why] for f in findings))
-    return 0 if all(f.ok for f in findings) else 5
+    bad = [f for f in findings if not f.ok]
+    if bad:
+        more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise StoreError(
+            f"the store cannot be used: {bad[0].name}: FAILED: {bad[0].why}{more}",
+            hint="choose another one, such as a folder: --store file:///FOLDER",
+        )

@@ -90,6 +90,7 @@ def test_doctor_names_what_is_missing_and_what_mends_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = studio("doctor", "--store", f"file://{tmp_path}/file", cwd=tmp_path)
     assert done.returncode == 3 and b"broken" in done.stdout
+    assert done.stderr == b"studio: broken: store, index\n"
 
 
 def test_store_init_and_check(tmp_path: Path) -> None:
@@ -100,6 +101,10 @@ def test_store_init_and_check(tmp_path: Path) -> None:
     done = studio("store", "check", url, cwd=tmp_path)
     assert done.returncode == 0 and b"FAILED" not in done.stdout
     assert all(f["ok"] for f in json.loads(studio("store", "check", url, "--json", cwd=tmp_path).stdout)["findings"])
+    (tmp_path / "file").write_text("")
+    done = studio("store", "check", f"file://{tmp_path}/file", "--json", cwd=tmp_path)
+    assert done.returncode == 5 and [f["ok"] for f in json.loads(done.stdout)["findings"]] == [False]
+    assert b"the store cannot be used: can be written and read: FAILED: store file://" in done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

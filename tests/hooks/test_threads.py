@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
+
+from tests.studio_process import environment
 
 CALLS = """
 import base64, io, threading, wave
@@ -177,6 +181,46 @@ def test_forks_in_the_midst_of_first_calls_neither_hang_nor_lose(bench, number):
     assert len((ran.spool / "media" / "index").read_text().splitlines()) == 3 * len(everyone)
     assert ran.of_type("warning") == []
     assert 10 <= len(ran.streams) <= 13  # eight children that forked, one for each worker that got a task, the parent
+
+
+WAITS = """
+import os, sys, threading
+import studio
+
+here, waits = threading.get_ident(), threading.Event()
+os.register_at_fork(before=lambda: waits.set())  # runs before studio's, which waits for the lock
+
+
+def fork():
+    child = os.fork()
+    if not child:
+        import logging, concurrent.futures.thread
+        logging.getLogger("a").info("no lock is held")
+        os._exit(0)
+    codes.append(os.waitpid(child, 0)[1])
+
+
+codes = []
+forks = threading.Thread(target=fork)
+with studio.loading():
+    forks.start()
+    waits.wait()
+    assert not {"logging", "concurrent.futures.thread"} & set(sys.modules), "the test needs them unloaded"
+    import logging, concurrent.futures.thread
+forks.join()
+fork()
+assert codes == [0, 0], codes
+logging.warning("said")
+with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    pool.submit(print, "done").result()
+"""
+
+
+def test_a_fork_that_waits_for_an_import_prints_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WAITS], capture_output=True, text=True, timeout=120, env=environment()
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "WARNING:root:said\n")
 
 
 @pytest.mark.soak
