@@ -87,8 +87,17 @@ def start(
     Returns:
         A context manager whose value has `key`, `log`, `params`, `artifact(name)` and `folder`.
     """
-    with loading():
+    with loading():  # all of it: a fork of another thread copies an import that is under way
+        import contextvars  # noqa: F401
+        import getpass  # noqa: F401
+        import pwd  # noqa: F401
+        import sqlite3  # noqa: F401
+
+        from . import plugins  # noqa: F401
+        from .run import recover  # noqa: F401
         from .run.inprocess import InProcessRun, surrounding
+        from .stores import local  # noqa: F401
+        from .tracking import artifacts, capturing, index, records  # noqa: F401
 
     parent = surrounding()
     if parent is not None:

@@ -226,6 +226,15 @@ _original: dict[str, str | None] = {}
 _changing = threading.RLock()
 
 
+def _forked() -> None:
+    global _changing
+    _changing = threading.RLock()  # a thread that the child has not may hold the other one
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 def _set_environment() -> None:
     """Processes that are started from here on belong to the run that threads without one belong to."""
     with _changing:

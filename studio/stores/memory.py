@@ -38,6 +38,17 @@ _shelves: dict[str, _Shelf] = {}
 _shelves_lock = threading.Lock()
 
 
+def _forked() -> None:
+    """A child has the objects as they were, and not the threads that hold the locks."""
+    global _shelves_lock
+    _shelves_lock = threading.Lock()
+    for shelf in _shelves.values():
+        shelf.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
 class MemoryStore:
     """Objects in memory; `url` is `memory://name`, and equal names are one store within a process."""
 

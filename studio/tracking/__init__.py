@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,3 +67,13 @@ class Tracking:
 
 Notify = Callable[[str], None]
 """Takes one line for the user."""
+
+
+def _forked() -> None:
+    """Before Python 3.12 a cached property has a lock, which a thread may hold that the child has not."""
+    for one in vars(Tracking).values():
+        if hasattr(one, "lock"):
+            one.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import ConfigError, StoreError
 from . import database
 from .database import Identity
+from .forking import guard, single
 
 if TYPE_CHECKING:
     from .pattern import Pattern
@@ -39,13 +40,15 @@ class Handle:
     def __init__(self, path: Path, *, query_s: float = QUERY_S) -> None:
         self.path = path
         self._query_s = query_s
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._patterns: dict[str, Pattern] = {}
         self._until = 0.0
         self._file: Identity = None
         self.opened = 0
         """How often a database was opened: what was read before the last time may not hold for what is open now."""
-        self._use(database.connect(path))
+        with single():
+            self._use(database.connect(path))
+            guard(self)
 
     def run(self, work: Work[T]) -> T:
         """What `work` returns; it must not call this handle.
@@ -53,7 +56,7 @@ class Handle:
         Raises:
             Busy: another process holds the file.
         """
-        with self._lock:
+        with self.lock:
             if self._pid != os.getpid():  # a connection does not survive a fork
                 self._parents = self._db  # never closed here: that would drop the parent's locks
                 self._use(database.connect(self.path))
@@ -93,7 +96,7 @@ class Handle:
             finally:
                 db.set_progress_handler(None, 0)
 
-        with self._lock:
+        with self.lock:
             self._until = time.monotonic() + self._query_s
             for pattern in self._patterns.values():
                 pattern.until = self._until
@@ -114,7 +117,7 @@ class Handle:
 
     def close(self) -> None:
         """Closes the file; the handle cannot be used any more."""
-        with self._lock:
+        with self.lock:
             self._file = None
             self._db.close()
 

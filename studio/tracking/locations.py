@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from .forking import single
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -92,7 +94,7 @@ class Locations:
         import sqlite3
 
         try:
-            with contextlib.closing(self._connect()) as db, db:
+            with single(), contextlib.closing(self._connect()) as db, db:
                 return act(db)
         except sqlite3.OperationalError as exc:  # locked, read-only, disk full: go on without
             log.debug("location cache %s cannot be used now: %s", self._path, exc)

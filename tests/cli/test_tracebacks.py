@@ -135,7 +135,7 @@ def test_no_command_ends_in_a_traceback(work: Path, every: int) -> None:
         if "/dev/full" in shell and not os.path.exists("/dev/full"):
             continue
         for name in of_this_round(list(WORDS), at, every):
-            if (what, name) == ("a reader that leaves", "run"):
+            if (what, name) in (("a reader that leaves", "run"), ("ASCII", "run")):
                 continue  # the script is to notice, as without studio: a traceback would be its own
             done = tried(shell, name, work)
             if what in LOSES and name in ("runs list", "runs show", "config", "completion", "sql"):

@@ -223,6 +223,61 @@ def test_a_fork_that_waits_for_an_import_prints_nothing(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "WARNING:root:said\n")
 
 
+STARTS = """
+import os, sys, threading
+import studio
+
+late = []
+
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if not studio.loading()._is_owned() and not name.startswith("_studio") and threading.current_thread() is main:
+            late.append(name)
+
+
+main = threading.main_thread()
+sys.meta_path.insert(0, Watch())
+with studio.start() as run:
+    assert late == [], late
+holds, goes = threading.Event(), threading.Event()
+
+
+def hold():
+    from studio.tracking.handle import Handle
+    from studio.tracking import index
+    handle = index._shared[0]._handle
+    with handle.lock:
+        holds.set()
+        goes.wait(0.2)
+
+
+threading.Thread(target=hold).start()
+holds.wait()
+child = os.fork()
+if not child:
+    with studio.start() as run:
+        run.log({"a": 1.0})
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(len(studio.experiments()))
+"""
+
+
+def test_a_fork_while_a_run_starts_copies_no_lock(tmp_path):
+    (tmp_path / "a.py").write_text("a")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", STARTS],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=environment(),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2\n", "")
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_nothing_is_lost_in_a_thousand_runs(bench, tmp_path):
