@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import datetime
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from studio.run.inject import _studio_text as text
 from studio.run.inject import _studio_track as track
+from tests.studio_process import record, studio
 
 
 def test_a_dictionary_within_itself_is_shown_as_python_prints_it() -> None:
@@ -22,3 +31,105 @@ def test_shared_dictionaries_end_at_the_most_parameters() -> None:
     out: dict[str, Any] = {}
     track._flatten("", shared, out)
     assert len(out) == track.MOST_PARAMETERS
+
+
+def doubled(kind: Callable[[list[Any]], Any], times: int = 40) -> Any:
+    """A container that shares itself so often that its text has 2^40 parts."""
+    value = kind([1])
+    for _ in range(times):
+        value = kind([value, value])
+    return value
+
+
+@dataclasses.dataclass
+class Config:
+    """Has a `__repr__` that Python made."""
+
+    layers: Any
+
+
+class Raises:
+    def __repr__(self) -> str:
+        raise ValueError("no text")
+
+
+class Vast:
+    def __str__(self) -> str:
+        return "x" * 10_000_000
+
+
+Pair = collections.namedtuple("Pair", "a b")
+ring: list[Any] = [1]
+ring.append(ring)
+
+ORDINARY = [
+    1, 2.5, float("nan"), True, None, "a'b", ["a'b\n"], b"\xff", (), (1,), (1, "x"), [], [1, [(2,)]], {}, set(), {1},
+    {1: [2], "a": {}}, frozenset({2}), Pair(1, [2]), [Pair(1, 2)], Config([1]), [Config({})], datetime.date(2020, 1, 1),
+    Path("x"), [Path("x")], collections.OrderedDict(a=1), collections.deque([1]), ring, 10**100, len, range(3), ...,
+    collections.defaultdict(list, {1: [2]}), ValueError("x"), ValueError(), ValueError(1, [2]), KeyError("k"),
+    OSError(2, "no", "f"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ORDINARY, ids=repr)
+def test_the_text_of_what_is_ordinary_is_pythons(value: Any) -> None:
+    assert (text.of(value), text.spelled(value)) == (str(value), repr(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "begins"),
+    [
+        (doubled(list), "[[[["), (doubled(tuple), "(((("), (doubled(lambda x: dict(enumerate(x))), "{0: {0: "),
+        (Config(doubled(list)), "<tests.run.test_endless_parameters.Config object>"),
+        ([collections.deque([doubled(tuple)])], "[<collections.deque object>]"), (ValueError(doubled(list)), "[[[["),
+        (Raises(), "<tests.run.test_endless_parameters.Raises object: its __str__ raised ValueError>"),
+        (Vast(), "xxx"), (10**6000, "<int of 19932 bits>"), (doubled(lambda x: [x[0]], 5000), "[[[["),
+        (list(range(10**6)), "[0, 1, 2, "), ("x" * 10**6, "xxx"),
+    ],
+    ids=range(12),
+)  # fmt: skip
+def test_the_text_of_anything_ends(value: Any, begins: str) -> None:
+    found = text.of(value)
+    assert found.startswith(begins) and len(found) <= text.MOST_CHARS + 1
+
+
+def test_a_type_that_takes_long_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        asked = 0
+
+        def __str__(self) -> str:
+            Slow.asked += 1
+            return "done"
+
+    monkeypatch.setattr(text, "SLOW_S", -1.0)
+    assert [text.of(Slow()) for _ in range(3)] == ["done", *[f"<{Slow.__module__}.{Slow.__qualname__} object>"] * 2]
+    assert Slow.asked == 1
+
+
+SCRIPT = """
+import argparse, studio
+a = [1]
+for _ in range(40): a = [a, a]
+class Raises:
+    def __repr__(self): raise ValueError('no')
+parser = argparse.ArgumentParser()
+parser.add_argument('--depth', type=lambda word: a, default=Raises())
+parser.parse_args(['--depth', '3'])
+studio.params({'shared': a, 'raises': Raises(), 'big': 10**6000, 'lr': 0.1, Raises(): 1})
+studio.tags(['t', a])
+studio.note(a)
+studio.log_table('t', [{'x': a, 'y': Raises(), 'z': 1}])
+for call in (lambda: studio.log({'x': 1}, a), lambda: studio.log_table('u', [[a]], columns=['x', 'y'])):
+    try: call()
+    except TypeError as exc: assert len(str(exc)) < 5000
+print('whole')
+"""
+
+
+def test_a_script_with_such_values_runs_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "s.py").write_text(SCRIPT)
+    done = studio("run", "-e", "k", "s.py", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"whole\n"), done.stderr
+    found = record("k")
+    assert found.params["lr"] == 0.1 and found.params["shared"].startswith("[[[[")
+    assert found.params["raises"] == "<Raises object: its __str__ raised ValueError>" and "t" in found.tags

@@ -124,7 +124,11 @@ def reread() -> None:
 
 
 def _is_same(value: Any, before: Any) -> bool:
-    return value is before or (type(value) is type(before) and repr(value) == repr(before))
+    return value is before or (type(value) is type(before) and _spelled(value) == _spelled(before))
+
+
+def _spelled(value: Any) -> str:
+    return str(_studio_track.load("_studio_text").spelled(value, 1 << 16))
 
 
 def _absl(name: str, args: Any, kwargs: Any, result: Any) -> None:
@@ -170,7 +174,7 @@ def _secrets(name: str, value: Any, hidden: bool) -> list[str]:
         secret = hidden or _studio_secrets.shown(name, _studio_track.scalar(inner)) == _studio_secrets.MASK
         if not secret or inner is None or isinstance(inner, bool):
             continue
-        text = str(inner)
+        text = _studio_track._text(inner)
         given = any(text in word for word in sys.argv[1:]) or text in os.environ.values()
         if given and text.lower() not in _studio_secrets.NOTHING and (hidden or not os.path.exists(text)):
             found.append(text)

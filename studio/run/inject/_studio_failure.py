@@ -60,10 +60,9 @@ def described(value: BaseException, trace: TracebackType | None) -> dict[str, An
 
 
 def _message(value: BaseException) -> str:
-    try:
-        text = str(value)
-    except Exception as exc:  # noqa: BLE001  a class of the script's
-        return f"no message: its __str__ raised {type(exc).__name__}"
+    import _studio_text  # type: ignore[import-not-found]
+
+    text: str = _studio_text.of(value, MOST_CHARS, "no message: its __str__ raised {error}")
     inner = getattr(value, "exceptions", None)  # of an exception group
     if isinstance(inner, tuple) and all(isinstance(one, BaseException) for one in inner):
         parts = [f"{type(one).__name__}: {_message(one)}" for one in inner[:MOST_INNER]]
@@ -170,4 +169,9 @@ def _at_end() -> None:
 def _tell_exit(value: Any, code: CodeType, line: int) -> None:
     import _studio_track
 
-    _studio_track.event("exception", name="SystemExit", text=str(value)[:MOST_CHARS], frame=_spelled(code, line))
+    _studio_track.event(
+        "exception",
+        name="SystemExit",
+        text=_message(value) if isinstance(value, BaseException) else value[:MOST_CHARS],
+        frame=_spelled(code, line),
+    )

@@ -168,7 +168,8 @@ def _keep(kind: str, name: str, step: int | None, caption: str, *given: object) 
     if spool is None:
         return
     if not isinstance(name, str) or not name:
-        raise TypeError(f"the name of what is logged is a str that is not empty, not {name!r}")
+        shown = _studio_track.load("_studio_text").spelled(name)
+        raise TypeError(f"the name of what is logged is a str that is not empty, not {shown}")
     at = None if step is None else _whole(step)
     _studio_track.load("_studio_hold").call(_keep_whole, spool, kind, name, at, caption, *given)
 
@@ -229,7 +230,7 @@ def _write(folder: str, kind: str, name: str, step: int | None, parts: list[Part
 def _entry(
     kind: str, name: str, step: int, files: list[str], size: int, fields: dict[str, object]
 ) -> dict[str, object]:
-    caption = _studio_track.load("_studio_secrets").clean(str(fields.pop("caption")))[:CAPTION_CHARS]
+    caption = _studio_track.load("_studio_secrets").clean(_studio_track._text(fields.pop("caption")))[:CAPTION_CHARS]
     entry = {"name": name, "step": step, "time": round(time.time(), 6), "kind": kind, "file": files[0], "size": size}
     if len(files) > 1:
         entry["also"] = files[1:]
@@ -254,7 +255,8 @@ def _whole(step: Any) -> int:
             return whole
     except (TypeError, ValueError, OverflowError):
         pass
-    raise TypeError(f"a step is a whole number of 64 bits, not {step!r}")
+    shown = _studio_track.load("_studio_text").spelled(step)
+    raise TypeError(f"a step is a whole number of 64 bits, not {shown}")
 
 
 def _write_aside(folder: str, data: bytes | str) -> str:

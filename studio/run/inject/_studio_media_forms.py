@@ -35,7 +35,7 @@ def table(rows: Any, columns: Sequence[str] | None) -> Made:
             rows = rows.reset_index()
         if columns is not None:
             rows = rows[list(columns)]
-        names = [str(column) for column in rows.columns]
+        names = [_text(column) for column in rows.columns]
         cells = [list(row) for row in rows.itertuples(index=False, name=None)]
     elif isinstance(rows, (str, bytes)) or not hasattr(rows, "__iter__") or hasattr(rows, "keys"):
         raise TypeError(f"studio.log_table takes rows or a DataFrame, not {type(rows).__name__}")
@@ -172,17 +172,22 @@ def _histogram(counts: list[int], low: float, high: float, mean: float, left_out
 
 
 def _rows(rows: list[Any], columns: Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:
-    names = None if columns is None else [str(column) for column in columns]
+    names = None if columns is None else [_text(column) for column in columns]
     if rows and all(hasattr(row, "keys") and hasattr(row, "__getitem__") for row in rows):
         known = [dict(row) for row in rows]
         found = list(dict.fromkeys(key for row in known for key in row)) if columns is None else list(columns)
-        return [str(key) for key in found], [[row.get(key) for key in found] for row in known]
+        return [_text(key) for key in found], [[row.get(key) for key in found] for row in known]
     if names is None:
         raise TypeError("studio.log_table: rows that are no mappings need columns=[…]")
     for row in rows:
         if isinstance(row, (str, bytes)) or not hasattr(row, "__len__") or len(row) != len(names):
-            raise TypeError(f"studio.log_table: each row has {len(names)} cells, one for each column; not {row!r:.60}")
+            shown = _studio_track.load("_studio_text").spelled(row, 60)
+            raise TypeError(f"studio.log_table: each row has {len(names)} cells, one for each column; not {shown}")
     return names, [list(row) for row in rows]
+
+
+def _text(value: Any) -> str:
+    return value if type(value) is str else str(_studio_track.load("_studio_text").of(value))
 
 
 def _cell(value: Any) -> Any:

@@ -104,7 +104,9 @@ def whole_step(step: Any) -> int:
             return whole
     except (TypeError, ValueError, OverflowError):
         pass
-    raise TypeError(f"a step is a whole number, not {step!r}")
+    import _studio_text  # type: ignore[import-not-found]
+
+    raise TypeError(f"a step is a whole number, not {_studio_text.spelled(step)}")
 
 
 def numbers(code: str, values: Iterable[Any], name: str) -> array[Any]:

@@ -188,7 +188,7 @@ class _Signatures:
     def of(self, data: Any, took_s: float) -> dict[str, Any] | None:
         columns = getattr(data, "columns", None)
         shape = tuple(getattr(data, "shape", ()))[1:]
-        names = None if columns is None else str(list(columns)[:50])
+        names = None if columns is None else _studio_track.load("_studio_text").spelled(list(columns)[:50])
         key = (type(data), shape, str(getattr(data, "dtype", "")), names)
         self._trained += took_s
         now = time.monotonic()
@@ -206,15 +206,17 @@ class _Signatures:
 _signatures = _Signatures()
 
 
+def _text(value: Any) -> str:
+    return str(_studio_track.load("_studio_text").of(value, 200))
+
+
 def _chosen(estimator: Any) -> dict[str, Any]:
     """What a search has found to be best."""
     best = getattr(estimator, "best_params_", None)
     if not isinstance(best, dict):
         return {}
     plain = (bool, int, float, str)
-    shown = {
-        name: value if isinstance(value, plain) or value is None else str(value)[:200] for name, value in best.items()
-    }
+    shown = {name: value if isinstance(value, plain) or value is None else _text(value) for name, value in best.items()}
     return {"best": {name.replace("__", "."): value for name, value in shown.items()}}
 
 
@@ -228,5 +230,5 @@ def _parameters(estimator: Any) -> dict[str, Any]:
         elif hasattr(value, "__name__"):
             found[name.replace("__", ".")] = value.__name__
         elif not isinstance(value, (list, tuple)) or not any(hasattr(item, "__len__") for item in value):
-            found[name.replace("__", ".")] = str(value)[:200]
+            found[name.replace("__", ".")] = _text(value)
     return found

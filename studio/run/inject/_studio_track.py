@@ -119,14 +119,15 @@ def given_params(values: Mapping[str, Any], given: Iterable[str]) -> None:
 def tags(*names: str | Iterable[str]) -> None:
     """Adds tags to the experiment: each a text, or a list of texts; empty ones are none."""
     each = [[name] if isinstance(name, str) or not hasattr(name, "__iter__") else name for name in names]
-    values = [text for inner in each for text in (_clean(str(name).strip()) for name in inner) if text]
+    spell = load("_studio_text").of
+    values = [text for inner in each for text in (_clean(spell(name).strip()) for name in inner) if text]
     if values:
         event("tags", values=values)
 
 
 def note(text: str) -> None:
     """Adds a line to the experiment's notes."""
-    event("note", text=str(text))
+    event("note", text=_text(text))
 
 
 def flush() -> None:
@@ -325,8 +326,8 @@ def _append_whole(here: Place, kind: str, fields: dict[str, Any]) -> bool:
     try:
         json = load("json")
         if "text" in fields:
-            fields["text"] = _clean(str(fields["text"]))
-        line = json.dumps({"type": kind, **fields}, ensure_ascii=True, default=str) + "\n"
+            fields["text"] = _clean(_text(fields["text"]))
+        line = json.dumps({"type": kind, **fields}, ensure_ascii=True, default=_text) + "\n"
         if len(line) > EVENT_BYTES:
             line = json.dumps({"type": "warning", "text": f"an event of type {kind} was too large to keep"}) + "\n"
         fd = os.open(os.path.join(here.folder, "events"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -363,13 +364,16 @@ def _complain(here: Place, topic: str, text: str) -> None:
 
 MOST_PARAMETERS = 100_000
 DEEPEST = 50
+MOST_BITS = 14_000  # longer integers are not spelled by Python, nor read
 
 
 def _flatten(prefix: str, value: Any, out: dict[str, Any], within: tuple[int, ...] = ()) -> None:
     within = (*within, id(value))
     shown = load("_studio_secrets").shown
     for name, inner in value.items():
-        path = f"{prefix}.{name}" if prefix else str(name)
+        path = name = name if type(name) is str else _text(name)
+        if prefix:
+            path = f"{prefix}.{name}"
         if len(out) >= MOST_PARAMETERS:
             return  # what is shared within itself again and again has no end
         if hasattr(inner, "items") and hasattr(inner, "keys"):
@@ -384,20 +388,28 @@ def _flatten(prefix: str, value: Any, out: dict[str, Any], within: tuple[int, ..
 def scalar(value: Any) -> Any:
     """`value` as a JSON scalar: itself where it is one, its number where it has one, else its str()."""
     if value is None or isinstance(value, (bool, str)):
-        return value if value is None or type(value) in (bool, str) else str(value)
+        return value if value is None or type(value) is bool else _text(value)
     if not isinstance(value, (int, float)) and getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         try:
             value = value.item()
         except Exception:  # noqa: BLE001
-            return str(value)
+            return load("_studio_text").of(value)
     if isinstance(value, int):
+        if type(value) is not bool and value.bit_length() > MOST_BITS:
+            return load("_studio_text").of(int(value))
         return value if isinstance(value, bool) else int(value)
     if isinstance(value, float):
         if value - value == 0:
             return float(value)
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # as records spell them
-    text = str(value)
-    return text if len(text) <= 4096 else text[:4096] + "…"
+    return load("_studio_text").of(value)
+
+
+def _text(value: Any) -> str:
+    """`str(value)`, whatever it is; what is longer than an event may be is cut."""
+    if type(value) is str and len(value) <= EVENT_BYTES // 4:
+        return value
+    return str(load("_studio_text").of(value, EVENT_BYTES // 4))
 
 
 def _open() -> _studio_metrics.Writer | None:

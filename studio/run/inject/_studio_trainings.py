@@ -210,4 +210,4 @@ def _spelled(value: Any) -> Any:
         return {name: _spelled(inner) for name, inner in value.items()}
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
         return value
-    return repr(value)
+    return _studio_track.load("_studio_text").spelled(value, 1 << 16)

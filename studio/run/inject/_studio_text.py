@@ -1,0 +1,165 @@
+"""The text of a user's object, at most so long and in bounded time, whatever its `__str__` does; exact if ordinary."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+MOST_CHARS = 4096
+DEEPEST = 100
+SLOW_S = 1.0
+"""A type whose `__str__` took longer is not asked again."""
+
+MOST_NODES, MOST_TEXTS = 20_000, 5_000_000
+"""So many objects within one are looked at; one that would print more, for it shares parts again and again, is not."""
+
+_PLAIN = (bool, int, float, complex, str, bytes, bytearray, type(None))
+_slow: set[type] = set()
+
+
+def of(value: Any, most: int = MOST_CHARS, broken: str = "<{kind} object: its __str__ raised {error}>") -> str:
+    """`str(value)`; what is longer than `most` ends with `…`.
+
+    Args:
+        broken: The text where `__str__` raises.
+    """
+    return _bounded(value, most, broken, str)
+
+
+def spelled(value: Any, most: int = MOST_CHARS) -> str:
+    """`repr(value)`, as `of`."""
+    return _bounded(value, most, "<{kind} object: its __repr__ raised {error}>", repr)
+
+
+def _bounded(value: Any, most: int, broken: str, how: type[str] | Any) -> str:
+    parts: list[str] = []
+    try:
+        if how is str and isinstance(value, BaseException) and type(value).__str__ is BaseException.__str__:
+            if len(value.args) < 2:
+                return of(value.args[0], most, broken) if value.args else ""
+            value = value.args
+        _write(value, parts, [most + 1], (), how)
+        text = "".join(parts)
+    except Exception as exc:  # noqa: BLE001  a class of the script's
+        return broken.format(kind=_kind(value), error=type(exc).__name__)
+    return text if len(text) <= most else text[:most] + "…"
+
+
+def _write(value: Any, parts: list[str], left: list[int], within: tuple[int, ...], how: Any = repr) -> None:
+    """Appends the text of `value` while there is room left."""
+    kind: Any = type(value)
+    method = None if how is str and kind.__str__ is not object.__str__ else kind.__repr__
+    items: Iterable[tuple[Any, ...]]
+    if method is list.__repr__:
+        opens, closes, items = "[", "]", ((item,) for item in list.__iter__(value))
+    elif method is tuple.__repr__:
+        opens, closes, items = "(", ",)" if len(value) == 1 else ")", ((item,) for item in tuple.__iter__(value))
+    elif method is dict.__repr__:
+        opens, closes, items = "{", "}", dict.items(value)
+    elif kind in (set, frozenset) and value:
+        opens, closes = ("{", "}") if kind is set else ("frozenset({", "})")
+        items = ((item,) for item in value)
+    else:
+        _add(_leaf(value, left[0], how), parts, left)
+        return
+    if id(value) in within or len(within) >= DEEPEST:
+        _add(f"{opens}...{closes[-1]}", parts, left)
+        return
+    _add(opens, parts, left)
+    within = (*within, id(value))
+    between = ""
+    for item in items:
+        if left[0] <= 0:
+            return
+        for part, before in zip(item, (between, ": ")):  # noqa: B905  Python 3.9 knows no strict
+            _add(before, parts, left)
+            _write(part, parts, left, within)
+        between = ", "
+    _add(closes, parts, left)
+
+
+def _add(text: str, parts: list[str], left: list[int]) -> None:
+    parts.append(text[: max(0, left[0])])
+    left[0] -= len(text)
+
+
+def _leaf(value: Any, room: int, how: Any) -> str:
+    kind = type(value)
+    if kind in (str, bytes):
+        short = value[: max(0, room)]
+        return short if how is str and kind is str else repr(short)
+    if kind is int and value.bit_length() > 4 * MOST_CHARS:  # Python refuses to spell those, or takes long
+        return f"<int of {value.bit_length()} bits>"
+    if kind in _PLAIN:
+        return str(how(value))
+    if kind in _slow or _is_endless(value):
+        return f"<{_kind(value)} object>"
+    began = time.perf_counter()
+    try:
+        return str(how(value))
+    finally:
+        if time.perf_counter() - began > SLOW_S:
+            _slow.add(kind)
+
+
+def _kind(value: Any) -> str:
+    kind = type(value)
+    module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    return module + kind.__qualname__
+
+
+def _is_endless(value: Any) -> bool:
+    """Whether the text has so many parts that it would take for ever: each path to a shared part counts.
+
+    An object is as large as all in it, which is found once for each; one within itself counts as one there.
+    """
+    sizes: dict[int, int] = {}
+    held: list[Any] = []  # while it stands here, no other object gets its id
+    stack: list[tuple[Any, Iterator[Any]]] = [(value, iter(_parts(value)))]
+    sizes[id(value)] = 1
+    counts = [1]
+    for _ in range(10 * MOST_NODES):
+        inner = next(stack[-1][1], stack)
+        if inner is stack:
+            done, _ = stack.pop()
+            size = sizes[id(done)] = counts.pop()
+            if size > MOST_TEXTS:
+                return True
+            if not stack:
+                return False
+            counts[-1] += size
+        elif id(inner) in sizes or isinstance(inner, _PLAIN):
+            counts[-1] += sizes.get(id(inner), 1)
+        elif len(sizes) >= MOST_NODES:
+            return False
+        else:
+            held.append(inner)
+            sizes[id(inner)] = 1
+            stack.append((inner, iter(_parts(inner))))
+            counts.append(1)
+    return False
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """What stands within an object, as far as its text may name it."""
+    if isinstance(value, (list, tuple, set, frozenset)) or type(value).__name__ == "deque":
+        return tuple(itertools.islice(value, MOST_NODES))
+    if isinstance(value, dict):
+        return tuple(itertools.chain.from_iterable(itertools.islice(dict.items(value), MOST_NODES)))
+    if isinstance(value, (type, type(itertools), type(_parts))):
+        return ()
+    found: list[Any] = list(value.args) if isinstance(value, BaseException) else []
+    if type(value).__module__ == "numpy" and type(value).__name__ == "ndarray" and value.dtype.kind == "O":
+        found += itertools.islice(value.ravel(), MOST_NODES)
+    inner = getattr(value, "__dict__", None)
+    if isinstance(inner, dict):
+        found += itertools.islice(dict.values(inner), MOST_NODES)
+    slots = getattr(type(value), "__slots__", ())
+    for name in (slots,) if isinstance(slots, str) else tuple(slots):
+        found.append(getattr(value, name, None))
+    return found
