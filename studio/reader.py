@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .tracking.compare import Difference
     from .tracking.frames import Experiments
     from .tracking.media import Media
+    from .tracking.repetition import Repetition
     from .tracking.sql import Answer
 
 
@@ -143,11 +144,18 @@ class Reader:
 
         return compare([self._shown(key) for key in keys], self.tracking, tolerance=tolerance)
 
-    def agreement(self, before: str, again: str, *, tolerance: float = 1e-6) -> Agreement:
-        """Whether a rerun's metrics are those of the run before it, as far as they are deterministic."""
+    def repetition(self, before: str, again: str) -> Repetition:
+        """Which experiments of a rerun repeat which ones of the run before: itself, or a child, and all children."""
+        from .tracking.repetition import repetition
+
+        self._refresh()
+        return repetition(self._shown(before), self._shown(again), self.tracking)
+
+    def agreement(self, before: Experiment, again: Experiment, *, tolerance: float = 1e-6) -> Agreement:
+        """Whether the metrics of one are those of the other, as far as they are deterministic."""
         from .tracking.agree import agreement
 
-        return agreement(self._shown(before), self._shown(again), self.tracking, tolerance=tolerance)
+        return agreement(before, again, self.tracking, tolerance=tolerance)
 
     def code_diff(self, one: str, other: str) -> Iterator[str]:
         """The lines of a unified diff between the captured files of two experiments."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..api import Studio
     from ..experiment import Experiment
     from ..tracking.agree import Agreement
+    from ..tracking.repetition import Repetition
 
 MOST_NAMES = 5
 CELL = 40
@@ -87,7 +88,7 @@ def rerun(
     """Run an experiment again, its code and inputs as they were, and say whether its metrics agree.
 
     Curves are compared at the steps that both have. Those that are sampled by the clock, and those whose names say that
-    they measure time, do not count.
+    they measure time, do not count. Children are compared in pairs. If KEY is a child, the whole script runs.
     """
     if without and not environment:
         raise click.UsageError("--without goes with --env restore")
@@ -100,36 +101,60 @@ def rerun(
         python = studio.restore_environment(before.key, without=without)
         plan = studio.plan("key", [before.key], experiment=plan.key, python=python)
     code = studio.run(plan)
-    found = studio.agreement(before.key, str(plan.key), tolerance=tolerance)
-    if found.differences:
-        print_table(
-            ["", "", before.key, str(plan.key)], ([d.section, one_line(d.name), *d.values] for d in found.differences)
-        )
-    for line in _verdict(found, before, studio.experiment(str(plan.key))):
+    told = studio.repetition(before.key, str(plan.key))
+    found = [studio.agreement(one, other, tolerance=tolerance) for one, other in told.pairs]
+    apart = [(one, other, said) for (one, other), said in zip(told.pairs, found, strict=True) if said.differences]
+    for one, other, said in apart[:MOST_NAMES]:
+        rows = ([d.section, one_line(d.name), *d.values] for d in said.differences)
+        print_table(["", "", one.key, other.key], rows)
+    for line in _verdict(told, found, before, studio.experiment(str(plan.key))):
         say(line)
     return code
 
 
-def _verdict(found: Agreement, before: Experiment, again: Experiment) -> Iterator[str]:
+def _verdict(told: Repetition, found: list[Agreement], before: Experiment, again: Experiment) -> Iterator[str]:
     """Whether the metrics agree, and what that does not count."""
-    if found.differences:
-        yield f"metrics differ; studio runs compare {before.key} {again.key} tells more"
-    elif found.judged:
-        yield f"metrics agree with those of {before.key} ({found.judged} metric{'s' if found.judged != 1 else ''})"
+    apart = [pair for pair, one in zip(told.pairs, found, strict=True) if one.differences]
+    clocked, judged = sum(one.clocked for one in found), sum(one.judged for one in found)
+    timed = list(dict.fromkeys(name for one in found for name in one.timed))
+    whole = f": the whole script ran, and {_places(told, before)}" if told.place and told.pairs else ""
+    if apart:
+        where = f" in {len(apart)} of {len(found)} runs" if len(found) > 1 else ""
+        one, other = apart[0]
+        yield f"metrics differ{where}{whole}; studio runs compare {one.key} {other.key} tells more"
+    elif judged:
+        children = f" and its {_children(len(found) - 1)}" if len(found) > 1 else ""
+        yield f"metrics agree with those of {before.key}{children} ({judged} metric{'s' * (judged != 1)}){whole}"
     elif again.status != "finished":
         as_before = ", as" if before.status == again.status else ";"
         did = "did" if before.status == again.status else before.status
         yield f"{again.key} {again.status}{as_before} {before.key} {did}"
+    elif told.pairs:
+        what = "metrics that count" if clocked or timed else "metrics"
+        yield f"{told.pairs[0][1].key} has no {what}, so there is nothing to compare{whole}"
     else:
-        what = "metrics that count" if found.clocked or found.timed else "metrics"
-        yield f"{again.key} has no {what}, so there is nothing to compare"
-    if found.unequal:
-        more = f" and {len(found.unequal) - MOST_NAMES} more" if len(found.unequal) > MOST_NAMES else ""
-        yield f"compared at the steps that both have: {', '.join(found.unequal[:MOST_NAMES])}{more}"
-    if found.clocked:
-        yield f"not compared: {found.clocked} curve{'s' if found.clocked != 1 else ''} sampled by the clock"
-    if found.timed:
-        yield f"not counted, as the name says time or speed: {', '.join(found.timed)}"
+        yield f"the whole script ran, and nothing in {again.key} can be compared with {before.key}"
+    if told.unpaired:
+        yield f"children not compared: {'; '.join(told.unpaired[:MOST_NAMES])}"
+    unequal = [line for one in found for line in one.unequal]
+    if unequal:
+        more = f" and {len(unequal) - MOST_NAMES} more" if len(unequal) > MOST_NAMES else ""
+        yield f"compared at the steps that both have: {', '.join(unequal[:MOST_NAMES])}{more}"
+    if clocked:
+        yield f"not compared: {clocked} curve{'s' if clocked != 1 else ''} sampled by the clock"
+    if timed:
+        yield f"not counted, as the name says time or speed: {', '.join(timed)}"
+
+
+def _places(told: Repetition, before: Experiment) -> str:
+    """Which child of the rerun was compared with which one before."""
+    was, is_ = told.place
+    what = before.key if was == before.key else f"{before.key}, {was},"
+    return f"{what} is compared with {told.pairs[0][1].key}, {is_}"
+
+
+def _children(count: int) -> str:
+    return "child" if count == 1 else f"{count} children"
 
 
 @click.command()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from studio.cli.runs_study import _verdict
 from studio.tracking.agree import measures_time
-from tests.studio_process import opened, record, studio
+from tests.studio_process import environment, opened, record, studio
 
 TRAIN = """
 import sys, studio
@@ -301,6 +304,62 @@ def test_a_metric_that_only_one_run_has_differs_and_clocks_alone_say_nothing(tmp
         "d has no metrics that count, so there is nothing to compare\n" in said
         and "1 curve sampled by the clock" in said
     )
+
+
+def test_a_rerun_of_a_child_is_compared_with_the_child_that_repeats_it(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import os, studio\n"
+        "first = os.environ['STUDIOML_EXPERIMENT'] == 'm'\n"
+        "for i in (1, 2):\n"
+        "    with studio.start(key=f'child{i}' if first else f'new{i}') as run:\n"
+        "        run.log({'r2': i / 10}, step=0)\n"
+    )
+    assert studio("run", "-e", "m", "train.py", cwd=tmp_path).returncode == 0
+    done = studio("runs", "rerun", "child2", "-e", "n", cwd=tmp_path)
+    assert done.stderr.decode().splitlines()[-1] == (
+        "metrics agree with those of child2 (1 metric): the whole script ran, and child2, child 2 of m, is compared "
+        "with new2, child 2 of n"
+    )
+
+
+FAMILIES = """
+import studio
+
+def family(key, *children):
+    with studio.start(key=key):
+        for name, lr, loss in children:
+            with studio.start(key=name) as run:
+                run.params(lr=lr)
+                run.log({"loss": loss}, step=0)
+
+family("m", ("m1", 1, 0.1), ("m2", 2, 0.2))
+family("order", ("o2", 2, 0.2), ("o1", 1, 0.1))
+family("apart", ("a1", 1, 0.1), ("a2", 2, 0.3))
+family("fewer", ("f1", 1, 0.1))
+"""
+
+
+def test_children_are_compared_in_pairs(tmp_path: Path) -> None:
+    """A rerun is judged by its children too; where their number differs, that is the verdict."""
+    subprocess.run([sys.executable, "-c", FAMILIES], cwd=tmp_path, env=environment(), check=True, timeout=120)
+    store = opened()
+
+    def verdict(before: str, again: str) -> list[str]:
+        told = store.repetition(before, again)
+        found = [store.agreement(one, other) for one, other in told.pairs]
+        return list(_verdict(told, found, store.experiment(before), store.experiment(again)))
+
+    assert verdict("m", "order") == ["metrics agree with those of m and its 2 children (2 metrics)"]
+    assert verdict("m", "apart") == ["metrics differ in 1 of 3 runs; studio runs compare m2 a2 tells more"]
+    assert verdict("m2", "order")[0].endswith("m2, child 2 of m, is compared with o2, child 1 of order")
+    assert verdict("m2", "apart")[0].startswith("metrics differ: the whole script ran, and m2, child 2 of m, is ")
+    gone = "children not compared: m has 2, fewer has 1"
+    assert verdict("m", "fewer") == ["fewer has no metrics, so there is nothing to compare", gone]
+    assert verdict("m2", "fewer") == ["the whole script ran, and nothing in fewer can be compared with m2", gone]
+    store.delete("m")  # what it was a child of is not known any more, but one child has its parameters
+    assert verdict("m1", "order") == [
+        "metrics agree with those of m1 (1 metric): the whole script ran, and m1 is compared with o1, a child of order"
+    ]
 
 
 @pytest.mark.parametrize(
