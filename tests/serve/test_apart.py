@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import gc
 import json
 import pickle
 
@@ -93,6 +95,20 @@ def test_tensors_of_the_open_inference_protocol() -> None:
     assert there is not None and there[1] == here[1] and same(there[0], dict(here[0]))
     text = {"name": "x", "shape": [1], "datatype": "BYTES", "data": ["text"]}
     assert read_infer(json.dumps({"inputs": [text]}).encode(), None, Limits()) is None  # texts have no bytes to send
+
+
+def test_garbage_is_collected_again_after_many_lists_were_read() -> None:
+    body = b'{"a": [' + b",".join([b"[true]"] * 20_000)
+    for end in (b"]}", b"]", b", 1]}"):
+        with contextlib.suppress(StudioError):
+            decode(body + end, JSON, arrays=False)
+        assert gc.isenabled()
+    gc.disable()
+    try:
+        decode(body + b"]}", JSON, arrays=False)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_a_long_answer_is_written_in_pieces() -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import gc
 import json
 import math
 import re
+import threading
 from collections.abc import Callable, Mapping
 
 from studio.errors import RefusedPickle
@@ -33,6 +36,8 @@ _PLAIN_PAIR = re.compile(
 """A key and a value in which nothing is nested, with what comes before them."""
 MOST_EMPTY = 10_000
 """Empty lists and objects of one document: two bytes each to send, a hundred to hold."""
+
+_FEW_LISTS = 5_000
 
 _TYPED = {"dtype", "shape", "b64"}
 
@@ -123,17 +128,44 @@ def parse(body: bytes | bytearray, budget: Budget) -> object:
             raise Malformed("too-large", f"more than {budget.limits.max_numbers // 4} lists; send a binary form")
         _check_depth(bytes(body), budget.limits.max_depth)
     check_long_text(body)
-    value = _quick(body)
-    if value is not None:
-        return value
     try:
-        return json.loads(str(body, "utf-8"), object_pairs_hook=_distinct)
+        with _COLLECTOR if opens > _FEW_LISTS else contextlib.nullcontext():
+            value = _quick(body)
+            return json.loads(str(body, "utf-8"), object_pairs_hook=_distinct) if value is None else value
     except Malformed:
         raise
     except UnicodeDecodeError:
         raise Malformed("not-json", "the text is not UTF-8") from None
     except (ValueError, RecursionError) as exc:
         raise Malformed("not-json", str(exc)[:120]) from None
+
+
+class _Pause:
+    """No garbage is collected while lists are made that are none: each time all of them would be looked at again.
+
+    It counts, as two threads read bodies.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._was_on = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._inside += 1
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._was_on:
+                gc.enable()
+
+
+_COLLECTOR = _Pause()
 
 
 def _quick(body: bytes | bytearray) -> dict[str, object] | None:
