@@ -118,6 +118,15 @@ def test_a_fault_of_studios_own_is_one_line(home: Path, debug: tuple[str, ...]) 
     assert ("Traceback" in done.stderr) == bool(debug)
 
 
+def test_no_librarys_exit_code_runs_while_a_call_of_the_model_hangs(home: Path) -> None:
+    code = "import atexit, threading\nfrom studio.serve_main import main\natexit.register(print, 'at exit')\n"
+    hangs = "threading.Thread(target=threading.Event().wait, name='trial', daemon=True).start()\n"
+    for before, said in (("", "at exit\n"), (hangs, "")):
+        words = [sys.executable, "-c", f"{code}{before}main(['--no-such-option'])"]
+        done = subprocess.run(words, env=environment(home), capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, said), done.stderr
+
+
 def test_idle_counts_from_the_last_answer_and_never_while_busy() -> None:
     assert Idle(0).remaining_s(0) is None
     idle = Idle(0.05)
