@@ -96,9 +96,12 @@ def _head(experiment: Experiment) -> list[tuple[str, str]]:
 
 
 def _not_captured(experiment: Experiment) -> list[tuple[str, str]]:
-    """What the workspace is without for its size or number."""
+    """What the workspace is without for its size or number, or by the user's ignore files."""
     rows = []
     for one in left_out_of(experiment):
+        if one.reason:
+            rows.append(("…", f"{one.files:,} more ({one.reason})") if one.path == "./" else (one.path, one.reason))
+            continue
         files = f"{one.files:,} files" if one.path.endswith("/") else ""
         rows.append((one.path, ", ".join(filter(None, [files, show_size(one.bytes) if one.bytes >= 0 else ""]))))
     return rows

@@ -149,7 +149,8 @@ class Inputs:
             self.told = {text.partition(": ")[0] for text in found.skipped} | {one.path for one in left_out}
         if line and self.plan.relation != CHILD:  # the run around it said so
             self.notify(line)
-        return replace(ref, extra=as_field(left_out)) if left_out else ref
+        places = (*left_out, *found.ignored) if rules == "workspace" else left_out
+        return replace(ref, extra=as_field(places)) if places else ref
 
 
 def bring(tracking: Tracking, manifest: str, target: Path, notify: Notify) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +20,10 @@ LONGEST = 60
 """Characters of a line for all that it names, for the names of one reason, and for a name."""
 
 FIELD = "left_out"
-"""Of the record's workspace: `[{"path": …, "files": …, "bytes": …}, …]`; `bytes` -1 where nobody looked."""
+"""Of the record's workspace: `[{"path": …, "files": …, "bytes": …, "reason": ".gitignore"}, …]`.
+
+`bytes` is -1 where nobody looked. `reason` is the user's ignore file, and missing where a limit left it out; the last
+path of those, `./`, counts what has no place of its own."""
 
 
 def capture_line(name: str, skipped: Sequence[str], left_out: Sequence[LeftOut], limit: int) -> str:
@@ -94,14 +98,25 @@ def _limit(one: LeftOut, limit: int) -> str:
 def as_field(left_out: Sequence[LeftOut]) -> Mapping[str, Any]:
     """As the record keeps it."""
     places = [(one.path.encode("utf-8", "replace").decode(), one) for one in left_out]
-    return {FIELD: [{"path": path, "files": one.files, "bytes": one.bytes} for path, one in places]}
+    return {
+        FIELD: [
+            {"path": path, "files": one.files, "bytes": one.bytes} | ({"reason": one.reason} if one.reason else {})
+            for path, one in places
+        ]
+    }
 
 
 def spelled(left_out: Sequence[LeftOut]) -> str:
-    """The largest of what was not captured, in a line."""
-    names = [shown(one.path) + _extent(one) for one in left_out[:MOST_PLACES]]
-    rest = left_out[MOST_PLACES:]
-    return ", ".join(names) + (f" and {sum(one.files for one in rest):,} more files" if rest else "")
+    """What was not captured, in a line: the largest, then the topmost of what ignore files left out."""
+    large = [one for one in left_out if not one.reason]
+    names = [shown(one.path) + _extent(one) for one in large[:MOST_PLACES]]
+    rest = large[MOST_PLACES:]
+    texts = [", ".join(names) + (f" and {sum(one.files for one in rest):,} more files" if rest else "")] * bool(names)
+    ignored = [one for one in left_out if one.reason]
+    named = [one for one in ignored if one.path != "./"][:MOST_PLACES]
+    more = sum(one.files if one.path == "./" else 1 for one in ignored) - len(named)
+    texts += [f"{shown(one.path)} ({one.reason})" for one in named]
+    return ", ".join(texts) + (f" and {more:,} more that ignore files name" if more else "")
 
 
 def shown(path: str) -> str:
@@ -121,26 +136,34 @@ def _extent(one: LeftOut) -> str:
 
 
 def left_out_of(experiment: Experiment) -> list[LeftOut]:
-    """What the experiment's workspace is without for its size."""
+    """What the experiment's workspace is without for its size, or by the user's ignore files."""
     ref = experiment.artifacts.get("workspace")
     found = ref.extra.get(FIELD) if ref is not None else None
     out = []
     for one in found if isinstance(found, list) else []:
         if isinstance(one, dict) and isinstance(one.get("path"), str):
-            files, size = one.get("files"), one.get("bytes")
-            out.append(LeftOut(one["path"], files if type(files) is int else 1, size if type(size) is int else -1))
+            files, size, reason = one.get("files"), one.get("bytes"), one.get("reason")
+            count, extent = files if type(files) is int else 1, size if type(size) is int else -1
+            out.append(LeftOut(one["path"], count, extent, reason=reason if isinstance(reason, str) else ""))
     return out
 
 
 def lacking_file(experiment: Experiment, before: Experiment) -> str:
-    """What to say of a rerun that failed for a file that was not captured; "" if that was not the reason."""
-    error = experiment.exit.error if experiment.exit is not None else None
-    if error is None:
+    """What to say of a rerun that failed and is without what was not captured; "" if there is no such thing."""
+    left_out = left_out_of(before)
+    if experiment.status != "failed" or not left_out:
         return ""
-    for one in left_out_of(before):
-        if one.path != "./" and one.path.rstrip("/") in error.message:
+    error = experiment.exit.error if experiment.exit is not None else None
+    for one in left_out if error is not None else ():
+        if one.path != "./" and _named(one.path.rstrip("/"), error.message if error is not None else ""):
+            why = f" ({one.reason})" if one.reason else ""
             return (
-                f"{one.path} was not captured with {before.key}; run the script where it is, or capture it with"
-                f" --capture-once {shlex.quote(one.path.rstrip('/'))}:NAME"
+                f"{shown(one.path)} was not captured with {before.key}{why}; run the script where it is, or capture it"
+                f" with --capture-once {shlex.quote(one.path.rstrip('/'))}:NAME"
             )
-    return ""
+    return f"{experiment.key} ran without what {before.key} did not capture: {spelled(left_out)}"
+
+
+def _named(path: str, message: str) -> bool:
+    """Whether a message names a path, or one below it: not where it is a part of another word."""
+    return re.search(rf"(?<![\w.-]){re.escape(path)}(?![\w-])", message) is not None

@@ -16,7 +16,7 @@ from .capturing import Capture, Capturing, Redact, unchanged
 from .manifest import LONGEST, FileEntry, Manifest, decode_manifest
 from .reading import PART_BYTES
 from .scan import Scan, scan, scan_files
-from .selection import MOST_FILES, LeftOut, Sized, listed, select
+from .selection import MOST_FILES, LeftOut, Sized, ignored, listed, select
 from .statcache import load_stat_cache
 
 __all__ = ["Artifacts", "Capture"]
@@ -69,17 +69,18 @@ class Artifacts:
         most = None if limit_bytes is None else MOST_FILES
         found = scan(path, rules, self._avoided(), most=most) if only is None else scan_files(path, only)
         left_out = () if limit_bytes is None or found.single else _reduce(found, limit_bytes)
+        ignored_ = tuple(ignored(found.ignored, found.more_ignored))
         blobs = Blobs(self.store, self._cache)
         key = rules + ("" if redact is None else ", redacted") + ("" if only is None else ", some")
         cache = load_stat_cache(self._cache / "stat", path, key)
         again = unchanged(found, cache, blobs)
         if again is not None:
-            return replace(again, left_out=left_out)
+            return replace(again, left_out=left_out, ignored=ignored_)
         work = Capturing(path, found, cache, blobs)
         work.workspace = rules == "workspace"
         work.redact = redact
         work.part_bytes, work.clock = self._part_bytes, self._clock
-        return replace(work.run(progress), left_out=left_out)
+        return replace(work.run(progress), left_out=left_out, ignored=ignored_)
 
     def manifest(self, digest: str) -> Manifest:
         """The members of the artifact whose manifest is `digest` (`sha256:…`).

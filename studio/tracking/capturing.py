@@ -35,6 +35,7 @@ class Capture:
         sent_bytes: What was written to the store for it; 0 if nothing had changed.
         skipped: A line for each name that was left out or may be inconsistent, with the reason.
         left_out: What is not kept for its size or number.
+        ignored: What the user's ignore files leave out.
     """
 
     manifest: str
@@ -43,6 +44,7 @@ class Capture:
     sent_bytes: int
     skipped: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    ignored: tuple[LeftOut, ...] = ()
 
 
 def unchanged(found: Scan, cache: StatCache, blobs: Blobs) -> Capture | None:

@@ -35,6 +35,10 @@ _CACHES = frozenset(
 )
 _ENVIRONMENT_MARKS = frozenset({"pyvenv.cfg", "conda-meta"})
 _MARKS = (*_ENVIRONMENT_MARKS, IGNORE_FILE, ".gitignore")
+_BY_PRODUCTS = (".pyc", ".pyo", ".DS_Store")
+MOST_IGNORED = 1000
+"""So many names are remembered that the user's ignore files leave out."""
+
 MOST_SEEN, MOST_MET = 2, 25
 """Of what may be kept: so many times that many files are looked at, and folders entered until so many were met."""
 
@@ -54,12 +58,16 @@ class Seen(NamedTuple):
 class Scan:
     """The members by path, sorted; `skipped` has a line for each name that was left out against expectation.
 
-    `crowds` has the folders (`…/`, "" for the top) with files that nobody looked at, and how many.
+    `crowds` has the folders (`…/`, "" for the top) with files that nobody looked at, and how many. `ignored` has the
+    topmost names (of folders with `/` at the end) that the user's ignore files leave out, and which file that is;
+    `more_ignored` counts those without room there.
     """
 
     members: dict[str, Seen] = field(default_factory=dict)
     crowds: dict[str, int] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    ignored: dict[str, str] = field(default_factory=dict)
+    more_ignored: int = 0
     single: bool = False
 
     @property
@@ -78,11 +86,12 @@ class _Folder(NamedTuple):
 
 
 class _Layer(NamedTuple):
-    """One ignore file: its patterns see `lead` + the path without its first `offset` characters."""
+    """One ignore file, called `name`: its patterns see `lead` + the path without its first `offset` characters."""
 
     patterns: Patterns
     offset: int
     lead: str = ""
+    name: str = ".gitignore"
 
 
 def scan(path: Path, rules: str, avoid: frozenset[tuple[int, int]], *, most: int | None = None) -> Scan:
@@ -221,8 +230,8 @@ class _Walk:
         is_folder = entry.is_dir(follow_symlinks=False)
         if entry.name in _NEVER or (is_folder and self.workspace and entry.name in _CACHES):
             self._skip(path, "never captured", quiet=self.workspace)
-        elif folder.layers and _left_out(folder.layers, path, is_folder):
-            pass
+        elif folder.layers and (why := _left_out(folder.layers, path, is_folder)):
+            self._ignore(entry, path + "/" * is_folder, why)
         elif self._is_crowd(entry.name) and not is_folder:
             self.out.crowds[folder.prefix] = self.out.crowds.get(folder.prefix, 0) + 1
         elif self.workspace and secret_by_name(path, is_folder):
@@ -235,6 +244,19 @@ class _Walk:
             self.out.members[path] = Seen(text=os.readlink(entry.path))
         else:
             self._skip(path, "is a socket, a pipe or a device")
+
+    def _ignore(self, entry: os.DirEntry[str], path: str, why: str) -> None:
+        """Notes what an ignore file leaves out; nobody looks into it, and what is never captured does not count."""
+        if len(self.out.ignored) >= MOST_IGNORED:
+            self.out.more_ignored += 1
+            return
+        if path.endswith("/"):
+            own = any(os.path.lexists(f"{entry.path}/{mark}") for mark in _ENVIRONMENT_MARKS)
+            own = own or entry.inode() in self.avoided_inodes
+        else:
+            own = entry.name.endswith(_BY_PRODUCTS)
+        if not own:
+            self.out.ignored[path] = why
 
     def _enter(self, entry: os.DirEntry[str], path: str, folder: _Folder) -> None:
         found = entry.stat(follow_symlinks=False)
@@ -252,7 +274,7 @@ class _Walk:
     def _with_own(self, prefix: str, layers: list[_Layer], names: set[str]) -> list[_Layer]:
         own = []
         if not prefix and IGNORE_FILE in names:
-            own.append(_Layer(tar_patterns(_text(f"{self.root}/{IGNORE_FILE}")), 0))
+            own.append(_Layer(tar_patterns(_text(f"{self.root}/{IGNORE_FILE}")), 0, name=IGNORE_FILE))
         if self.workspace and ".gitignore" in names:
             own.append(_Layer(git_patterns(_text(f"{self.root}/{prefix}.gitignore")), len(prefix)))
         return [*layers, *own] if own else layers
@@ -262,13 +284,13 @@ class _Walk:
             self.out.skipped.append(f"{path}: {why}")
 
 
-def _left_out(layers: list[_Layer], path: str, folder: bool) -> bool:
-    """The innermost ignore file that says anything decides, as in git."""
-    for patterns, offset, lead in reversed(layers):
+def _left_out(layers: list[_Layer], path: str, folder: bool) -> str:
+    """The ignore file that leaves it out, "" if none does: the innermost one that says anything decides, as in git."""
+    for patterns, offset, lead, name in reversed(layers):
         said = patterns.verdict(lead + path[offset:], folder)
         if said is not None:
-            return said
-    return False
+            return name if said else ""
+    return ""
 
 
 def _outer_layers(path: Path, rules: str) -> Iterator[_Layer]:
@@ -286,7 +308,7 @@ def _outer_layers(path: Path, rules: str) -> Iterator[_Layer]:
             yield _Layer(git_patterns(_text(str(folder / ".gitignore"))), 0, lead)
     if info.is_file():
         lead = str(real.relative_to(top)) + "/" if top != real else ""
-        yield _Layer(git_patterns(_text(str(info))), 0, lead)
+        yield _Layer(git_patterns(_text(str(info))), 0, lead, ".git/info/exclude")
 
 
 def _text(path: str) -> str:

@@ -22,6 +22,9 @@ FILE, BYTES, FILES = "file", "bytes", "files"
 MOST_LISTED = 50
 """So many places are listed in a manifest; of more, their topmost folders."""
 
+MOST_IGNORED = 20
+"""So many names that ignore files leave out are listed."""
+
 SMALL_BYTES = 1 << 20
 CROWD = 200
 
@@ -61,12 +64,14 @@ class LeftOut:
     """A file, or what a folder (its `path` ends with `/`) has besides what is kept; `bytes` -1: nobody looked.
 
     `over` is the limit that left it out: FILE, BYTES or FILES; "" where there were several, or it is not known.
+    `reason` is the user's ignore file that did, of which nothing but the name is known.
     """
 
     path: str
     files: int
     bytes: int
     over: str = field(default="", compare=False)
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -167,6 +172,21 @@ def listed(left_out: Sequence[LeftOut]) -> list[LeftOut]:
     if rest:
         head.append(LeftOut("./", sum(one.files for one in rest), sum(max(0, one.bytes) for one in rest)))
     return head
+
+
+def ignored(names: Mapping[str, str], more: int) -> list[LeftOut]:
+    """What the user's ignore files leave out, the topmost and folders first, and how many more names there are.
+
+    Args:
+        names: Each name, that of a folder with `/` at its end, and the ignore file.
+        more: So many names are not among them.
+    """
+    ranked = sorted(names, key=lambda path: (path.rstrip("/").count("/"), not path.endswith("/"), path))
+    out = [LeftOut(path, 0 if path.endswith("/") else 1, -1, reason=names[path]) for path in ranked[:MOST_IGNORED]]
+    rest = len(ranked) - len(out) + more
+    if rest:
+        out.append(LeftOut("./", rest, -1, reason=", ".join(sorted(set(names.values())))))
+    return out
 
 
 def _folder(path: str) -> str:

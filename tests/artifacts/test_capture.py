@@ -228,6 +228,26 @@ def test_what_is_too_much_is_left_out_and_named(folder: Path, content_store: Sto
     assert found.left_out == () and artifacts.capture(folder).files == 4
 
 
+def test_what_the_users_ignore_files_leave_out_is_listed(
+    folder: Path, content_store: Store, open_artifacts: Open
+) -> None:
+    """The topmost names only, and those alone that would else be captured."""
+    put(folder, data__a__b="x", env__bin__python="x", sub__out__c="x", sub__kept="y", x="y", node_modules__m="x")
+    put(folder, **{"env__pyvenv.cfg": "", "a.pyc": "x", "sub__.gitignore": "out\n", "z.log": "x", ".cache__c": "x"})
+    put(folder, **{".gitignore": "data/\nenv\n*.pyc\n*.log\nnode_modules\n.cache\n", ".studioml_ignore": "raw\n"})
+    put(folder, raw="x")
+    artifacts = open_artifacts(content_store)
+    found = artifacts.capture(folder, rules="workspace", limit_bytes=1 << 30)
+    assert [(one.path, one.reason) for one in found.ignored] == [
+        ("data/", ".gitignore"), ("raw", ".studioml_ignore"), ("z.log", ".gitignore"), ("sub/out/", ".gitignore"),
+    ]  # fmt: skip
+    assert artifacts.capture(folder, rules="workspace", limit_bytes=1 << 30).ignored == found.ignored
+    assert [one.path for one in artifacts.capture(folder).ignored] == ["raw"]
+    put(folder, **{f"{number:04}.log": "x" for number in range(1200)})
+    many = artifacts.capture(folder, rules="workspace").ignored
+    assert (len(many), many[0].path, many[-1].path, many[-1].files) == (21, "data/", "./", 1204 - 20)
+
+
 def test_a_sparse_giant_and_a_crowd_of_files_are_not_read(
     folder: Path, content_store: Store, open_artifacts: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

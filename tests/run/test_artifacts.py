@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from studio.experiment import Experiment
+from studio.experiment import Exit, Experiment
+from studio.run.left_out import lacking_file
 from studio.stores.filelock import locked
 from studio.stores.folder import Tree
 from tests.studio_process import opened, record, start, studio, until
@@ -220,8 +221,19 @@ def test_a_large_workspace_runs_and_says_once_what_is_not_in_it(tmp_path: Path) 
     assert "not restored, as k did not capture it: data/rows.csv of 2.0 KiB, a\\nb.bin of 300 B\n" in again
     assert "studio: data/rows.csv was not captured with k; run the script where it is, or capture it" in again
 
-    (tmp_path / "train.py").write_text("print(1)")  # fails for no such reason
-    (tmp_path / ".studioml_ignore").write_text("data\n*.bin\n")
+    (tmp_path / ".studioml_ignore").write_text("*.bin\n")
+    (tmp_path / ".gitignore").write_text("data/\n")
     done = studio("run", "-e", "m", "train.py", cwd=tmp_path)
-    assert b"left out" not in done.stderr and not record("m").artifacts["workspace"].extra
-    assert b"not captured" not in studio("runs", "rerun", "m", cwd=tmp_path).stderr
+    assert b"left out" not in done.stderr and b"data" not in done.stderr, "what the user's own files say is no news"
+    assert record("m").artifacts["workspace"].extra["left_out"] == [
+        {"path": "data/", "files": 0, "bytes": -1, "reason": ".gitignore"},
+        {"path": "a\nb.bin", "files": 1, "bytes": -1, "reason": ".studioml_ignore"},
+    ]
+    shown = studio("runs", "show", "m", cwd=tmp_path).stdout.decode()
+    assert "not captured:\n  data/     .gitignore\n  a\\nb.bin  .studioml_ignore\n" in shown
+    again = studio("runs", "rerun", "m", "-e", "n", cwd=tmp_path).stderr.decode()
+    line = "data/ (.gitignore), a\\nb.bin (.studioml_ignore)\n"
+    assert f"studio: not restored, as m did not capture it: {line}" in again
+    assert "studio: data/ was not captured with m (.gitignore); run the script where it is, or capture it" in again
+    silent = record("n").with_changes(exit=Exit(3, None, "failed"))  # for no such reason, as far as it tells
+    assert lacking_file(silent, record("m")) + "\n" == f"n ran without what m did not capture: {line}"
