@@ -40,7 +40,7 @@ def run_all(
     return [Ran(tuple(w), code, out.encode("latin-1"), err) for w, code, out, err in json.loads(done.stdout)]
 
 
-def _fork(words: list[str], limit_s: float = 60.0) -> tuple[list[str], int, str, str]:
+def _fork(words: list[str], limit_s: float = 280.0) -> tuple[list[str], int, str, str]:
     out, err = (os.memfd_create(name) if hasattr(os, "memfd_create") else _temporary() for name in ("out", "err"))
     child = os.fork()
     if child == 0:

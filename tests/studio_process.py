@@ -27,7 +27,7 @@ def studio(
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs `studio words…` to its end."""
     return subprocess.run(
-        [*STUDIO, *words], cwd=cwd, env=environment(**(env or {})), input=stdin, capture_output=True, timeout=120
+        [*STUDIO, *words], cwd=cwd, env=environment(**(env or {})), input=stdin, capture_output=True, timeout=280
     )
 
 
@@ -67,7 +67,7 @@ def record(key: str = "last") -> Experiment:
     return opened().experiment(key)
 
 
-def until(happened: Callable[[], object], what: str, *, timeout_s: float = 120.0) -> None:
+def until(happened: Callable[[], object], what: str, *, timeout_s: float = 280.0) -> None:
     """Waits for something.
 
     Raises:

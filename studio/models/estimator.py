@@ -66,9 +66,10 @@ def _refuse_other_than_numbers(path: Path, estimator: Any) -> None:
     """
     kind = takes_strings(estimator)
     for column in recorded_columns(path):
-        dtype = str(column.get("dtype"))
-        if not kind and (dtype == "str" or dtype.startswith(("datetime", "timedelta"))):
-            kind = f"the column {str(column.get('name'))[:80]!r} of {'text' if dtype == 'str' else 'dates'}"
+        dtype, categories = str(column.get("dtype")), column.get("categories") or ()
+        text = dtype == "str" or (dtype == "category" and any(isinstance(value, str) for value in categories))
+        if not kind and (text or dtype.startswith(("datetime", "timedelta"))):
+            kind = f"the column {str(column.get('name'))[:80]!r} of {'text' if text else 'dates'}"
     if kind:
         raise ModelLoadError(
             f"{path.name} takes {one_line(kind)}, and a checkpoint is served with rows of numbers only",

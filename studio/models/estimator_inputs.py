@@ -96,7 +96,8 @@ def _parts(estimator: Any, columns: list[int]) -> Iterator[tuple[Any, list[int]]
     for _, part in getattr(estimator, "transformer_list", ()) or ():
         if not isinstance(part, str):
             yield from _parts(part, columns)
-    for part in _first_steps(estimator):
+    encoder = getattr(estimator, "_preprocessor", None)  # of gradient boosting by histograms, for its categories
+    for part in (*_first_steps(estimator), *([encoder] if hasattr(encoder, "transformers_") else [])):
         if not isinstance(part, str):
             yield from _parts(part, columns)
 
@@ -108,7 +109,7 @@ def _chosen(chosen: Any, columns: list[int], estimator: Any) -> list[int]:
         if isinstance(chosen, slice):
             return columns[chosen]
         listed = [chosen] if isinstance(chosen, (int, str)) else list(chosen)
-        if listed and isinstance(listed[0], bool):
+        if listed and type(listed[0]).__name__ in ("bool", "bool_"):  # NumPy's mask too
             return [c for c, taken in zip(columns, listed, strict=True) if taken]
         return [columns[names.index(c) if isinstance(c, str) else int(c)] for c in listed]
     except (TypeError, ValueError, IndexError):

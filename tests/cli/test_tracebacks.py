@@ -112,7 +112,7 @@ def tried(shell: str, name: str, work: Path, env: dict[str, str] | None = None) 
         pytest.skip("no bash to make the conditions with")
     words = [bash, "-c", shell, "bash", *STUDIO, *shlex.split(WORDS[name])]
     done = subprocess.run(
-        words, cwd=work, env=environment(**(env or {})), capture_output=True, stdin=subprocess.DEVNULL, timeout=100
+        words, cwd=work, env=environment(**(env or {})), capture_output=True, stdin=subprocess.DEVNULL, timeout=280
     )
     said = (
         f"studio {WORDS[name]}, {shell}: exit {done.returncode}\n{done.stdout[-500:]!r}\n{done.stderr.decode()[-3000:]}"

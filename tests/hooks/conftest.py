@@ -104,7 +104,7 @@ class Bench:
 
     def run(self, source: str, args: Sequence[str] = (), *, python: str = sys.executable, **env: str | None) -> Ran:
         process = self.start(source, args, python=python, **env)
-        out, err = process.communicate(timeout=110)
+        out, err = process.communicate(timeout=280)
         return self.ran(process.returncode, out, err)
 
     def ran(self, code: int = 0, out: str = "", err: str = "") -> Ran:

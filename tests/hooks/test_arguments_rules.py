@@ -343,3 +343,17 @@ def test_what_one_parser_was_told_in_full_is_not_what_another_takes_it_for(bench
     )
     assert ran.code == 0, ran.err
     assert ran.params == {"name": "q", "n": 3}
+
+
+def test_the_options_of_a_library_that_starts_the_script_are_not_its_parameters(bench):
+    bench.needs("hydra")
+    ran = bench.run(
+        """
+        import hydra
+        @hydra.main(version_base=None, config_path=None)
+        def main(config): print(config.lr)
+        main()
+        """,
+        ["+lr=0.5"],
+    )
+    assert (ran.code, ran.out, ran.params) == (0, "0.5\n", {"lr": 0.5}), ran.err

@@ -16,6 +16,30 @@ DATA = """
 """
 
 
+def test_methods_that_not_every_estimator_has_are_fits_too(bench):
+    """scikit-learn hides them behind descriptors of its own."""
+    ran = bench.run(
+        DATA
+        + """
+    from sklearn.cluster import KMeans
+    from sklearn.linear_model import Ridge
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import Pipeline
+    baseline = Ridge().fit(X, y)
+    network = MLPClassifier((3,), random_state=0)
+    for _ in range(3):
+        network.partial_fit(X, y, classes=[0, 1])
+    assert hasattr(network, "partial_fit") and not hasattr(MLPClassifier(solver="lbfgs"), "partial_fit")
+    assert MLPClassifier.partial_fit.__name__ == "partial_fit"
+    groups = Pipeline([("k", KMeans(2, n_init=1))])
+    groups.fit_predict(X)
+    """
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.chosen["name"] == "MLPClassifier" and "sklearn2.hidden_layer_sizes" in ran.params
+    assert {model["name"] for model in ran.note["models"]} == {"Ridge", "MLPClassifier", "Pipeline"}
+
+
 def test_the_outermost_fit_is_recorded_and_its_estimator_kept(bench):
     ran = bench.run(
         DATA

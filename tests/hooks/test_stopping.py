@@ -147,6 +147,26 @@ def test_a_save_that_hangs_delays_the_stop_by_the_grace_time_at_most(tmp_path):
     assert joblib.load(io.BytesIO(kept("model.joblib"))).alpha == 1.0
 
 
+@pytest.mark.parametrize("step", ["model.fit(X, y)", "model.partial_fit(X, y)"])
+def test_a_stop_between_quick_fits_keeps_the_newest(tmp_path, step):
+    source = (
+        "import numpy as np\nfrom sklearn.linear_model import Ridge, SGDRegressor\n"
+        "from sklearn.pipeline import make_pipeline\n"
+        "X, y = np.eye(3), np.ones(3)\nfirst = Ridge().fit(X, y)\nmodel = SGDRegressor(warm_start=True)\n"
+        "inner = make_pipeline(Ridge())\nnumber = 0\n"
+        f"while True:\n    {step}\n    inner.fit(X, y)\n    number += 1\n"
+        "    if number == 50: print('ready', flush=True)\n"
+    )
+    process = running(tmp_path, source)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM and b"not kept" not in err and b"cannot be kept" not in err, err
+    models = {model["name"]: model for model in note()["models"]}
+    assert set(models) == {"Ridge", "SGDRegressor", "Pipeline"} and not note()["lost"]
+    assert not models["Ridge"]["chosen"]
+    assert joblib.load(io.BytesIO(kept(models["SGDRegressor"]["file"]))).t_ > (3 * 40 if "partial" in step else 1)
+
+
 KERAS = """
 import os, time
 import keras, numpy as np

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from studio.errors import ContractViolation, ModelLoadError
+from studio.models.estimator_inputs import columns_of
 from studio.serve.facts import Facts
 from studio.serve.idle import Idle
 
@@ -201,10 +202,25 @@ def test_numbers_are_refused_where_strings_were_learned_although_they_get_an_ans
             loaded(tmp_path / "model.joblib")
 
 
-@pytest.mark.parametrize(("dtype", "said"), [("datetime64[us]", "of dates"), ("str", "of text")])
+def test_boosting_by_histograms_knows_its_categories(tmp_path: Path) -> None:
+    """It has an encoder within, which sees the columns of categories first and tells them in that order."""
+    frame = pd.DataFrame({
+        "size": RNG.normal(size=300), "month": pd.Categorical(RNG.choice([3, 7, 110], 300)),
+        "town": pd.Categorical(RNG.choice(["Bonn", "Kiel"], 300)),
+    })  # fmt: skip
+    made = ensemble.HistGradientBoostingRegressor(categorical_features="from_dtype", max_iter=3)
+    joblib.dump(made.fit(frame, Y), tmp_path / "model.joblib")
+    with pytest.raises(ModelLoadError, match=r"model\.joblib: it takes columns of text"):
+        loaded(tmp_path / "model.joblib")
+    assert [domain.choices for domain in columns_of(made.fit(frame[["size", "month"]], Y))] == [(), (3.0, 7.0, 110.0)]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "said"), [("datetime64[us]", "of dates"), ("str", "of text"), ("category", "of text")]
+)
 def test_numbers_are_refused_where_the_run_saw_dates_or_text(tmp_path: Path, dtype: str, said: str) -> None:
     days = pd.DataFrame({"day": pd.to_datetime(RNG.choice(["2026-01-01", "2026-02-01"], 300))})
     joblib.dump(linear_model.LinearRegression().fit(days, Y), tmp_path / "model.joblib")
-    note(tmp_path, "model.joblib", [{"name": "day", "dtype": dtype}])
+    note(tmp_path, "model.joblib", [{"name": "day", "dtype": dtype, "categories": ["a", "b"]}])
     with pytest.raises(ModelLoadError, match=rf"model\.joblib takes the column 'day' {said}"):
         loaded(tmp_path / "model.joblib")

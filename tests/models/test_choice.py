@@ -136,7 +136,7 @@ def test_the_shell_completes_the_names(three: Path) -> None:
     words = f"studio serve {three}/ --model "
     env = {**os.environ, "_STUDIO_COMPLETE": "bash_complete", "COMP_WORDS": words + "l", "COMP_CWORD": "4"}
     entry = "from studio.cli.main import command; command(prog_name='studio')"
-    done = subprocess.run([sys.executable, "-c", entry], env=env, capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", entry], env=env, capture_output=True, text=True, timeout=280)
     assert done.stdout == "plain,lasso.joblib\n", done.stderr
 
 

@@ -159,7 +159,7 @@ def test_a_stopped_run_says_which_signal_stopped_it(tmp_path: Path, sent: int, r
     process = start("run", "--no-workspace", "-e", "k", "train.py", cwd=tmp_path)
     assert process.stdout is not None and process.stdout.readline() == b"up\n"
     process.send_signal(sent)
-    process.wait(60)
+    process.wait(280)
     end = record("k").exit
     assert end is not None and (end.reason, end.by, end.error) == (reason, by, None)
 

@@ -104,7 +104,7 @@ def read_all(sock: socket.socket) -> bytes:
     return got
 
 
-def wait_until(check: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+def wait_until(check: Callable[[], bool], what: str, seconds: float = 200.0) -> None:
     """Polls until `check` holds."""
     deadline = time.monotonic() + seconds
     while not check():

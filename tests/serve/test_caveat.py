@@ -103,7 +103,7 @@ def test_predict_tells_once_that_another_model_answers(
         np.save(tmp_path / f"{name}.npy", [3.0])
     files = [word for name in ("a", "b", "c") for word in ("--input", str(tmp_path / f"{name}.npy"))]
     words = [sys.executable, "-m", "studio", "predict", server.url, *files, "--batch", "1", "--json"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0 and list(json.loads(done.stdout)) == ["a", "b", "c"]
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"studio: {shown}joblib cannot load net.joblib: ")
@@ -112,7 +112,7 @@ def test_predict_tells_once_that_another_model_answers(
 def test_predict_tells_that_the_identity_answers(identity: Served, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", [3.0])
     words = [sys.executable, "-m", "studio", "predict", identity.url, "--input", str(tmp_path / "x.npy")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=280)
     assert done.stderr == "studio: no model is served: the answers are the inputs\n"
 
 
@@ -120,7 +120,7 @@ def test_the_identity_is_served_where_it_is_asked_for(serve: Callable[..., Serve
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "net.pt").write_bytes(b"PK")
     words = [sys.executable, "-m", "studio.serve_main", "--port", "0", "--modeldir", str(tmp_path / "models")]
-    done = subprocess.run(words, env=environment(home), capture_output=True, text=True, timeout=100)
+    done = subprocess.run(words, env=environment(home), capture_output=True, text=True, timeout=280)
     assert (done.returncode, done.stdout) == (8, "")
     assert "net.pt holds weights only" in done.stderr and "--identity" in done.stderr.partition("hint: ")[2]
     server = serve("--modeldir", tmp_path / "models", "--identity")

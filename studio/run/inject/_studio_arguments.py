@@ -80,7 +80,8 @@ def _observed(original: Any, name: str, observe: Any) -> Any:
 def _argparse(name: str, args: Any, kwargs: Any, result: Any) -> None:
     parser, line = args[0], kwargs.get("args", args[1] if len(args) > 1 else None)
     namespace, rest = result if isinstance(result, tuple) else (result, [])
-    own = _studio_given.is_the_scripts(sys._getframe(1), "argparse", type(parser).__module__.partition(".")[0])
+    caller = _studio_given.caller(sys._getframe(1), "argparse", type(parser).__module__.partition(".")[0])
+    own = _studio_given.is_the_scripts(caller)
     words = sys.argv[1:] if line is None else list(line)
     values = dict(vars(namespace))
     if line is not None and not _is_of_the_command_line(line, words):
@@ -89,6 +90,8 @@ def _argparse(name: str, args: Any, kwargs: Any, result: Any) -> None:
         return  # else a library parses something for itself
     shortened: set[str] = set()
     given = _studio_given.typed(parser, words, namespace, shortened)
+    if not own and _studio_given.starts_scripts(caller):
+        return  # its own options; the script's stand in the words that it leaves
     if not own and "known" in name:  # it takes what is its, and leaves the rest to the script
         values = {dest: value for dest, value in values.items() if dest in given}
         _keep(values, rank=ASIDE)
@@ -199,7 +202,7 @@ def unparsed() -> None:
     found: dict[str, Any] = {}
     words = list(getattr(sys, "argv", ()))[1:]
     for i, word in enumerate(words):
-        name, equals, value = word.lstrip("-").partition("=")
+        name, equals, value = word.lstrip("-+").partition("=")
         if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0].isdigit():
             continue
         if equals:

@@ -34,6 +34,14 @@ def run() -> None:
     _do()
 
 
+def before_it() -> None:
+    """Does the same while the script goes on, which may be stopped; it is all done again at the end."""
+    if _studio_hooks.working():
+        _look_at_models()
+        for topic, function in list(_todo()):
+            _studio_hooks.guarded(topic, function)
+
+
 def _look_at_models() -> None:
     """Also where nothing was fitted: `__main__` may hold what came from elsewhere."""
     keep = sys.modules.get("_studio_keep")

@@ -15,22 +15,38 @@ if TYPE_CHECKING:
 else:
     import _studio_frames
 
+STARTERS = frozenset({"hydra"})
 _standard = os.path.dirname(os.__file__) + os.sep
 
 
-def is_the_scripts(frame: FrameType | None, *packages: str) -> bool:
-    """Whether the script made a call, seen from a frame within it.
+def caller(frame: FrameType | None, *packages: str) -> FrameType | None:
+    """Who made a call, seen from a frame within it; frames of studio and of `packages` are passed over.
 
     Args:
-        frame: Where to begin; frames of studio and of `packages` are passed over.
+        frame: Where to begin.
         packages: What stands between: the parser's own class may come from a library.
     """
     while frame is not None:
-        file, name = frame.f_code.co_filename, str(frame.f_globals.get("__name__", ""))
+        name = str(frame.f_globals.get("__name__", ""))
         if not _studio_frames.is_ours(frame.f_code) and name.partition(".")[0] not in packages:
-            return name == "__main__" or not ("-packages" in file or file.startswith((_standard, "<frozen")))
+            return frame
         frame = frame.f_back
-    return False
+    return None
+
+
+def is_the_scripts(found: FrameType | None) -> bool:
+    """Whether a frame is the script's: of itself or of its modules."""
+    if found is None:
+        return False
+    file = found.f_code.co_filename
+    return found.f_globals.get("__name__") == "__main__" or not (
+        "-packages" in file or file.startswith((_standard, "<frozen"))
+    )
+
+
+def starts_scripts(found: FrameType | None) -> bool:
+    """Whether a frame is of a library whose command line has options of its own beside what is the script's."""
+    return found is not None and str(found.f_globals.get("__name__", "")).partition(".")[0] in STARTERS
 
 
 def typed(parser: Any, words: Iterable[Any], namespace: Any, shortened: set[str]) -> set[str]:
@@ -92,7 +108,7 @@ def click_line(frame: FrameType | None) -> tuple[bool, bool]:
         if frame.f_code is note_click_words.__code__:
             outermost, whole = frame, frame.f_locals["whole"]
         frame = frame.f_back
-    return outermost is None or is_the_scripts(outermost, "click", "typer"), whole
+    return outermost is None or is_the_scripts(caller(outermost, "click", "typer")), whole
 
 
 @_studio_frames.hidden

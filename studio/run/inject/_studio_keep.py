@@ -46,6 +46,7 @@ SHARE = 0.05
 GRANT_S = 0.5  # that saving may take in any case: so a few small models are all kept
 REST_S = 1.0  # between saves that exceed the share
 END_S = 5.0  # that saving further models may take when the script ends
+FIT_S = 1.0  # for a fit to end that is under way when the run is stopped
 
 BUSY: dict[int, int] = {}
 """Objects that are being fitted: id -> how many fits."""
@@ -79,6 +80,9 @@ _ended = float("-inf")  # when the last save did
 
 def begins(thing: Any) -> None:
     """A fit of this object begins: from here to `ends` it is not saved."""
+    if _studio_stop.saving() and not BUSY:  # not one within another
+        with _studio_modeldir.SAVING:
+            pass
     with _queue:
         BUSY[id(thing)] = BUSY.get(id(thing), 0) + 1
     if _saving:
@@ -258,9 +262,7 @@ def finish() -> None:
     with _studio_modeldir.SAVING:
         if _studio_modeldir.folder() is None:
             return
-        until = time.monotonic() + max(END_S, SHARE * _trained)
-        while _of_this_run() and time.monotonic() < until and _save():
-            pass
+        _save_all(time.monotonic() + max(END_S, SHARE * _trained))
         last = sys.modules.get("_studio_last")
         if last is not None:
             _studio_hooks.guarded("models", _look_again, last)
@@ -268,17 +270,33 @@ def finish() -> None:
         chosen = _studio_models.choose()
         if chosen is not None and chosen.saved_fits != chosen.fits:
             _save(chosen)
+        if _studio_stop.saving():  # what was fitted meanwhile
+            _save_all(time.monotonic() + FIT_S)
         with _queue:
             left = _of_this_run()
             _waiting[:] = [entry for entry in _waiting if entry not in left]
         for entry in left:
-            _studio_models.drop(entry.model)
+            if entry.model.file or entry.model is chosen:
+                _studio_models.lose(entry.model, "there was no time to save it as it was after its last fit")
+            else:
+                _studio_models.drop(entry.model)
         _tell()
         checkpoints = sys.modules.get("_studio_checkpoints")
         if checkpoints is not None and checkpoints.export_all():  # takes longest, and is least missed
             _tell()
     if _waiting:  # of other runs of this process
         _start()
+
+
+def _save_all(until: float) -> None:
+    """Saves what waits, the newest first; a script that goes on may be fitting some of it just now."""
+    begun, going = time.monotonic(), _studio_stop.saving()
+    while (waiting := _of_this_run()) or (going and BUSY):
+        done = [_save(entry.model) for entry in reversed(waiting) if time.monotonic() < until]
+        fitting = going and (BUSY or not all(done))
+        if time.monotonic() >= (min(until, begun + FIT_S) if fitting else until) or not (fitting or all(done)):
+            return
+        time.sleep(0.005 if fitting else 0)
 
 
 def _tell() -> None:

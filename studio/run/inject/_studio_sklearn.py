@@ -88,8 +88,11 @@ def _derived(base: Any) -> set[Any]:
 def _wrap(cls: Any) -> None:
     for name in ("fit", "partial_fit", "fit_transform", "fit_predict"):
         method = cls.__dict__.get(name)
+        inner = getattr(method, "fn", None)  # of scikit-learn's descriptor for methods that not all have
         if isinstance(method, types.FunctionType) and not getattr(method, "_studio", False):
             setattr(cls, name, _wrapped(method))
+        elif isinstance(inner, types.FunctionType) and not getattr(inner, "_studio", False):
+            method.fn = _wrapped(inner)
 
 
 def _wrapped(original: Any) -> Any:

@@ -144,6 +144,11 @@ def listen() -> None:
     _register()
 
 
+def saving() -> bool:
+    """Whether the models are saved now, while the script goes on: no fit begins then."""
+    return _worker != 0
+
+
 def _look() -> None:
     """What the end of the script would do, for every run of this process."""
     global _worker
@@ -155,7 +160,7 @@ def _look() -> None:
             _studio_track.flush()
             if checkpoints is not None:
                 _studio_hooks.guarded("keras", checkpoints.ask, BATCH_WAIT_S)
-            _studio_end.run()
+            _studio_end.before_it()
     _worker = 0
 
 
