@@ -116,6 +116,14 @@ def recorded_columns(path: Path) -> Sequence[Mapping[str, Any]]:
     return [column for column in columns if isinstance(column, dict)] if isinstance(columns, list) else []
 
 
+def no_numbers(column: Mapping[str, Any]) -> str:
+    """What a column holds, as the run recorded it, if that is no numbers: `text` or `dates`; else ""."""
+    dtype, categories = str(column.get("dtype")), column.get("categories") or ()
+    if dtype == "str" or (dtype == "category" and any(isinstance(value, str) for value in categories)):
+        return "text"
+    return "dates" if dtype.startswith(("datetime", "timedelta")) else ""
+
+
 def of_xgboost(booster: Any, name: str, recorded: Sequence[Mapping[str, Any]]) -> Categories:
     """The columns of feature type `c`; their categories are in the booster (XGBoost 3.1 and later), or recorded.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelLoadError, NotAModel
 from ..extras import need
 from .base import LoadedModel, Run, said
-from .categories import recorded_columns
+from .categories import no_numbers, recorded_columns
 from .estimator_inputs import columns_of, features_of, likely_features, names_of, takes_strings, takes_text
 from .note import entry_of, one_line
 from .rows import proven_rows
@@ -66,10 +66,8 @@ def _refuse_other_than_numbers(path: Path, estimator: Any) -> None:
     """
     kind = takes_strings(estimator)
     for column in recorded_columns(path):
-        dtype, categories = str(column.get("dtype")), column.get("categories") or ()
-        text = dtype == "str" or (dtype == "category" and any(isinstance(value, str) for value in categories))
-        if not kind and (text or dtype.startswith(("datetime", "timedelta"))):
-            kind = f"the column {str(column.get('name'))[:80]!r} of {'text' if text else 'dates'}"
+        if not kind and (held := no_numbers(column)):
+            kind = f"the column {str(column.get('name'))[:80]!r} of {held}"
     if kind:
         raise ModelLoadError(
             f"{path.name} takes {one_line(kind)}, and a checkpoint is served with rows of numbers only",

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ModelLoadError, NotAModel, StudioError
+from .categories import no_numbers
 from .find import trained_at
-from .folder import Candidate, Found, look_into
+from .folder import Candidate, Found, look_into, shown
 from .note import Note, entry_of, one_line, read_note
 
 SAME_SAVE_S = 60.0
@@ -95,7 +96,11 @@ class Tried:
         if single:
             return ModelLoadError(reasons[0], hint=hints[0])
         if not self.passed:
-            text = f"none of {len(self.failures)} checkpoints in {where} can be loaded"
+            count = len(self.failures)
+            text = (
+                f"none of {count} checkpoints in {where} can" if count > 1 else f"the only checkpoint in {where} cannot"
+            )
+            text += " be served"
             return ModelLoadError(f"{text}: {joined(reasons + self.found.skipped)}", hint=hints[0])
         reasons += [one.why for one in (*self._gone(), *self._lost("was trained"))]
         reasons = reasons or [f"{left.label} {left.why}" for left in self.found.leftovers]
@@ -157,22 +162,37 @@ class Tried:
         return one_line(kept.name if kept is not None else label)
 
 
-def promising(folder: Path) -> bool:
-    """Whether `studio serve` may serve a model of this folder: by what lies there and what the run noted of it."""
+def outlook(folder: Path) -> str | None:
+    """Whether `studio serve` may serve a model of this folder: by what lies there and what the run noted of it.
+
+    Returns:
+        "" if it may; a sentence on why it needs a wrapper; None if there is nothing to serve.
+    """
     found, note = look_into(folder), read_note(folder)
     tried = Tried(folder, found, note)
-    numbers = [candidate for candidate in found.checkpoints if not _takes_text(candidate)]
-    stuck = len(numbers) < len(found.checkpoints)
-    return any(not (tried.known_helper(c) and (stuck or tried.wants_predictor(c))) for c in numbers)
+    stuck = {c.label(folder): held for c in found.checkpoints if (held := _fitted_on(c))}
+    if note.chosen is not None and note.chosen.file in stuck:
+        return f"{shown(note.chosen.file)} was fitted on {stuck[note.chosen.file]}"
+    numbers = [c for c in found.checkpoints if c.label(folder) not in stuck]
+    if any(not (tried.known_helper(c) and (stuck or tried.wants_predictor(c))) for c in numbers):
+        return ""
+    predictors = [c.label(folder) for c in found.checkpoints if c not in numbers and not tried.known_helper(c)]
+    return f"{shown(predictors[0])} was fitted on {stuck[predictors[0]]}" if predictors else None
 
 
-def _takes_text(candidate: Candidate) -> bool:
-    """Whether it was fitted with a list of texts, by the run's note."""
+def _fitted_on(candidate: Candidate) -> str:
+    """What it was fitted on, by the run's note, if rows of numbers cannot stand for that; "" for all others."""
+    entry = entry_of(candidate.path)
     try:
-        inputs = entry_of(candidate.path)["signature"]["inputs"]
-        return any(one["dtype"] in ("str", "object", "string") and len(one["shape"]) == 1 for one in inputs)
-    except (KeyError, TypeError):
-        return False
+        for one in entry["signature"]["inputs"]:
+            if one["dtype"] in ("str", "object", "string") and len(one["shape"]) == 1:
+                return "texts"
+            for column in (one.get("columns") or ()) if entry.get("library") != "keras" else ():
+                if held := no_numbers(column):
+                    return f"the column {one_line(str(column.get('name')))!r} of {held}"
+    except (KeyError, TypeError, AttributeError):  # a script may write there what it likes
+        pass
+    return ""
 
 
 def joined(reasons: list[str]) -> str:

@@ -33,8 +33,10 @@ def closing_line(
     following = f"runs show {experiment.key}"
     if experiment.kind == "serving":
         following = f"runs logs {experiment.key}"
-    elif experiment.status == "finished" and (key := _to_serve(experiment, modeldir, descendants)):
-        following = f"serve {key}"
+    elif experiment.status == "finished" and (found := _to_serve(experiment, modeldir, descendants)):
+        key, why = found
+        following = f"serve {key}" + " --wrapper FILE" * bool(why)
+        where += f", as {why}" if why else ""
     when = f" after {took}" if times.started else " before it began"
     return f"studio run: {experiment.key} {experiment.status}{_how(experiment)}{when}; next: studio {following}{where}"
 
@@ -107,23 +109,28 @@ def _note(modeldir: Path) -> Note | None:
     return read_note(modeldir)
 
 
-def _to_serve(experiment: Experiment, modeldir: Path, descendants: Callable[[], Sequence[Experiment]]) -> str:
-    """The key of the run, or else of its newest child, that kept what can be served; "" if none did."""
-    if _can_be_served(modeldir):
-        return experiment.key
+def _to_serve(
+    experiment: Experiment, modeldir: Path, descendants: Callable[[], Sequence[Experiment]]
+) -> tuple[str, str] | None:
+    """The key of the run, or else of its newest child, that kept what can be served, and why that needs a wrapper."""
+    if (why := _outlook(modeldir)) is not None:
+        return experiment.key, why
     if modeldir.is_dir() and any(modeldir.iterdir()):
         from ..models.folder import look_into
 
         if look_into(modeldir).checkpoints:  # one of its own that cannot be served is no reason to serve another
-            return ""
+            return None
     runs = modeldir.parent.parent
-    newest = sorted(descendants(), key=lambda child: (-child.times.added, child.key))
-    return next((child.key for child in newest if _can_be_served(runs / child.key / modeldir.name)), "")
+    for child in sorted(descendants(), key=lambda child: (-child.times.added, child.key)):
+        if (why := _outlook(runs / child.key / modeldir.name)) is not None:
+            return child.key, why
+    return None
 
 
-def _can_be_served(modeldir: Path) -> bool:
+def _outlook(modeldir: Path) -> str | None:
+    """What `models.standin` says of a folder; None for an empty one, without an import."""
     if not modeldir.is_dir() or not any(modeldir.iterdir()):
-        return False
-    from ..models.standin import promising
+        return None
+    from ..models.standin import outlook
 
-    return promising(modeldir)
+    return outlook(modeldir)

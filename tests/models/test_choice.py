@@ -21,11 +21,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from studio.errors import ConfigError, ModelLoadError, ModelNotFound
+from studio.experiment import Command, Experiment, Times
 from studio.models import DictModel, LoadedModel, TensorModel, load_model
 from studio.models.find import model_names
 from studio.models.folder import look_into, look_through
 from studio.models.note import read_note
-from studio.models.standin import promising
+from studio.models.standin import outlook
+from studio.run.report import closing_line
 
 
 def slope(path: Path, value: float, mtime: float) -> None:
@@ -298,21 +300,62 @@ def test_best_means_a_checkpoint_with_a_metric(three: Path, tmp_path_factory: py
     assert model.file == "forest.joblib" and model.caveat.startswith("older; joblib cannot load ridge-loss=0.1.joblib")
 
 
+def signature(dtype: str, shape: list[int], *columns: dict[str, object]) -> dict[str, object]:
+    return {"inputs": [{"name": "x", "dtype": dtype, "shape": shape, "columns": list(columns) or None}]}
+
+
 def test_a_run_proposes_to_serve_what_may_be_served_only(tmp_path: Path) -> None:
     clusters(tmp_path / "helper-KMeans.joblib")
     note(tmp_path, models=[CLUSTERS | {"chosen": True}])
-    assert promising(tmp_path)
+    assert outlook(tmp_path) == ""
     note(tmp_path, models=[CLUSTERS | {"chosen": True}], lost=[{"name": "Net", "why": "no"}])
-    assert not promising(tmp_path)
+    assert outlook(tmp_path) is None
     note(tmp_path, models=[CLUSTERS, TEXT | {"file": "net.pt"}])
-    assert not promising(tmp_path)
+    assert outlook(tmp_path) is None
     text(tmp_path / "model.joblib")
     note(tmp_path, models=[CLUSTERS, TEXT])
-    assert promising(tmp_path)
-    note(tmp_path, models=[CLUSTERS, TEXT | {"signature": {"inputs": [{"name": "x", "dtype": "str", "shape": [-1]}]}}])
-    assert not promising(tmp_path)
+    assert outlook(tmp_path) == ""
+    note(tmp_path, models=[CLUSTERS, TEXT | {"signature": signature("str", [-1])}])
+    assert outlook(tmp_path) == "model.joblib was fitted on texts"
+    note(tmp_path, models=[CLUSTERS, TEXT | {"signature": signature("str", [-1]), "chosen": False}])
+    assert outlook(tmp_path) == "model.joblib was fitted on texts"
     slope(tmp_path / "ridge.joblib", 2.0, 1000)
-    assert promising(tmp_path)
+    assert outlook(tmp_path) == "", "of two that nobody has chosen, the one that can be served"
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ({"name": "c", "dtype": "str"}, "the column 'c' of text"),
+        ({"name": "d", "dtype": "datetime64[us]"}, "the column 'd' of dates"),
+        ({"name": "t", "dtype": "timedelta64[ns]"}, "the column 't' of dates"),
+        ({"name": "c", "dtype": "category", "categories": ["a", "b"]}, "the column 'c' of text"),
+        ({"name": "c", "dtype": "category", "categories": [1, 2]}, ""),
+        ({"name": "c", "dtype": "int64", "categories": [1, 2]}, ""),
+        ({"name": "c", "dtype": "bool", "categories": [True, False]}, ""),
+        ("damaged", ""),
+    ],
+)
+def test_a_run_proposes_a_wrapper_for_what_takes_no_numbers(tmp_path: Path, column: object, said: str) -> None:
+    (tmp_path / "model.joblib").write_bytes(b"x")
+    slope(tmp_path / "older.joblib", 2.0, 100)
+    told = signature("object", [-1, 2], {"name": "n", "dtype": "float64", "categories": None}, column)  # type: ignore[arg-type]
+    note(tmp_path, models=[TEXT | {"signature": told}, kept("older")])
+    assert outlook(tmp_path) == (f"model.joblib was fitted on {said}" if said else "")
+    ended = Experiment("k", Command("script", "t.py"), status="finished", times=Times(1.0, 1.0, 2.0))
+    line = closing_line(ended, tmp_path, " --store s").rpartition("; next: ")[2]
+    wanted = f"--wrapper FILE --store s, as model.joblib was fitted on {said}" if said else "--store s"
+    assert line == f"studio serve k {wanted}"
+
+
+def test_what_loads_and_cannot_be_served_is_not_said_to_be_unreadable(tmp_path: Path) -> None:
+    text(tmp_path / "model.joblib")
+    with pytest.raises(ModelLoadError) as caught:
+        load_model(tmp_path, of="experiment k")
+    assert caught.value.message.startswith("the only checkpoint in experiment k cannot be served: model.joblib")
+    text(tmp_path / "other.joblib")
+    with pytest.raises(ModelLoadError, match="none of 2 checkpoints in experiment k can be served: "):
+        load_model(tmp_path, of="experiment k")
 
 
 # -- pickles -------------------------------------------------------------------------------------------
