@@ -77,7 +77,7 @@ def test_what_changed_after_its_fit_is_kept_when_the_run_is_stopped(tmp_path, ho
             "assert signal.signal(signal.SIGTERM, bye) == signal.SIG_DFL\n"
         )
     source += "print('ready', flush=True)\ntime.sleep(60)\n"
-    process = running(tmp_path, source, *(["--max-duration", "20s"] if how == "max-duration" else []))
+    process = running(tmp_path, source, *(["--max-duration", "60s"] if how == "max-duration" else []))
     if how == "stop":
         assert studio("runs", "stop", "k", cwd=tmp_path).returncode == 0
     elif how != "max-duration":
@@ -203,7 +203,7 @@ def test_a_stop_within_keras_fit_keeps_the_last_epoch_and_the_model(tmp_path, ho
         "model.optimizer.learning_rate = 0.0\n"
         "model.fit(x, y, batch_size=1, epochs=3000, steps_per_epoch=5000, verbose=0, callbacks=[Say()])\n"
     )
-    process = running(tmp_path, source, *(["--max-duration", "20s"] if how == "max-duration" else []))
+    process = running(tmp_path, source, *(["--max-duration", "60s"] if how == "max-duration" else []))
     if how != "max-duration":
         process.send_signal(signal.SIGTERM if how == "SIGTERM" else signal.SIGINT)
     _, err = process.communicate(timeout=120)

@@ -46,7 +46,6 @@ SHARE = 0.05
 GRANT_S = 0.5  # that saving may take in any case: so a few small models are all kept
 REST_S = 1.0  # between saves that exceed the share
 END_S = 5.0  # that saving further models may take when the script ends
-FIT_S = 1.0  # for a fit to end that is under way when the run is stopped
 
 BUSY: dict[int, int] = {}
 """Objects that are being fitted: id -> how many fits."""
@@ -271,7 +270,7 @@ def finish() -> None:
         if chosen is not None and chosen.saved_fits != chosen.fits:
             _save(chosen)
         if _studio_stop.saving():  # what was fitted meanwhile
-            _save_all(time.monotonic() + FIT_S)
+            _save_all(time.monotonic() + END_S)
         with _queue:
             left = _of_this_run()
             _waiting[:] = [entry for entry in _waiting if entry not in left]
@@ -290,13 +289,14 @@ def finish() -> None:
 
 def _save_all(until: float) -> None:
     """Saves what waits, the newest first; a script that goes on may be fitting some of it just now."""
-    begun, going = time.monotonic(), _studio_stop.saving()
-    while (waiting := _of_this_run()) or (going and BUSY):
+    while (waiting := _of_this_run()) or (BUSY and _studio_stop.waits_for_fits()):
         done = [_save(entry.model) for entry in reversed(waiting) if time.monotonic() < until]
-        fitting = going and (BUSY or not all(done))
-        if time.monotonic() >= (min(until, begun + FIT_S) if fitting else until) or not (fitting or all(done)):
+        if BUSY or not all(done):
+            if not _studio_stop.waits_for_fits():
+                return
+            time.sleep(0.005)
+        elif time.monotonic() >= until:
             return
-        time.sleep(0.005 if fitting else 0)
 
 
 def _tell() -> None:

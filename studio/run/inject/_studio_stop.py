@@ -34,11 +34,13 @@ NAME = "stopping"
 """The FIFO's name in the spool; the guard has it too."""
 FORK_WAIT_S = 3.0
 BATCH_WAIT_S = 1.5  # for Keras to come to the end of a batch
+FIT_WAIT_S = 1.0  # from the guard's word on, for fits that are under way to end
 
 _FAULTS = {getattr(_signal, "SIG" + name) for name in ("SEGV", "BUS", "FPE", "ILL", "ABRT", "TRAP", "SYS")}
 _changing = threading.Lock()
 _ear: _Ear | None = None
 _worker = 0  # the thread that saves
+_since = 0.0  # when it began
 _forking_now: dict[int, bool] = {}  # thread that forks -> whether it has ended the one that hears
 
 
@@ -149,10 +151,15 @@ def saving() -> bool:
     return _worker != 0
 
 
+def waits_for_fits() -> bool:
+    """Whether what is being fitted just now may still be waited for."""
+    return saving() and time.monotonic() < _since + FIT_WAIT_S
+
+
 def _look() -> None:
     """What the end of the script would do, for every run of this process."""
-    global _worker
-    _worker = threading.get_ident()
+    global _since, _worker
+    _since, _worker = time.monotonic(), threading.get_ident()
     places = _studio_track.places()
     checkpoints: Any = sys.modules.get("_studio_checkpoints")
     for place in places:
