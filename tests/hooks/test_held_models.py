@@ -40,7 +40,7 @@ def names(ran) -> list[str]:
             "        m.set_params(alpha=4).fit(X, -y)\n    train()",
             3,
         ),
-        ("best = {'a': pickle.loads(pickle.dumps(Ridge(5).fit(X, y)))}; (lambda: Ridge(6).fit(X, y))()", 5),
+        ("best = [(1, {'a': pickle.loads(pickle.dumps(Ridge(5).fit(X, y)))})]; (lambda: Ridge(6).fit(X, y))()", 5),
         ("old = joblib.load('old.joblib'); (lambda: Ridge(7).fit(X, y))()", 7),
         ("(lambda: Ridge(7).fit(X, y))(); old = joblib.load('old.joblib')", 7),
         ("old = pickle.load(open('old.pickle', 'rb')); (lambda: Ridge(7).fit(X, y))()", 7),

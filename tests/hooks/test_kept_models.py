@@ -105,6 +105,34 @@ def test_models_of_one_class_are_told_apart_by_their_variables(bench):
     }  # fmt: skip
 
 
+def test_models_within_tuples_and_objects_are_named_too(bench):
+    """As deep as scripts keep them, and with little to do where they keep all their data in such lists."""
+    ran = bench.run(
+        DATA
+        + """
+    class Fold:
+        pass
+    numbers = list(range(1_000_000))
+    nested = [[(0, [1, [2]])] for _ in range(50_000)]
+    nested.append(nested)
+    scored, folds, keyed, odd = [], [Fold()], {"a": {("b", 1): []}}, {(1.5, (1, 2))}
+    scored.append((0.5, 1, Ridge(1).fit(X, y)))
+    scored.append((0.6, 2, Ridge(2).fit(X, y)))
+    folds[0].model = Ridge(3).fit(X, y)
+    keyed["a"]["c"] = [Ridge(4).fit(X, y)]
+    keyed["a"]["b", 1].append(Ridge(5).fit(X, y))
+    odd.add((0, Ridge(6).fit(X, y)))
+    """
+    )
+    assert (ran.code, ran.err) == (0, "")
+    reasons = {joblib.load(ran.modeldir / e["file"]).alpha: e["reason"] for e in ran.note["models"]}
+    assert reasons == {
+        1: "variable scored[0][2]", 2: "variable scored[1][2]", 3: "variable folds[0].model",
+        4: "variable keyed['a']['c'][0]", 5: "variable keyed['a']",
+        6: "the newest one that a variable still holds (odd)",
+    }  # fmt: skip
+
+
 def test_the_newest_of_many_fits_is_there_although_the_script_is_killed(bench):
     process = bench.start(
         DATA

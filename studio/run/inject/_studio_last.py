@@ -13,13 +13,22 @@ import os
 import sys
 import time
 import weakref
+from itertools import islice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from . import _studio_keep, _studio_modeldir, _studio_models, _studio_pickles, _studio_saves, _studio_track
+    from . import (
+        _studio_keep,
+        _studio_modeldir,
+        _studio_models,
+        _studio_pickles,
+        _studio_saves,
+        _studio_track,
+        _studio_variables,
+    )
     from ._studio_models import Model
 
     Form = tuple[str, str, Callable[..., str]]
@@ -30,6 +39,7 @@ else:
     import _studio_pickles
     import _studio_saves
     import _studio_track
+    import _studio_variables
 
 LOOK_S = 1.0  # that looking for changes, and saving all but *the* model, may take when the script ends
 PARTS = 20_000  # that are looked at to tell the parts of a model from models
@@ -48,8 +58,7 @@ def first_fit() -> None:
 
 def loaded(thing: Any) -> None:
     """This was read from a file, or holds what was."""
-    inner = list(thing.values()) if isinstance(thing, dict) else thing if isinstance(thing, (list, tuple)) else ()
-    for one in [thing, *list(inner)[: _studio_models.MOST]]:
+    for one in [thing, *islice(_studio_variables.inside(thing), _studio_models.MOST)]:
         _mark("loaded", one)
 
 
@@ -193,19 +202,9 @@ def _differs(thing: Any, name: str, form: Form, until: float) -> bool | None:
 
 
 def _held() -> Iterator[tuple[Any, bool]]:
-    """What `__main__` holds, and whether within a container or an object of the script's, one level deep."""
-    main = sys.modules.get("__main__")
-    for value in list(vars(main).values()) if main is not None else ():
-        yield value, False
-        inner: Any = ()
-        if isinstance(value, dict):
-            inner = value.values()
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            inner = value
-        elif type(value).__module__ == "__main__" and not _is_estimator(value):
-            inner = getattr(value, "__dict__", {}).values()
-        for one in list(inner):
-            yield one, True
+    """What `__main__` holds, and whether within a container or an object of the script's."""
+    for _, value, depth in _studio_variables.walk(lambda value, _: not _is_estimator(value)):
+        yield value, depth > 0
 
 
 def _parts() -> set[int]:
