@@ -9,6 +9,7 @@ VARIES = [
     (re.compile(r"\d{8}-\d{6}-[a-z2-7]{6}"), "<key>"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?Z?"), "<time>"),
     (re.compile(r"\b[0-9a-f]{12,64}\b"), "<digest>"),
+    (re.compile(r"\b(\d+h ?)?\d+m ?\d+s\b"), "<amount>"),  # of a busy machine
     (re.compile(r"\d+(\.\d+)?\s?(ns|µs|us|ms|s|min|m|h|B|kB|MB|GB|KiB|MiB|GiB)\b(/step)?"), "<amount>"),
     (re.compile(r"-?\d+\.\d{3,}(e[+-]?\d+)?|-?\d+(\.\d+)?e-\d+|\d+(\.\d+)?%"), "<number>"),
     (re.compile(r"(?<=[^\s]) {2,}(?=\S)|─{3,}|-{4,}|={4,}"), "  "),  # columns are as wide as what stands in them
