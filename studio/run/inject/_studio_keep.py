@@ -50,6 +50,9 @@ END_S = 5.0  # that saving further models may take when the script ends
 BUSY: dict[int, int] = {}
 """Objects that are being fitted: id -> how many fits."""
 
+AT_WORK: set[int] = set()
+"""Threads within a fit that the script called, until its model is noted here."""
+
 
 class Busy(Exception):
     """What is to be saved is being fitted."""
@@ -69,6 +72,7 @@ class _Waiting:
 
 _waiting: list[_Waiting] = []
 _queue = threading.Lock()  # held for moments only
+_writing = threading.RLock()  # held while one model is saved; `SAVING` while several are
 _wake = threading.Condition(threading.Lock())
 _thread: threading.Thread | None = None
 _leave = False
@@ -85,7 +89,7 @@ def begins(thing: Any) -> None:
     with _queue:
         BUSY[id(thing)] = BUSY.get(id(thing), 0) + 1
     if _saving:
-        with _studio_modeldir.SAVING:
+        with _writing:
             pass
 
 
@@ -146,6 +150,11 @@ def _affordable() -> bool:
 
 def _save(model: Model | None = None) -> bool:
     """Saves one model of this run, the newest by default; False if it has to be tried again."""
+    with _writing:
+        return _save_one(model)
+
+
+def _save_one(model: Model | None) -> bool:
     global _spent, _took, _ended, _saving
     with _queue:
         entry = next((one for one in reversed(_of_this_run()) if model is None or one.model is model), None)
@@ -289,9 +298,9 @@ def finish() -> None:
 
 def _save_all(until: float) -> None:
     """Saves what waits, the newest first; a script that goes on may be fitting some of it just now."""
-    while (waiting := _of_this_run()) or (BUSY and _studio_stop.waits_for_fits()):
+    while (waiting := _of_this_run()) or (AT_WORK and _studio_stop.waits_for_fits()):
         done = [_save(entry.model) for entry in reversed(waiting) if time.monotonic() < until]
-        if BUSY or not all(done):
+        if AT_WORK or not all(done):
             if not _studio_stop.waits_for_fits():
                 return
             time.sleep(0.005)
@@ -346,10 +355,12 @@ def _forked_parent() -> None:
 
 
 def _forked_child() -> None:
-    global _queue, _wake, _thread, _saving
-    _queue, _wake, _thread, _saving = threading.Lock(), threading.Condition(threading.Lock()), None, False
+    global _queue, _writing, _wake, _thread, _saving
+    _queue, _writing, _thread, _saving = threading.Lock(), threading.RLock(), None, False
+    _wake = threading.Condition(threading.Lock())
     _studio_modeldir.SAVING = threading.RLock()
     BUSY.clear()
+    AT_WORK.clear()
     _waiting.clear()
     _forks.clear()
 

@@ -124,19 +124,26 @@ def watch(original: Any, estimator: Any, args: Any, kwargs: Any) -> Any:
     well = False
     began = time.monotonic()
     _studio_keep.begins(estimator)
+    thread = threading.get_ident()
     try:
-        _local.fitting = True
-        _local.own = estimator if own or around is estimator else None  # a `fit` may call that of its base class
-        result = original(estimator, *args, **kwargs)
-        well = True
+        if own:
+            _studio_keep.AT_WORK.add(thread)
+        try:
+            _local.fitting = True
+            _local.own = estimator if own or around is estimator else None  # a `fit` may call that of its base class
+            result = original(estimator, *args, **kwargs)
+            well = True
+        finally:
+            _local.own = around
+            if outermost:
+                _local.fitting = False
+            _studio_keep.ends(estimator, well=well)
+        if own:
+            data = args[0] if args else next((kwargs[name] for name in DATA if name in kwargs), None)
+            _studio_hooks.guarded("sklearn", _fitted, estimator, time.monotonic() - began, data)
     finally:
-        _local.own = around
-        if outermost:
-            _local.fitting = False
-        _studio_keep.ends(estimator, well=well)
-    if own:
-        data = args[0] if args else next((kwargs[name] for name in DATA if name in kwargs), None)
-        _studio_hooks.guarded("sklearn", _fitted, estimator, time.monotonic() - began, data)
+        if own:
+            _studio_keep.AT_WORK.discard(thread)
     return result
 
 
