@@ -155,6 +155,7 @@ def test_a_wrong_shape_is_named(change: dict[str, Any], said: str) -> None:
         ({"params": [1]}, ["params"]),
         ({"params": {"a": 1, "deep": json.loads("[" * 80 + "]" * 80)}}, ["params.deep"]),
         ({"tags": {"a": 1}, "status": 3}, ["status", "tags"]),
+        ({"tags": ["a", 5, None]}, ["tags"]),
         ({"summary": {"loss": 3, "val_accuracy": EXAMPLE["summary"]["val_accuracy"]}}, ["summary.loss"]),
         ({"command": {"kind": "script", "target": "a", "args": "b"}}, ["command.args"]),
         ({"times": {"added": "yesterday", "started": 1.0}}, ["times.added"]),

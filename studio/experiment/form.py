@@ -95,7 +95,7 @@ def readable(data: Mapping[str, Any], kind: type = Experiment) -> tuple[dict[str
                 raise
             faults[name,] = exc.message
         else:
-            faults.update({(name, *place): why for place, why in below.items()})
+            faults.update({(name, *place) if place != (name,) else place: why for place, why in below.items()})
     from_json(kind, out)
     return out, faults
 
@@ -108,6 +108,8 @@ def _part(kind: type, name: str, value: Any) -> tuple[Any, Faults]:
         return value, {}
     if one is not None:
         return readable(value, one)
+    if name == "tags" and isinstance(value, list):
+        return _tags(value)
     if (each is None and name != "params") or not isinstance(value, Mapping):
         plan.check(name, value)
         return value, {}
@@ -125,6 +127,13 @@ def _part(kind: type, name: str, value: Any) -> tuple[Any, Faults]:
         except ConfigError as exc:
             faults[key,] = exc.message
     return out, faults
+
+
+def _tags(value: list[Any]) -> tuple[list[Any], Faults]:
+    """The tags that are texts; the others are no tags, and go with the next change of the tags."""
+    odd = [one for one in value if not isinstance(one, str | int | float)]
+    why = f"tags holds {shape(odd[0])}, not only texts" if odd else ""
+    return [one for one in value if one not in odd], {("tags",): why} if odd else {}
 
 
 def put_back(changed: dict[str, Any], before: Mapping[str, Any], raw: Mapping[str, Any], faults: Faults) -> Faults:

@@ -203,11 +203,12 @@ def _index_afresh(
 
 
 def _choose(root: Path, untracked: Sequence[bytes], out: Made) -> list[bytes]:
-    """The untracked files of a patch: programs first, then the small ones, as long as there is room."""
+    """The untracked files of a patch, as long as there is room: programs, those near the top and small ones first."""
     room = MOST_BYTES
     names: list[bytes] = []
     near = _near(untracked, out) if len(untracked) > MOST_LOOKED else untracked
-    for _, size, raw in sorted(one for raw in near if (one := _sized(root, raw, out)) is not None):
+    sized = [one for raw in near if (one := _sized(root, raw, out)) is not None]
+    for _, size, raw in sorted(sized, key=lambda one: (one[0], one[2].count(b"/"), one)):
         name = os.fsdecode(raw)
         if size > LARGEST:
             out.lost.append(Lost(name, TOO_LARGE, size))

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 LONGEST_S = 600.0
 """Nothing takes so long: the request's own time limit ended long before."""
 
-_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from studio.serve.apart import main; main()"
+_CODE = "import sys; sys.path[:] = [sys.argv[1], *filter(None, sys.path)]; from studio.serve.apart import main; main()"
+"""Without the current folder, whose modules are not ours."""
 
 Read = tuple[dict[str, object], Any]
 
@@ -70,7 +71,7 @@ def _ask(question: Mapping[str, object], body: bytes | bytearray) -> Read | None
     root = str(Path(__file__).resolve().parents[2])
     try:
         with subprocess.Popen(
-            [sys.executable, "-P", "-c", _CODE, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-c", _CODE, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, env=env,
         ) as process:  # fmt: skip
             try:

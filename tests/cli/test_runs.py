@@ -290,7 +290,7 @@ def test_a_field_that_cannot_be_read_costs_no_record(tmp_path: Path, home: Path)
     assert studio("run", "-e", "one", "a.py", cwd=tmp_path).returncode == 0
     record = home / ".studioml" / "store" / "records" / "one.json"
     data = json.loads(record.read_text())
-    wrong: dict[str, object] = {"notes": 3, "tags": "a", "exit": {**data["exit"], "code": "x"}}
+    wrong: dict[str, object] = {"notes": 3, "tags": ["a", None], "exit": {**data["exit"], "code": "x"}}
     wrong["summary"] = {**data["summary"], "odd": {"last": []}}
     record.write_text(json.dumps({**data, **wrong, "command": {**data["command"], "args": 7}}))
     said = studio("runs", "list", "-s", cwd=tmp_path)
@@ -301,12 +301,12 @@ def test_a_field_that_cannot_be_read_costs_no_record(tmp_path: Path, home: Path)
     ]
     shown = json.loads(studio("runs", "show", "one", "--json", cwd=tmp_path).stdout)
     listed = json.loads(studio("runs", "list", "--json", cwd=tmp_path).stdout)["experiments"]
-    assert listed == [shown] and (shown["notes"], shown["tags"], shown["summary"]["loss"]["last"]) == ("", [], 0.5)
+    assert listed == [shown] and (shown["notes"], shown["tags"], shown["summary"]["loss"]["last"]) == ("", ["a"], 0.5)
     done = studio("runs", "rerun", "one", cwd=tmp_path)
     assert done.returncode == 3 and b"one cannot run again as it was: command.args of its record" in done.stderr
     assert studio("runs", "tag", "one", "b", cwd=tmp_path).returncode == 0
     kept = json.loads(record.read_text())
-    assert (kept["tags"], kept["notes"], kept["command"]["args"], kept["exit"]["code"]) == (["b"], 3, 7, "x")
+    assert (kept["tags"], kept["notes"], kept["command"]["args"], kept["exit"]["code"]) == (["a", "b"], 3, 7, "x")
     assert kept["summary"]["odd"] == {"last": []}
     said = studio("runs", "list", cwd=tmp_path).stderr
     assert said.endswith(b"notes is a number, not a text and 1 more field\n"), said  # the tags are mended

@@ -167,6 +167,48 @@ def test_a_stop_between_quick_fits_keeps_the_newest(tmp_path, step):
     assert joblib.load(io.BytesIO(kept(models["SGDRegressor"]["file"]))).t_ > (3 * 40 if "partial" in step else 1)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("xgboost") is None, reason="xgboost is not installed")
+def test_a_booster_is_never_read_while_it_grows(tmp_path):
+    """XGBoost has no lock for that: the process would end by a signal."""
+    source = (
+        "import signal, threading, time\nimport numpy as np, xgboost as xgb\n"
+        "stop = threading.Event()\nsignal.signal(signal.SIGTERM, lambda *_: stop.set())\n"
+        "other = threading.Thread(target=stop.wait)\nother.start()\n"
+        "X = np.random.default_rng(0).random((300, 5)); d = xgb.DMatrix(X, X[:, 0] * X[:, 1])\n"
+        "bst = xgb.Booster({'max_depth': 6, 'nthread': 1}, [d])\ni = 0\n"
+        "while not stop.is_set():\n    bst.update(d, i)\n    i += 1\n"
+        "    if i == 200: print('ready', flush=True)\n"
+        "for thread in threading.enumerate():\n    if thread is not threading.main_thread(): thread.join()\n"
+        "assert bst.num_boosted_rounds() == i\n"
+    )
+    process = running(tmp_path, source)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=280)
+    assert process.returncode == 0, err
+    import xgboost
+
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(kept("model.json")))
+    assert booster.num_boosted_rounds() >= 200
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+def test_a_file_that_is_saved_again_and_again_is_copied_whole(tmp_path):
+    source = (
+        "import torch\nweights = {'w': torch.zeros(3_000_000)}\ni = 0\n"
+        "while True:\n    i += 1\n    weights['w'][:] = i\n    torch.save(weights, 'ck.pt')\n"
+        "    if i == 3: print('ready', flush=True)\n"
+    )
+    process = running(tmp_path, source)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=280)
+    assert process.returncode == 128 + signal.SIGTERM, err
+    import torch
+
+    found = torch.load(io.BytesIO(kept("ck.pt")))["w"]
+    assert found[0] >= 3 and bool((found == found[0]).all())
+
+
 KERAS = """
 import os, time
 import keras, numpy as np

@@ -33,6 +33,9 @@ else:
     import _studio_trainings
 
 _local = threading.local()
+STEPS = ("update", "boost", "rollback_one_iter")
+"""Methods of both libraries' boosters that change the trees."""
+
 _SUFFIXES = {"xgboost": ".json", "lightgbm": ".txt"}
 
 
@@ -63,6 +66,21 @@ def hook(module: ModuleType) -> None:
         return booster
 
     _studio_hooks.replace(module, "train", _studio_frames.around(original, train))
+    kind = vars(module).get("Booster")
+    for name in STEPS:
+        if hasattr(kind, name):
+            setattr(kind, name, _studio_frames.around(getattr(kind, name), _step))
+
+
+def _step(original: Any, booster: Any, *args: Any, **kwargs: Any) -> Any:
+    """A round, by whomever it is called: a booster that is read meanwhile is torn, or ends the process."""
+    if not _studio_hooks.working():
+        return original(booster, *args, **kwargs)
+    _studio_keep.begins(booster)
+    try:
+        return original(booster, *args, **kwargs)
+    finally:
+        _studio_keep.ends(booster, well=True)
 
 
 class Watch:

@@ -196,6 +196,8 @@ def _put(entry: _Waiting, thing: Any) -> bool:
         told["python"] = entry.write(thing, path) or ""
 
     try:
+        if id(thing) in BUSY:
+            raise Busy
         with _studio_saves.quietly():
             name = _studio_models.file_name(model, entry.suffix)
             path = _studio_modeldir.put(modeldir, name, write)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         _studio_hooks,
         _studio_modeldir,
         _studio_models,
+        _studio_stop,
         _studio_track,
     )
 else:
@@ -30,6 +31,7 @@ else:
     import _studio_hooks
     import _studio_modeldir
     import _studio_models
+    import _studio_stop
     import _studio_track
 
 COPY_BYTES = 1 << 30  # all copies together; the newest count
@@ -93,6 +95,9 @@ def _wrap(owner: Any, name: str, how: str, position: int, keyword: str) -> None:
 
     def save(original: Any, *args: Any, **kwargs: Any) -> Any:
         target = kwargs.get(keyword, args[position] if len(args) > position else None)
+        if _studio_stop.saving() and not getattr(_local, "quiet", False):  # the run is about to be stopped
+            with _studio_modeldir.SAVING:
+                pass
         _writing.append(target)
         try:
             result = original(*args, **kwargs)
@@ -283,8 +288,16 @@ def _copy(modeldir: str, path: str, name: str, saved: _Saved) -> None:
     """Copies a file, unless that was done already, or the script writes it just now."""
     about = _identity(path)
     former = _seen().copies.get(path)
-    if former == (name, saved, about) or path in [_path_of(target) for target in list(_writing)]:
+    if former == (name, saved, about):
         return
+    while _is_written(path) and _studio_stop.waits_for_fits():
+        time.sleep(0.005)
+    if _is_written(path):
+        _studio_track.warning(
+            f"copy {name}", f"{name} was being written when the run was stopped: no copy of it is kept"
+        )
+        return
+    about = _identity(path)
     if former is not None and former[0] != name:  # there is another file of that name since
         _studio_models.discard(former[0])
         _studio_modeldir.remove_ours(os.path.join(modeldir, former[0]))
@@ -309,6 +322,10 @@ def _copy(modeldir: str, path: str, name: str, saved: _Saved) -> None:
             # The one that loads without the script, or is not within a container.
             own.further = {"dumped": round(saved.when, 6) + 1e-6}
     _studio_models.saved(model, name, copy=True)
+
+
+def _is_written(path: str) -> bool:
+    return path in [_path_of(target) for target in list(_writing)]
 
 
 def _identity(path: str) -> tuple[int, int, int]:

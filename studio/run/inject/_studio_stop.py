@@ -80,13 +80,12 @@ class _Ear:
             wanted.register(self._word, select.POLLIN)
             wanted.register(self._leave, select.POLLIN)
             if [fd for fd, _ in wanted.poll()] == [self._word]:
-                work = threading.Thread(target=_look, name="studio-stop", daemon=True)
-                work.start()
-                work.join()
+                _look()
         except Exception:  # noqa: BLE001, S110  (the interpreter ends, or there are no more threads)
             pass
         finally:
             self.close()
+            _unlist()
             self._over.release()
 
     def stop(self) -> bool:
@@ -124,6 +123,15 @@ class _Ear:
             return _identity(fd) == self._identities[fd]
         except OSError:
             return False
+
+
+def _unlist() -> None:
+    """Takes this thread out of `threading`'s list, where libraries that ask for the current thread have put it."""
+    try:
+        with threading._active_limbo_lock:  # type: ignore[attr-defined]
+            threading._active.pop(threading.get_ident(), None)  # type: ignore[attr-defined]
+    except AttributeError:
+        pass
 
 
 def _identity(fd: int) -> tuple[int, int]:
