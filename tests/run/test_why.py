@@ -156,7 +156,11 @@ SLEEPER = "import time; print('up', flush=True); time.sleep(100)"
 )  # fmt: skip
 def test_a_stopped_run_says_which_signal_stopped_it(tmp_path: Path, sent: int, reason: str, by: str) -> None:
     (tmp_path / "train.py").write_text(SLEEPER)
-    process = start("run", "--no-workspace", "-e", "k", "train.py", cwd=tmp_path)
+    hangs_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and studio then does, too
+    try:
+        process = start("run", "--no-workspace", "-e", "k", "train.py", cwd=tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, hangs_up)
     assert process.stdout is not None and process.stdout.readline() == b"up\n"
     process.send_signal(sent)
     process.wait(280)
