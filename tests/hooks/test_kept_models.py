@@ -112,6 +112,13 @@ def test_models_within_tuples_and_objects_are_named_too(bench):
         + """
     class Fold:
         pass
+    class Proxy:  # as libraries wrap dictionaries that a model holds
+        __class__ = property(lambda self: dict)
+    class Broken(list):
+        def __iter__(self):
+            raise ValueError
+    proxy, broken, holder = Proxy(), Broken([1, Fold()]), Fold()
+    holder.proxy = proxy
     numbers = list(range(1_000_000))
     nested = [[(0, [1, [2]])] for _ in range(50_000)]
     nested.append(nested)

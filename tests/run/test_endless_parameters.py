@@ -133,3 +133,16 @@ def test_a_script_with_such_values_runs_to_its_end(tmp_path: Path) -> None:
     found = record("k")
     assert found.params["lr"] == 0.1 and found.params["shared"].startswith("[[[[")
     assert found.params["raises"] == "<Raises object: its __str__ raised ValueError>" and "t" in found.tags
+
+
+class Proxy:
+    """Says that it is a dictionary, as the wrappers of some libraries do."""
+
+    __class__ = property(lambda self: dict)  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "Proxy()"
+
+
+def test_a_proxy_is_spelled_as_it_spells_itself() -> None:
+    assert (text.of(Proxy()), text.spelled([Proxy()])) == ("Proxy()", "[Proxy()]")

@@ -147,9 +147,10 @@ def _is_endless(value: Any) -> bool:
 
 def _parts(value: Any) -> Iterable[Any]:
     """What stands within an object, as far as its text may name it."""
-    if isinstance(value, (list, tuple, set, frozenset)) or type(value).__name__ == "deque":
+    kind = type(value)  # a proxy only says that it is a dictionary
+    if issubclass(kind, (list, tuple, set, frozenset)) or kind.__name__ == "deque":
         return tuple(itertools.islice(value, MOST_NODES))
-    if isinstance(value, dict):
+    if issubclass(kind, dict):
         return tuple(itertools.chain.from_iterable(itertools.islice(dict.items(value), MOST_NODES)))
     if isinstance(value, (type, type(itertools), type(_parts))):
         return ()
@@ -157,7 +158,7 @@ def _parts(value: Any) -> Iterable[Any]:
     if type(value).__module__ == "numpy" and type(value).__name__ == "ndarray" and value.dtype.kind == "O":
         found += itertools.islice(value.ravel(), MOST_NODES)
     inner = getattr(value, "__dict__", None)
-    if isinstance(inner, dict):
+    if type(inner) is dict:
         found += itertools.islice(dict.values(inner), MOST_NODES)
     slots = getattr(type(value), "__slots__", ())
     for name in (slots,) if isinstance(slots, str) else tuple(slots):

@@ -58,10 +58,10 @@ def walk(enters: Callable[[Any, int], bool], *, hidden: bool | None = None) -> I
             here = min(room, rooms[top]) if depth else MOST_WITHIN
             if here <= 0 or id(value) in seen:
                 continue
-            if isinstance(value, _CONTAINERS) or (type(value).__module__ == "__main__" and enters(value, depth)):
+            if issubclass(type(value), _CONTAINERS) or (type(value).__module__ == "__main__" and enters(value, depth)):
                 seen.add(id(value))
                 count = len(deeper)
-                for within, thing in islice(_inside(value), here):
+                for within, thing in _things(value, here):
                     named = exact and bool(within)  # what has no key keeps the name of what it is in
                     deeper.append((place + within if named else place, named, thing, top))
                 if depth:
@@ -86,26 +86,36 @@ def inside(value: Any) -> Iterator[Any]:
         if not waiting:
             return
         one = waiting.pop(0)
-        if isinstance(one, _CONTAINERS):
-            found = [thing for _, thing in islice(_inside(one), MOST_WITHIN - len(waiting))]
+        if issubclass(type(one), _CONTAINERS):
+            found = [thing for _, thing in _things(one, MOST_WITHIN - len(waiting))]
             waiting += found
             yield from found
 
 
 _CONTAINERS = (dict, list, tuple, set, frozenset)
+"""Asked of the type: a proxy says that it is a dictionary, and none of a dictionary's methods takes it."""
+
+
+def _things(value: Any, most: int) -> list[tuple[str, Any]]:
+    """What is in it; nothing if the script's own code, which it may run, raises."""
+    try:
+        return list(islice(_inside(value), most))
+    except Exception:  # noqa: BLE001
+        return []
 
 
 def _inside(value: Any) -> Iterator[tuple[str, Any]]:
     """What is in it that is no plain value."""
-    if isinstance(value, dict):
+    kind = type(value)
+    if issubclass(kind, dict):
         for key, thing in list(islice(dict.items(value), MOST_WITHIN)):
             if type(thing) not in PLAIN:
                 yield f"[{key!r}]" if isinstance(key, (str, int)) else "", thing
-    elif isinstance(value, (list, tuple)):
+    elif issubclass(kind, (list, tuple)):
         for number, thing in enumerate(list(islice(value, MOST_WITHIN))):
             if type(thing) not in PLAIN:
                 yield f"[{number}]", thing
-    elif isinstance(value, (set, frozenset)):
+    elif issubclass(kind, (set, frozenset)):
         for thing in list(islice(value, MOST_WITHIN)):
             if type(thing) not in PLAIN:
                 yield "", thing
