@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import nearest
+from ..errors import StoreError, nearest
 from ..experiment import Experiment
 from ..units import show_duration
 from .ending import signal_name
@@ -121,7 +121,11 @@ def _to_serve(
         if look_into(modeldir).checkpoints:  # one of its own that cannot be served is no reason to serve another
             return None
     runs = modeldir.parent.parent
-    for child in sorted(descendants(), key=lambda child: (-child.times.added, child.key)):
+    try:
+        below = descendants()
+    except StoreError:  # it is away, which was said
+        return None
+    for child in sorted(below, key=lambda child: (-child.times.added, child.key)):
         if (why := _outlook(runs / child.key / modeldir.name)) is not None:
             return child.key, why
     return None

@@ -606,14 +606,15 @@ def test_a_run_has_two_short_lines_on_all_that_is_left_out(tree: Path) -> None:
     assert told(done.stderr) == [
         "studio: left out of the workspace: .env (looks like a secret); data/train.bin of 256.0 MiB (limit: 102 MiB"
         " a file). To keep it: --capture-once data/train.bin:NAME. To silence this: list it in .studioml_ignore.",
-        "studio: left out of the git patch: 500 files in data/images/ (limit: 1,000 untracked files);"
-        " big.dat of 5.0 MiB (limit: 5 MiB a file). The workspace has them.",
+        "studio: left out of the git patch: big.dat of 5.0 MiB (limit: 5 MiB a file); 500 files in data/images/ (limit:"
+        " 1,000 untracked files). The workspace has them.",
     ]
     shown = studio("runs", "show", "k", cwd=tree).stdout.decode()
     assert "not in the patch: data/train.bin of 256.0 MiB (limit: 5 MiB a file)\n" in shown
     below = studio("run", "--no-workspace", "../a.py", cwd=tree / "data").stderr
     (line,) = told(below)
-    assert len(line) < 200 and "patch: .env (looks like a secret); 500 files in " in line and "workspace" not in line
+    assert len(line) < 200 and line.endswith(" and 500 more.") and "workspace" not in line
+    assert "patch: .env (looks like a secret); big.dat of 5.0 MiB, " in line
 
 
 def serving() -> Experiment:
