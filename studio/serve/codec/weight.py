@@ -63,6 +63,13 @@ def weight_of_plain(answer: Mapping[str, object]) -> int | None:
     return size if walk.plain else None
 
 
+def _too_large() -> ServeError:
+    return ServeError(
+        f"the model's answer is too large: it unfolds to more than {MOST_VALUES} values",
+        hint="return arrays instead of lists of numbers",
+    )
+
+
 class _Walk:
     """Measures each list and dictionary of an answer once, however often it is referred to."""
 
@@ -96,10 +103,7 @@ class _Walk:
                 else:
                     size += self._single(item)
         if count > MOST_VALUES:
-            raise ServeError(
-                f"the model's answer is too large: it unfolds to more than {MOST_VALUES} values",
-                hint="return arrays instead of lists of numbers",
-            )
+            raise _too_large()
         self._known[id(group)] = size, count
         return size, count
 
@@ -110,6 +114,8 @@ class _Walk:
         if kind is dict:
             return group.values()  # type: ignore[attr-defined, no-any-return]
         self.plain = False
+        if isinstance(group, range) and len(group) > MOST_VALUES:  # else millions of numbers are made to be refused
+            raise _too_large()
         values: Any = group.ravel().tolist() if isinstance(group, np.ndarray) else group
         values = values.values() if isinstance(values, Mapping) else values
         items = list(islice(values, MOST_VALUES + 1))
