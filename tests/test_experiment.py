@@ -156,6 +156,7 @@ def test_a_wrong_shape_is_named(change: dict[str, Any], said: str) -> None:
         ({"params": {"a": 1, "deep": json.loads("[" * 80 + "]" * 80)}}, ["params.deep"]),
         ({"tags": {"a": 1}, "status": 3}, ["status", "tags"]),
         ({"tags": ["a", 5, None]}, ["tags"]),
+        ({"packages": ["a==1", []], "given": [None]}, ["packages", "given"]),
         ({"summary": {"loss": 3, "val_accuracy": EXAMPLE["summary"]["val_accuracy"]}}, ["summary.loss"]),
         ({"command": {"kind": "script", "target": "a", "args": "b"}}, ["command.args"]),
         ({"times": {"added": "yesterday", "started": 1.0}}, ["times.added"]),

@@ -95,7 +95,7 @@ def readable(data: Mapping[str, Any], kind: type = Experiment) -> tuple[dict[str
                 raise
             faults[name,] = exc.message
         else:
-            faults.update({(name, *place) if place != (name,) else place: why for place, why in below.items()})
+            faults.update({(name, *place): why for place, why in below.items()})
     from_json(kind, out)
     return out, faults
 
@@ -108,8 +108,8 @@ def _part(kind: type, name: str, value: Any) -> tuple[Any, Faults]:
         return value, {}
     if one is not None:
         return readable(value, one)
-    if name == "tags" and isinstance(value, list):
-        return _tags(value)
+    if kind is Experiment and name in _LISTS and isinstance(value, list):
+        return _only_texts(name, value)
     if (each is None and name != "params") or not isinstance(value, Mapping):
         plan.check(name, value)
         return value, {}
@@ -129,11 +129,11 @@ def _part(kind: type, name: str, value: Any) -> tuple[Any, Faults]:
     return out, faults
 
 
-def _tags(value: list[Any]) -> tuple[list[Any], Faults]:
-    """The tags that are texts; the others are no tags, and go with the next change of the tags."""
-    odd = [one for one in value if not isinstance(one, str | int | float)]
-    why = f"tags holds {shape(odd[0])}, not only texts" if odd else ""
-    return [one for one in value if one not in odd], {("tags",): why} if odd else {}
+def _only_texts(name: str, value: list[Any]) -> tuple[list[Any], Faults]:
+    """The texts of a list; what else is in it is one fault of the whole field."""
+    texts = [one for one in value if isinstance(one, str | int | float)]
+    odd = next((one for one in value if not isinstance(one, str | int | float)), None)
+    return texts, {(): f"{name} holds {shape(odd)}, not only texts"} if len(texts) < len(value) else {}
 
 
 def put_back(changed: dict[str, Any], before: Mapping[str, Any], raw: Mapping[str, Any], faults: Faults) -> Faults:
@@ -326,6 +326,8 @@ _RECORDS: dict[tuple[type, str], type] = {
     (Experiment, "resources"): Resources, (Experiment, "metric"): Metric, (Experiment, "times"): Times,
     (Experiment, "exit"): Exit, (Exit, "error"): Failure,
 }  # fmt: skip
+_LISTS = ("tags", "given", "packages")
+"""Of these one wrong value costs no other; a command without one of its arguments would be another command."""
 _RECORDS_BY_NAME: dict[tuple[type, str], type] = {
     (Experiment, "summary"): Summary, (Experiment, "artifacts"): ArtifactRef,
 }  # fmt: skip

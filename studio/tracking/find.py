@@ -45,7 +45,10 @@ def find_experiment(
         raise ConfigError(f"{word!r} fits {len(found)} experiments: {shown}", hint="type more of the key")
     if found:
         return tracking.records.get(found[0])
-    hint = nearest(word, [LAST, *tracking.index.keys("")[-2000:]]) or "list them with: studio runs list"
+    hint = (
+        nearest(word, [*(() if exact else (LAST,)), *tracking.index.keys("")[-2000:]])
+        or "list them with: studio runs list"
+    )
     raise ExperimentNotFound(f"no experiment {word!r} in {tracking.url}", hint=hint)
 
 

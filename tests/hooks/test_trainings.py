@@ -291,74 +291,57 @@ for fold, (train, test) in enumerate(folds(), 1):
     assert len(has_all(ran)) == 5
 
 
-RAISING = {
-    "xgb.train": (
-        XGB,
-        """
+STOP_XGB = """
 class Stop(xgb.callback.TrainingCallback):
     def after_iteration(self, model, epoch, evals_log):
         if epoch == 3:
             expect(1, {data: {name: [*values] for name, values in found.items()} for data, found in evals_log.items()},
                    "xgboost")
             raise KIND("enough")
-go = lambda: xgb.train(P, train, 9, [(test, "test")], verbose_eval=False, callbacks=[Stop()])
-""",
+"""
+STOP_LGB = """
+told = {}
+def stop(env):
+    if env.iteration == 3:
+        expect(1, told, "lightgbm")
+        raise KIND("enough")
+stop.order = 50
+"""
+RAISING = {
+    "xgb.train": (
+        XGB + STOP_XGB,
+        "xgb.train(P, train, 9, [(test, 'test')], verbose_eval=False, callbacks=[Stop()])",
     ),
     "XGBClassifier": (
-        XGB,
-        """
-class Stop(xgb.callback.TrainingCallback):
-    def after_iteration(self, model, epoch, evals_log):
-        if epoch == 3:
-            expect(1, evals_log, "xgboost")
-            raise KIND("enough")
-go = lambda: xgb.XGBClassifier(n_estimators=9, n_jobs=1, callbacks=[Stop()]).fit(
-    X, y, eval_set=[(X, y)], verbose=False)
-""",
+        XGB + STOP_XGB,
+        "xgb.XGBClassifier(n_estimators=9, n_jobs=1, callbacks=[Stop()]).fit(X, y, eval_set=[(X, y)], verbose=False)",
     ),
     "lgb.train": (
-        LGB,
-        """
-told = {}
-def stop(env):
-    if env.iteration == 3:
-        expect(1, told, "lightgbm")
-        raise KIND("enough")
-stop.order = 50
-go = lambda: lgb.train(P, train, 9, valid_sets=[test], valid_names=["test"],
-                       callbacks=[lgb.record_evaluation(told), stop])
-""",
+        LGB + STOP_LGB,
+        "lgb.train(P, train, 9, valid_sets=[test], valid_names=['test'],"
+        " callbacks=[lgb.record_evaluation(told), stop])",
     ),
     "LGBMClassifier": (
-        LGB,
-        """
-told = {}
-def stop(env):
-    if env.iteration == 3:
-        expect(1, told, "lightgbm")
-        raise KIND("enough")
-stop.order = 50
-go = lambda: lgb.LGBMClassifier(n_estimators=9, n_jobs=1, verbosity=-1).fit(
-    X, y, eval_set=[(X, y)], callbacks=[lgb.record_evaluation(told), stop])
-""",
+        LGB + STOP_LGB,
+        "lgb.LGBMClassifier(n_estimators=9, n_jobs=1, verbosity=-1).fit(X, y, eval_set=[(X, y)],"
+        " callbacks=[lgb.record_evaluation(told), stop])",
     ),
 }
 
 
 @pytest.mark.parametrize("how", RAISING)
 def test_a_callback_that_raises_costs_no_round(bench, how):
-    data, source = RAISING[how]
+    before, call = RAISING[how]
     kind = "KeyboardInterrupt" if how.endswith("train") else "ValueError"
-    bench.needs("xgboost" if data is XGB else "lightgbm", "sklearn")
+    bench.needs("xgboost" if before.startswith(XGB) else "lightgbm", "sklearn")
     source = f"""
 train, test = pair(parts[0], parts[1])
-{source.replace("KIND", kind)}
 try:
-    go()
+    {call}
 except {kind} as exc:
     assert str(exc) == "enough"
 """
-    found = has_all(bench.run(data + source + END))
+    found = has_all(bench.run(before.replace("KIND", kind) + source + END))
     assert found and {len(values) for values in found.values()} == {4}
 
 

@@ -300,10 +300,10 @@ def finish() -> None:
 
 def _save_all(until: float) -> None:
     """Saves what waits, the newest first; a script that goes on may be fitting some of it just now."""
-    while (waiting := _of_this_run()) or (AT_WORK and _studio_stop.waits_for_fits()):
+    while (waiting := _of_this_run()) or (AT_WORK and _studio_stop.has_patience()):
         done = [_save(entry.model) for entry in reversed(waiting) if time.monotonic() < until]
         if AT_WORK or not all(done):
-            if not _studio_stop.waits_for_fits():
+            if not _studio_stop.has_patience():
                 return
             time.sleep(0.005)
         elif time.monotonic() >= until:

@@ -290,7 +290,7 @@ def _copy(modeldir: str, path: str, name: str, saved: _Saved) -> None:
     former = _seen().copies.get(path)
     if former == (name, saved, about):
         return
-    while _is_written(path) and _studio_stop.waits_for_fits():
+    while _is_written(path) and _studio_stop.has_patience():
         time.sleep(0.005)
     if _is_written(path):
         _studio_track.warning(

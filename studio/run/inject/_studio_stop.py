@@ -34,7 +34,7 @@ NAME = "stopping"
 """The FIFO's name in the spool; the guard has it too."""
 FORK_WAIT_S = 3.0
 BATCH_WAIT_S = 1.5  # for Keras to come to the end of a batch
-FIT_WAIT_S = 1.0  # from the guard's word on, for fits that are under way to end
+PATIENCE_S = 1.0  # from the guard's word on, for fits and writes that are under way to end
 
 _FAULTS = {getattr(_signal, "SIG" + name) for name in ("SEGV", "BUS", "FPE", "ILL", "ABRT", "TRAP", "SYS")}
 _changing = threading.Lock()
@@ -159,9 +159,9 @@ def saving() -> bool:
     return _worker != 0
 
 
-def waits_for_fits() -> bool:
-    """Whether what is being fitted just now may still be waited for."""
-    return saving() and time.monotonic() < _since + FIT_WAIT_S
+def has_patience() -> bool:
+    """Whether a fit or a write that is under way may still be waited for."""
+    return saving() and time.monotonic() < _since + PATIENCE_S
 
 
 def _look() -> None:
