@@ -168,15 +168,17 @@ def _look() -> None:
     """What the end of the script would do, for every run of this process."""
     global _since, _worker
     _since, _worker = time.monotonic(), threading.get_ident()
-    places = _studio_track.places()
-    checkpoints: Any = sys.modules.get("_studio_checkpoints")
-    for place in places:
-        with _studio_track.within(place):
-            _studio_track.flush()
-            if checkpoints is not None:
-                _studio_hooks.guarded("keras", checkpoints.ask, BATCH_WAIT_S)
-            _studio_end.before_it()
-    _worker = 0
+    try:
+        places = _studio_track.places()
+        checkpoints: Any = sys.modules.get("_studio_checkpoints")
+        for place in places:
+            with _studio_track.within(place):
+                _studio_track.flush()
+                if checkpoints is not None:
+                    _studio_hooks.guarded("keras", checkpoints.ask, BATCH_WAIT_S)
+                _studio_end.before_it()
+    finally:
+        _worker = 0
 
 
 def _forking() -> None:
