@@ -228,7 +228,10 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     for warning in model.warnings:
         click.echo(f"WARNING: {one_line(warning)}", err=True)
     port = sock.getsockname()[1]
-    access = Access(host, token, options["allowed_host"], options["allow"], cookie=f"studio_token_{port}")
+    access = Access(
+        host, token, options["allowed_host"], options["allow"], cookie=f"studio_token_{port}",
+        tls=settings.tls_cert is not None,
+    )  # fmt: skip
     name = one_line(options["name"] or model.file or model.style)
     facts = Facts(model, idle, name, source, needs_token=token is not None, debug=settings.debug)
     url = url_of(sock, host, tls=settings.tls_cert is not None)

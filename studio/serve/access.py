@@ -113,6 +113,7 @@ class Access:
         token: What `Authorization: Bearer` or the cookie must prove; None = nothing.
         allowed_hosts: Names besides its own that the Host header may say (a proxy's).
         networks: Client addresses that may ask, as CIDR; none = all.
+        tls: Whether the server itself speaks TLS.
     """
 
     host: str
@@ -120,15 +121,18 @@ class Access:
     allowed_hosts: Sequence[str] = ()
     networks: Sequence[str] = ()
     cookie: str = "studio_token"
+    tls: bool = False
     _good_hosts: set[bytes] = field(default_factory=set)
     _names: frozenset[str] = frozenset()
+    _proxies: frozenset[str] = frozenset()
     _nets: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         names = {"localhost", "127.0.0.1", "::1", self.host.lower()}
         if not is_loopback(self.host):
             names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-        self._names = frozenset(names | {h.lower().strip("[]") for h in self.allowed_hosts})
+        self._proxies = frozenset(h.lower().strip("[]") for h in self.allowed_hosts)
+        self._names = frozenset(names | self._proxies)
         self._nets = parse_networks(self.networks)
 
     def check(self, head: Head) -> None:
@@ -147,7 +151,7 @@ class Access:
         if head.method not in _SAFE:
             self._check_origin(head)
         if self.token is not None and not self._has_token(head):
-            raise Unauthorized("a token is needed", hint="send it as: Authorization: Bearer TOKEN")
+            raise self._unproven(head)
 
     def cookie_value(self) -> str:
         """What the browser keeps: proves the token without being it."""
@@ -166,6 +170,18 @@ class Access:
             if name == self.cookie and hmac.compare_digest(value.encode(), self.cookie_value().encode()):
                 return True
         return False
+
+    def _unproven(self, head: Head) -> Unauthorized:
+        """A missing token and a wrong one are different errors: the one is sent, the other looked up again."""
+        hint = "send it as: Authorization: Bearer TOKEN"
+        scheme, _, given = head.get(b"authorization").strip().partition(" ")
+        if scheme.lower() == "bearer" and given.strip():
+            return Unauthorized("the token is wrong", hint="send the token of this server as it runs now")
+        if scheme:
+            return Unauthorized("the Authorization header holds no Bearer token", hint=hint)
+        if any(part.partition("=")[0].strip() == self.cookie for part in head.get(b"cookie").split(";")):
+            return Unauthorized("the cookie is of another token", hint="open the page once more with ?token=TOKEN")
+        return Unauthorized("a token is needed", hint=hint)
 
     def _check_address(self, client: str) -> None:
         try:
@@ -193,13 +209,18 @@ class Access:
     def _check_origin(self, head: Head) -> None:
         origin = head.headers.get(b"origin")
         if origin is not None:
-            scheme, found, netloc = origin.decode("latin-1").partition("://")
-            if not found or _with_port(netloc, scheme) != _with_port(head.get(b"host"), scheme):
+            scheme, found, netloc = origin.decode("latin-1").lower().partition("://")
+            if not found or not self._own(scheme, netloc, head.get(b"host")):
                 raise Forbidden(
                     "a page of another origin may not ask", hint="there is no CORS; ask from a server of your own"
                 )
         if head.headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
             raise Forbidden("a page of another site may not ask")
+
+    def _own(self, scheme: str, netloc: str, host: str) -> bool:
+        """Whether an origin is this server's, scheme included; before a plain server, a proxy may speak TLS."""
+        schemes = ("https",) if self.tls else ("http", "https") if hostname(host) in self._proxies else ("http",)
+        return scheme in schemes and _with_port(netloc, scheme) == _with_port(host, scheme)
 
 
 def hostname(host: str) -> str:

@@ -102,9 +102,15 @@ class Site:
         if access.token is not None:
             access.check(Head("GET", "/", "", {**head.headers, b"authorization": b"Bearer " + access.token.encode()},
                               head.client, head.hosts))  # fmt: skip
-            if not access.token_is(next((v for k, v in pairs if k == "token"), "")):
-                raise Unauthorized("the token in the address is wrong")
-            cookie = f"{access.cookie}={access.cookie_value()}; HttpOnly; SameSite=Strict; Path=/"
+            given = next((v for k, v in pairs if k == "token"), "").replace(
+                " ", "+"
+            )  # which a query may leave as it is
+            if not access.token_is(given):
+                raise Unauthorized(
+                    "the token in the address is wrong", hint="take the token of this server as it runs now"
+                )
+            secure = "; Secure" if access.tls or head.get(b"x-forwarded-proto").strip().lower() == "https" else ""
+            cookie = f"{access.cookie}={access.cookie_value()}; HttpOnly; SameSite=Strict; Path=/{secure}"
             headers.append((b"set-cookie", cookie.encode()))
         return Reply(303, b"", headers)
 

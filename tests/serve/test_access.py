@@ -103,6 +103,20 @@ def test_origins() -> None:
         assert refused(access, head(sec_fetch_site=site)) is Forbidden
 
 
+def test_an_origin_has_the_scheme_of_the_server_too() -> None:
+    """`http://host` and `https://host` are one name and two origins: the ports that both leave out differ."""
+    for tls, good, bad in ((True, "https", "http"), (False, "http", "https")):
+        access = Access("127.0.0.1", tls=tls)
+        for host in ("localhost", "localhost:5000"):
+            assert refused(access, head(host=host, origin=f"{good}://{host}")) is None
+            assert refused(access, head(host=host, origin=f"{good.upper()}://{host}")) is None
+            assert refused(access, head(host=host, origin=f"{bad}://{host}")) is Forbidden
+    behind = Access("127.0.0.1", None, ["model.example"])  # a proxy that ends TLS, or does not
+    for scheme, said in (("https", None), ("http", None), ("ftp", Forbidden)):
+        assert refused(behind, head(host="model.example", origin=f"{scheme}://model.example")) is said
+    assert refused(behind, head(host="localhost:5000", origin="https://localhost:5000")) is Forbidden
+
+
 def test_networks() -> None:
     access = Access("0.0.0.0", None, (), ["10.0.0.0/8", "2001:db8::/32"])
     for good in ("10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1"):
@@ -121,6 +135,23 @@ def test_credentials() -> None:
     for bad in ({}, {"authorization": "Bearer secre"}, {"authorization": "Basic secret"}, {"authorization": "secret"},
                 {"cookie": "studio_token=secret"}, {"authorization": "Bearer sécret"}):  # fmt: skip
         assert refused(access, head(**bad)) is Unauthorized, bad
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({}, "a token is needed"),
+        ({"cookie": "other=1"}, "a token is needed"),
+        ({"authorization": "Bearer "}, "no Bearer token"),
+        ({"authorization": "Bearer secre"}, "the token is wrong"),
+        ({"authorization": "Basic secret"}, "no Bearer token"),
+        ({"cookie": "a=b; studio_token=0"}, "the cookie is of another token"),
+    ],
+)
+def test_a_missing_token_and_a_wrong_one_are_told_apart(sent: dict[str, str], said: str) -> None:
+    with pytest.raises(Unauthorized, match=said) as caught:
+        Access("127.0.0.1", "secret").check(head(**sent))
+    assert caught.value.hint and "secret" not in str(caught.value)
 
 
 def test_every_route_needs_the_token_but_health(serve: Callable[..., Served], tmp_path: Path) -> None:

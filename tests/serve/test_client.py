@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import http.client
 import http.server
 import ssl
 import subprocess
@@ -274,3 +276,8 @@ def test_tls_with_a_pinned_certificate(serve: Callable[..., Served], certificate
     assert "--fingerprint" in refused.value.hint
     wait_until(lambda: shown in server.errors, "the server's fingerprint is printed")
     assert f"curl {server.url}/ --cacert {cert} " in server.errors
+    with contextlib.closing(
+        http.client.HTTPSConnection("127.0.0.1", server.port, context=ssl._create_unverified_context())
+    ) as page:
+        page.request("GET", "/?token=t")
+        assert "; Secure" in page.getresponse().headers["set-cookie"]
