@@ -58,10 +58,27 @@ def takes_text(estimator: Any) -> str:
             return "text"
         if any(getattr(c, "dtype", None) is not None and c.dtype.kind in "OUS" for c in _listed(part, "categories_")):
             return "columns of text"
-    names = getattr(estimator, "feature_names_in_", None)
-    if names is not None and any(isinstance(c, str) for part in _column_choices(estimator) for c in part):
-        return "a table with the columns " + ", ".join(map(str, list(names)[:8]))
+    if picks_by_name(estimator):
+        return "a table with the columns " + ", ".join(names_of(estimator)[:8])
     return ""
+
+
+def picks_by_name(estimator: Any) -> bool:
+    """Whether something in it picks its columns by their names, which rows of numbers do not have."""
+    return bool(names_of(estimator)) and any(
+        isinstance(choice, str) for part in _column_choices(estimator) for choice in part
+    )
+
+
+def own_transformers(estimator: Any) -> bool:
+    """Whether it holds transformers that are not scikit-learn's, or run a function of the script's."""
+    with contextlib.suppress(Exception):  # an estimator's own code
+        return any(
+            callable(getattr(part, "transform", None))
+            and (type(part).__name__ == "FunctionTransformer" or not type(part).__module__.startswith("sklearn."))
+            for part in estimator.get_params(deep=True).values()
+        )
+    return True
 
 
 def takes_strings(estimator: Any) -> str:

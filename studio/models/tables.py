@@ -20,6 +20,7 @@ from .categories import (
     of_xgboost,
     recorded_columns,
 )
+from .estimator_inputs import names_of, own_transformers, picks_by_name
 from .probe import signature_of
 
 if TYPE_CHECKING:
@@ -47,13 +48,14 @@ def prepared(path: Path, estimator: Any) -> Prepared:
     found = [_told(booster, path.name, recorded) for booster in boosters_in(estimator)]
     found = [told for told in found if told.columns or told.coded]
     if not found:
-        return Prepared(estimator.predict, Categories())
+        return Prepared(_by_name(estimator) or estimator.predict, Categories())
     if library_of(estimator):
         told = found[0]
         return Prepared(lambda rows: estimator.predict(told.encode(rows)), told)
     if not any(told.columns for told in found) or (signature_of(path) and not _on_a_table(path)):
         warned = Categories(note="a booster in it takes codes of categories (0, 1, 2, …) where it was given them")
-        return Prepared(estimator.predict, warned if any(told.coded for told in found) else Categories())
+        told_of = warned if any(told.coded for told in found) else Categories()
+        return Prepared(_by_name(estimator) or estimator.predict, told_of)
     whole = _merged(path.name, _names(path, estimator), found)
     pandas = need("pandas", extra="pandas")
 
@@ -61,6 +63,19 @@ def prepared(path: Path, estimator: Any) -> Prepared:
         return estimator.predict(_table(pandas, whole, whole.encode(rows)))
 
     return Prepared(predict, whole)
+
+
+def _by_name(estimator: Any) -> Callable[[Array], object] | None:
+    """Its `predict` for rows, where it takes a table of numbers and picks columns by their names; None elsewhere.
+
+    The table's columns are float64. Code that is not scikit-learn's may answer other dtypes than those of the training
+    differently (`astype(str)`), so what has such transformers is not asked.
+    """
+    names = names_of(estimator)
+    if not names or len(set(names)) < len(names) or not picks_by_name(estimator) or own_transformers(estimator):
+        return None
+    pandas = need("pandas", extra="pandas")
+    return lambda rows: estimator.predict(pandas.DataFrame(rows, columns=names))
 
 
 def _told(booster: Any, name: str, recorded: Any) -> Categories:

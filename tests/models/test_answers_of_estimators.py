@@ -253,7 +253,7 @@ def test_pipelines_of_text_and_of_named_columns_are_refused_with_the_reason(tmp_
     table = pd.DataFrame({"town": ["Bonn", "Kiel"] * 4, "rooms": range(8)})
     chosen = compose.ColumnTransformer([("t", preprocessing.OneHotEncoder(), ["town"])], remainder="passthrough")
     joblib.dump(pipe(chosen, linear_model.Ridge()).fit(table, range(8)), tmp_path / "table.joblib")
-    with pytest.raises(ModelLoadError, match=r"table\.joblib: it takes (columns of text|a table)[^:]*ValueError: Spec"):
+    with pytest.raises(ModelLoadError, match=r"table\.joblib: it takes columns of text, .*\(TypeError: "):
         loaded(tmp_path / "table.joblib")
 
 

@@ -224,3 +224,40 @@ def test_numbers_are_refused_where_the_run_saw_dates_or_text(tmp_path: Path, dty
     note(tmp_path, "model.joblib", [{"name": "day", "dtype": dtype, "categories": ["a", "b"]}])
     with pytest.raises(ModelLoadError, match=rf"model\.joblib takes the column 'day' {said}"):
         loaded(tmp_path / "model.joblib")
+
+
+NUMBERS = pd.DataFrame({"x y": RNG.normal(size=60), "rooms": RNG.integers(1, 4, 60), "hole": RNG.normal(size=60)})
+
+
+def by_name(*steps: Any, **options: Any) -> Any:
+    return pipeline.make_pipeline(compose.ColumnTransformer([*steps], **options), linear_model.Ridge())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: by_name(("scale", preprocessing.StandardScaler(), ["hole", "x y"]), remainder="passthrough"),
+        lambda: by_name(("kinds", preprocessing.OneHotEncoder(handle_unknown="ignore"), ["rooms"])),
+        lambda: by_name(("some", "passthrough", compose.make_column_selector(pattern="^[rx]"))),
+        lambda: model_selection.GridSearchCV(
+            by_name(("fill", impute.SimpleImputer(), ["hole"])), {"ridge__alpha": [0.1, 1.0]}, cv=2
+        ),
+    ],
+    ids=["scaled", "kinds", "selected", "search"],
+)
+def test_columns_that_a_model_picks_by_name_are_those_of_the_rows(tmp_path: Path, make: Callable[[], Any]) -> None:
+    model = make().fit(NUMBERS, NUMBERS["x y"] * 2 + NUMBERS["rooms"] - NUMBERS["hole"])
+    joblib.dump(model, tmp_path / "model.joblib")
+    served = loaded(tmp_path / "model.joblib")
+    assert not served.warnings
+    rows = NUMBERS[:5].astype(float).to_numpy()
+    check_as_library(served, lambda arrays: [model.predict(pd.DataFrame(arrays[0], columns=NUMBERS.columns))], [rows])
+
+
+def test_a_function_of_the_script_is_given_no_table_of_other_dtypes(tmp_path: Path) -> None:
+    """It could answer 3.0 for 3 differently, without an error: `astype(str)`."""
+    own = preprocessing.FunctionTransformer(np.log1p)
+    model = by_name(("own", own, ["rooms"])).fit(NUMBERS, NUMBERS["rooms"])
+    joblib.dump(model, tmp_path / "model.joblib")
+    with pytest.raises(ModelLoadError, match=r"it takes a table with the columns x y, rooms, hole"):
+        loaded(tmp_path / "model.joblib")
