@@ -196,7 +196,7 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     from .serve.facts import Facts
     from .serve.idle import Idle
     from .serve.library_warnings import show_once
-    from .serve.options import check_mode, check_options, token_file
+    from .serve.options import check_mode, check_options, remember_secrets, token_file
     from .serve.server import Server
     from .serve.told import one_line
 
@@ -209,6 +209,8 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     token, _ = choose_token(
         host, token=options["token"], token_file=file, no_token=options["no_token"], insecure=options["insecure"]
     )
+    if said := remember_secrets(Path(get_studio_home()), options):
+        click.echo(f"WARNING: {one_line(said)}", err=True)
     idle = Idle(parse_duration(options["killafter"]))
     sock, note = listen(host, options["port"])
     if note:

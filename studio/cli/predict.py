@@ -49,8 +49,12 @@ def command(
     told and left out.
     """
     from ..client import ModelClient, PartialAnswer
+    from ..config import home
+    from ..serve.options import remember_secrets
     from ..units import parse_duration, parse_size
 
+    if said := remember_secrets(home(), {"token": token, "token_file": token_file}):
+        say(f"studio: {said}")
     if token_file is not None:
         token = _read_token(token_file, token)
     if output is not None:

@@ -29,17 +29,20 @@ def command(ctx: click.Context, /, studio: Studio, what: str | None, **options: 
     """
     if what is None and not options["wrapper"]:
         raise click.UsageError("nothing to serve: studio serve KEY|last|PATH, or --wrapper FILE", ctx)
-    _check(options)
+    _check(options, studio)
     with _hidden(options, studio) as told:
         return studio.serve(what, _words(ctx, told), wrapper=options["wrapper"])
 
 
-def _check(options: dict[str, Any]) -> None:
+def _check(options: dict[str, Any], studio: Studio) -> None:
     """What would end the server at once is refused here: it is no failed experiment."""
     from ..serve.address import listen
-    from ..serve.options import check_options
+    from ..serve.options import check_options, remember_secrets
+    from .options import notice
 
     check_options(options)
+    if said := remember_secrets(studio.home, options):
+        notice(said)
     listen(options["host"], options["port"] or 0)[0].close()
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from ..tracking.named_secrets import NamedSecrets
 from ..tracking.selection import CROWD, is_program
 from ..tracking.sensitive import secret_path
 from ..units import show_limit, show_size
@@ -80,7 +81,7 @@ class Made:
     problems: list[str] = field(default_factory=list)
 
 
-def make_patch(caller: Caller, repository: Repository, state: State, scratch: str) -> Made:
+def make_patch(caller: Caller, repository: Repository, state: State, scratch: str, named: NamedSecrets) -> Made:
     """Staged, unstaged and untracked changes of the whole work tree against HEAD, as `git apply` takes them.
 
     Works in an index and an object folder in `scratch`, so that nothing in the work tree or in `.git` is touched. Each
@@ -99,7 +100,7 @@ def make_patch(caller: Caller, repository: Repository, state: State, scratch: st
         base, untracked = ["HEAD"], state.untracked
         if not _copy_index(repository, state, scratch + "/index"):
             base, untracked = _index_afresh(caller, repository, state, env, reading)
-        chosen = _choose(repository.root, untracked, out)
+        chosen = _choose(repository.root, untracked, out, named)
         changed = [change.path for change in state.changed]
         filters, restored = _forms(caller, repository, [*changed, *chosen])
         out.lost += [
@@ -113,7 +114,7 @@ def make_patch(caller: Caller, repository: Repository, state: State, scratch: st
     except GitFailed as exc:
         out.problems.append(f"{exc}; the uncommitted changes are not kept")
         return out
-    out.patch, notes, other = redact_patch(patch, names, repository.root, restored)
+    out.patch, notes, other = redact_patch(patch, names, repository.root, restored, named)
     out.notes += notes
     by = {os.fsdecode(raw): f"filtered by {name}, " for raw, name in filters.items()}
     out.lost += [Lost(path, by.get(path, "") + why) for path, why in other]
@@ -202,12 +203,12 @@ def _index_afresh(
     return ["--cached", base], tuple(name for name in others.split(b"\0") if name)
 
 
-def _choose(root: Path, untracked: Sequence[bytes], out: Made) -> list[bytes]:
+def _choose(root: Path, untracked: Sequence[bytes], out: Made, named: NamedSecrets) -> list[bytes]:
     """The untracked files of a patch, as long as there is room: programs, those near the top and small ones first."""
     room = MOST_BYTES
     names: list[bytes] = []
     near = _near(untracked, out) if len(untracked) > MOST_LOOKED else untracked
-    sized = [one for raw in near if (one := _sized(root, raw, out)) is not None]
+    sized = [one for raw in near if (one := _sized(root, raw, out, named)) is not None]
     for _, size, raw in sorted(sized, key=lambda one: (one[0], one[2].count(b"/"), one)):
         name = os.fsdecode(raw)
         if size > LARGEST:
@@ -273,7 +274,7 @@ def _take(caller: Caller, root: Path, names: list[bytes], env: dict[str, str], o
                 out.lost.append(Lost(os.fsdecode(raw), "untracked, and git takes no file of this name"))
 
 
-def _sized(root: Path, raw: bytes, out: Made) -> tuple[bool, int, bytes] | None:
+def _sized(root: Path, raw: bytes, out: Made, named: NamedSecrets) -> tuple[bool, int, bytes] | None:
     """Whether an untracked file is no program, its size and name; None for one that cannot be in a patch."""
     name = os.fsdecode(raw)
     if name.endswith("/"):
@@ -283,11 +284,15 @@ def _sized(root: Path, raw: bytes, out: Made) -> tuple[bool, int, bytes] | None:
         out.notes.append(f"{name}: looks like a secret")
         return None
     try:
-        size = os.lstat(os.path.join(root, name)).st_size
+        found = os.lstat(os.path.join(root, name))
     except OSError as exc:
         out.lost.append(Lost(name, f"cannot be read: {exc.strerror}"))
         return None
-    return not is_program(name), size, raw
+    link = stat.S_ISLNK(found.st_mode)  # of which git keeps the text
+    if not link and (why := named.why_file(os.path.realpath(os.path.join(root, name)), found)):
+        out.notes.append(f"{name}: {why}")
+        return None
+    return not is_program(name), found.st_size, raw
 
 
 def _unreadable(path: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import NotFound, StoreError
 from ..experiment import Experiment, Git
 from ..tracking import Notify, Tracking
+from ..tracking.named_secrets import named_secrets
 from .changes import Lost
 from .git import Found, Worktree
 from .left_out import by_reason, gathered, shown
@@ -49,7 +50,7 @@ class Code:
         self._notify = notify
         self._waits = waits
         self._quiet = quiet
-        self._tree = Worktree(folder)
+        self._tree = Worktree(folder, named_secrets(tracking.home))
         self._manifest: str | None = None
         self._told: Collection[str] = ()
         self.late = False

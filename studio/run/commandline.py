@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..config import Config
 from ..errors import ConfigError
-from ..experiment import CHILD, RERUN, Experiment, Resources, check_name, new_key
+from ..experiment import CHILD, RERUN, Command, Experiment, Resources, check_name, new_key
 from ..tracking import Tracking
 from ..tracking.find import find_experiment
+from ..tracking.named_secrets import remember_words
 from ..units import parse_duration, parse_size
 from .inputs import find_artifact
 from .plan import (
@@ -101,6 +105,8 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
 def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Config) -> Plan:
     pairs = {name: parse_value(value) for name, value in parse_pairs(options.param, "--param").items()}
     env = parse_pairs(options.env, "--env")
+    if words := _own_words(plan.command):
+        remember_words(tracking.home, plan.folder, words)
     secrets = tuple(secrets_of([*plan.command.args, *options.capture_once], pairs, env))
     learn(secrets)
     if plan.command.kind == "script":
@@ -126,6 +132,19 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
     )
     _refuse_twice([*(c.name for c in plan.captures), *(r.name for r in plan.reuses)])
     return plan
+
+
+def _own_words(command: Command) -> list[str]:
+    """The words of a command that is studio's own, or of a shell that runs one; none of any other."""
+    if command.kind == "module":
+        return list(command.args) if command.target.partition(".")[0] == "studio" else []
+    words = [command.target, *command.args] if command.kind == "exec" else []
+    for word in tuple(words):
+        if "studio" in word and " " in word:
+            with contextlib.suppress(ValueError):
+                words += shlex.split(word)
+    own = any(re.fullmatch(r"studio(?:[.-]\w+)*", os.path.basename(word)) for word in words)
+    return words if own else []
 
 
 def _parent() -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..experiment import Git
+from ..tracking.named_secrets import NamedSecrets
 from .changes import Lost, Made, Repository, make_patch
 from .gitcall import Caller, GitFailed
 from .hidden import FLAGS, read_flags, uncover
@@ -46,8 +47,9 @@ class Found:
 class Worktree:
     """What git says of a folder's work tree; asked in the background until the answer is wanted."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, named: NamedSecrets | None = None) -> None:
         self.folder = folder
+        self._named = named or NamedSecrets()
         self._caller = Caller()
         self._found: Found | None = None
         self._failed: Exception | None = None
@@ -118,7 +120,7 @@ class Worktree:
                 state = read_status(self._caller.run(self.folder, *STATUS, env=env))
                 filters = _filters(settings)
                 repository = Repository(top, objects.resolve(), index.resolve(), hidden.absent, filters)
-                made = make_patch(self._caller, repository, state, scratch) if state.dirty else Made()
+                made = make_patch(self._caller, repository, state, scratch, self._named) if state.dirty else Made()
         except GitFailed as exc:
             return Found(self.head(), problems=[f"{exc}; what is uncommitted is not known"])
         address, others = _remotes(settings, state)

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Container
 from pathlib import Path
 
+from ..tracking.named_secrets import NamedSecrets
 from ..tracking.sensitive import SCAN_BYTES, holds_private_key, secret_by_content, secret_path
 from .redact import redact_source
 
@@ -20,7 +21,7 @@ KEPT_OTHERWISE = "the patch has what git keeps of it"
 
 
 def redact_patch(
-    patch: bytes, names: bytes, root: Path, restored: Container[str] = ()
+    patch: bytes, names: bytes, root: Path, restored: Container[str] = (), named: NamedSecrets | None = None
 ) -> tuple[bytes, list[str], list[tuple[str, str]]]:
     """The patch without secrets, a line for each file that is not as it was, and files of which git keeps another form.
 
@@ -32,6 +33,7 @@ def redact_patch(
         names: What `git diff --raw -z` says of the same.
         root: The top of the work tree.
         restored: Files of which git keeps another form, but a checkout makes them what they were.
+        named: Files that an option named as secret.
     """
     sections = [section for section in _SECTION.split(patch) if section]
     files = _files(names)
@@ -41,6 +43,7 @@ def redact_patch(
     for paths, section in zip(files, sections, strict=True):
         data = _read(root / paths[-1])
         reason = _why_not(paths, section, data if data is not None and len(data) <= SCAN_BYTES else b"")
+        reason = reason or _why_named(paths, section, root, named or NamedSecrets())
         if reason:
             said.append(f"{paths[-1]}: {reason}")
             continue
@@ -105,6 +108,24 @@ def _why_not(paths: tuple[str, ...], section: bytes, data: bytes) -> str:
         return "holds a private key"
     binary = b"\nGIT binary patch\n" in section[:4096]
     return "holds a token" if binary and redact_source(paths[-1], data.replace(b"\0", b" "), known=True)[1] else ""
+
+
+def _why_named(paths: tuple[str, ...], section: bytes, root: Path, named: NamedSecrets) -> str:
+    """The same of a file that an option named, or that holds, or held, what is in one."""
+    for path in paths:
+        place = root / path
+        if not place.is_symlink() and (why := named.why_file(os.path.realpath(place), _stat(place))):
+            return why
+    lines = section[section.find(b"\n@@ ") :].split(b"\n") if named.known else []
+    sides = (b"\n".join(line[1:] for line in lines if line[:1] in (sign, b" ")) for sign in (b"-", b"+"))
+    return next((why for side in sides if (why := named.why_content(side))), "")
+
+
+def _stat(place: Path) -> os.stat_result | None:
+    try:
+        return os.lstat(place)
+    except OSError:
+        return None
 
 
 def _masked(path: str, section: bytes) -> tuple[bytes, str]:

@@ -41,13 +41,13 @@ def choose_token(
     if given is not None or no_token:
         return given, False
     if token_file is not None:
-        made = secrets.token_urlsafe(32)
+        made = new_token()
         try:
             write_private(token_file, made + "\n")
         except OSError as exc:
             raise ConfigError(f"--token-file {token_file} cannot be made: {exc.strerror}") from exc
         return made, True
-    return (None, False) if is_loopback(host) else (secrets.token_urlsafe(32), True)
+    return (None, False) if is_loopback(host) else (new_token(), True)
 
 
 def check_token(host: str, *, token: str | None, token_file: Path | None, no_token: bool, insecure: bool) -> str | None:
@@ -72,6 +72,11 @@ def check_token(host: str, *, token: str | None, token_file: Path | None, no_tok
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigError(f"--token-file {token_file} cannot be read: {type(exc).__name__}") from exc
     return None
+
+
+def new_token() -> str:
+    """A fresh token, in a form by which studio knows it wherever it is written down: it is kept as `***`."""
+    return "studio_token_" + secrets.token_urlsafe(32)
 
 
 def parse_networks(texts: Sequence[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, ModelLoadError
+from ..errors import ConfigError, ModelLoadError, StoreError
 from ..models.base import DictModel, LoadedModel, TensorModel
+from ..tracking.named_secrets import FILE_OPTIONS, VALUE_OPTIONS, remember_file, remember_value
+from ..tracking.sensitive import holds_private_key
 from ..units import parse_duration, parse_size
 from .access import check_token, parse_networks
 
-__all__ = ["check_mode", "check_options", "check_wrapper", "parse_limits"]
+__all__ = ["check_mode", "check_options", "check_wrapper", "parse_limits", "remember_secrets"]
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -57,6 +59,23 @@ def parse_limits(options: Mapping[str, Any]) -> tuple[int, float]:
     if timeout_s <= 0:
         raise ConfigError("--timeout must be more than 0", hint="for example --timeout 60s")
     return max_body, timeout_s
+
+
+def remember_secrets(home: Path, options: Mapping[str, Any]) -> str:
+    """Keeps what these options name as secret out of every capture, now and later; what to say if that fails."""
+    try:
+        for option in FILE_OPTIONS:
+            if (path := options.get(option[2:].replace("-", "_"))) is not None:
+                remember_file(home, option, Path(path))
+        for option in VALUE_OPTIONS:
+            if (value := options.get(option[2:])) is not None:
+                remember_value(home, option, value)
+        cert = options.get("tls_cert")
+        if cert is not None and holds_private_key(Path(cert).read_bytes()):
+            remember_file(home, "--tls-cert", Path(cert))
+    except StoreError as exc:
+        return f"{exc.message}: a later run in its folder may capture it"
+    return ""
 
 
 def token_file(options: Mapping[str, Any]) -> Path | None:

@@ -14,6 +14,7 @@ from ..stores import Progress, Store
 from .blobs import Blobs, blob_name, damaged, longer
 from .capturing import Capture, Capturing, Redact, unchanged
 from .manifest import LONGEST, FileEntry, Manifest, decode_manifest
+from .named_secrets import named_secrets
 from .reading import PART_BYTES
 from .scan import Scan, scan, scan_files
 from .selection import MOST_FILES, LeftOut, Sized, ignored, listed, select
@@ -62,23 +63,27 @@ class Artifacts:
 
         Raises:
             ArtifactNotFound: there is nothing at `path`.
-            ConfigError: it cannot be read at all.
+            ConfigError: it cannot be read at all, or is a file that an option named as secret.
             StoreError: the store refuses.
         """
         path = Path(os.path.abspath(path))
         most = None if limit_bytes is None else MOST_FILES
-        found = scan(path, rules, self._avoided(), most=most) if only is None else scan_files(path, only)
+        named = named_secrets(self._cache.parent)
+        if only is None:
+            found = scan(path, rules, self._avoided(), most=most, named=named)
+        else:
+            found = scan_files(path, only, named)
         left_out = () if limit_bytes is None or found.single else _reduce(found, limit_bytes)
         ignored_ = tuple(ignored(found.ignored, found.more_ignored))
         blobs = Blobs(self.store, self._cache)
-        key = rules + ("" if redact is None else ", redacted") + ("" if only is None else ", some")
+        key = rules + ("" if redact is None else ", redacted") + ("" if only is None else ", some") + named.key
         cache = load_stat_cache(self._cache / "stat", path, key)
         again = unchanged(found, cache, blobs)
         if again is not None:
             return replace(again, left_out=left_out, ignored=ignored_)
         work = Capturing(path, found, cache, blobs)
         work.workspace = rules == "workspace"
-        work.redact = redact
+        work.redact, work.named = redact, named
         work.part_bytes, work.clock = self._part_bytes, self._clock
         return replace(work.run(progress), left_out=left_out, ignored=ignored_)
 

@@ -13,9 +13,10 @@ from ..stores import Progress
 from .blobs import Blobs, blob_name
 from .locations import Location
 from .manifest import FileEntry, Manifest, Part
+from .named_secrets import NamedSecrets
 from .packs import pack_name
 from .reading import PART_BYTES, take_file
-from .scan import Scan, Seen
+from .scan import Scan, Seen, never
 from .selection import LeftOut
 from .sensitive import SCAN_BYTES, secret_by_content
 from .statcache import Content, Done, StatCache, racy
@@ -65,6 +66,7 @@ class Capturing:
     part_bytes = PART_BYTES
     clock: Callable[[], int] = staticmethod(time.time_ns)
     redact: Redact | None = None
+    named = NamedSecrets()
 
     def __init__(self, path: Path, found: Scan, cache: StatCache, blobs: Blobs) -> None:
         self.path = path
@@ -107,11 +109,13 @@ class Capturing:
     def _read(self, path: str) -> None:
         """Reads one file and gives its bytes to the store."""
         secret = False
+        why = ""
         redacted: Content | None = None
 
         def keep(data: bytes, digest: str) -> None:
-            nonlocal secret, redacted
-            secret = self.workspace and len(data) <= SCAN_BYTES and secret_by_content(data)
+            nonlocal secret, why, redacted
+            why = self.named.why_content(data)
+            secret = bool(why) or (self.workspace and len(data) <= SCAN_BYTES and secret_by_content(data))
             redacted = None
             if secret:
                 return
@@ -133,19 +137,21 @@ class Capturing:
             return
         if not taken.settled:
             self.skipped[path] = f"{path}: was written to all the time; kept as it was read"
-        content = redacted or Content(taken.sha256, taken.parts, secret)
+        content = redacted or Content(taken.sha256, taken.parts, secret, why)
         self._take(path, content, taken.seen, taken.size)
         if not taken.changed and not racy(taken.seen, read_at):
             self.seen[path] = taken.seen
 
     def _take(self, path: str, content: Content, seen: Seen, size: int) -> None:
         self.contents[path] = content
-        self.taken[path] = (seen, content.size if content.said else size)
+        self.taken[path] = (seen, content.size if content.said and not content.secret else size)
 
     def _place(self, path: str) -> str:
         return os.path.realpath(self.path) if self.found.single else f"{self.path}/{path}"
 
     def _finish(self) -> Capture:
+        if self.found.single and (why := [c.said for c in self.contents.values() if c.secret and c.said]):
+            raise never(self.path, why[0])
         manifest = Manifest(
             tuple(e for p, s in self.found.members.items() if (e := self._entry(p, s))), self.found.single
         )
@@ -196,7 +202,7 @@ class Capturing:
 def _secret_lines(path: str, content: Content) -> list[str]:
     """What is said of a file that is kept without its secrets, or not at all."""
     if content.secret:
-        return [f"{path}: holds a private key"]
+        return [f"{path}: {content.said or 'holds a private key'}"]
     return [f"{path}: {content.said} (kept as ***)"] if content.said else []
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..errors import ArtifactNotFound, ConfigError
 from .ignore import Patterns, git_patterns, tar_patterns
+from .named_secrets import NamedSecrets
 from .selection import is_data_folder, is_program
 from .sensitive import secret_by_name
 
@@ -94,10 +95,17 @@ class _Layer(NamedTuple):
     name: str = ".gitignore"
 
 
-def scan(path: Path, rules: str, avoid: frozenset[tuple[int, int]], *, most: int | None = None) -> Scan:
+def scan(
+    path: Path,
+    rules: str,
+    avoid: frozenset[tuple[int, int]],
+    *,
+    most: int | None = None,
+    named: NamedSecrets | None = None,
+) -> Scan:
     """What a capture of the folder or file `path` holds.
 
-    Left out always: `.git`, `__pycache__`, `node_modules`, virtual environments, the folders `avoid`,
+    Left out always: `.git`, `__pycache__`, `node_modules`, virtual environments, the folders `avoid`, the files `named`
     and what the folder's `.studioml_ignore` names. By `rules` = "workspace" also caches, what `.gitignore` files
     name and what looks like a secret. Links are taken as links, never followed.
 
@@ -106,20 +114,23 @@ def scan(path: Path, rules: str, avoid: frozenset[tuple[int, int]], *, most: int
         rules: One of `RULES`.
         avoid: (device, inode) of folders to leave out, such as studio's own home.
         most: Only a few times so many files are looked at; further ones are counted (`Scan.crowds`), programs excepted.
+        named: Files that an option named as secret.
 
     Raises:
         ArtifactNotFound: there is nothing at `path`.
-        ConfigError: it cannot be read, or is neither file nor folder; unknown rules.
+        ConfigError: it cannot be read, is a named secret, or is neither file nor folder; unknown rules.
     """
     if rules not in RULES:
         raise ConfigError(f"no rules are called {rules!r}", hint="known: " + ", ".join(RULES))
     try:
         top = os.stat(path)
         if stat.S_ISREG(top.st_mode):
+            if named is not None and (why := named.why_file(os.path.realpath(path), top)):
+                raise never(path, why)
             return Scan({path.name: _of_stat(top)}, single=True)
         if not stat.S_ISDIR(top.st_mode):
             raise ConfigError(f"{path} is neither a file nor a folder", hint="capture a file or a folder")
-        walk = _Walk(str(path), rules == "workspace", avoid, most)
+        walk = _Walk(str(path), rules == "workspace", avoid, most, named or NamedSecrets())
         walk.run([*_outer_layers(path, rules)], (top.st_dev, top.st_ino))
     except FileNotFoundError as exc:
         raise ArtifactNotFound(f"nothing to capture at {path}", hint=f"look at: ls -ld {path}") from exc
@@ -130,7 +141,7 @@ def scan(path: Path, rules: str, avoid: frozenset[tuple[int, int]], *, most: int
     return out
 
 
-def scan_files(path: Path, files: Iterable[Path]) -> Scan:
+def scan_files(path: Path, files: Iterable[Path], named: NamedSecrets) -> Scan:
     """The same for some files below the folder `path`, which alone are looked at; what looks like a secret stays out.
 
     Raises:
@@ -145,6 +156,8 @@ def scan_files(path: Path, files: Iterable[Path]) -> Scan:
             raise ConfigError(f"cannot read {file}: {exc.strerror}", hint=f"look at: ls -ld {file}") from exc
         if secret_by_name(name, False):
             out.skipped.append(f"{name}: looks like a secret")
+        elif why := named.why_file(os.path.realpath(file), found):
+            out.skipped.append(f"{name}: {why}")
         elif stat.S_ISLNK(found.st_mode):
             out.members[name] = Seen(text=os.readlink(file))
         elif stat.S_ISREG(found.st_mode):
@@ -155,8 +168,12 @@ def scan_files(path: Path, files: Iterable[Path]) -> Scan:
 class _Walk:
     """Goes through the folders level by level, those whose names say data last."""
 
-    def __init__(self, root: str, workspace: bool, avoid: frozenset[tuple[int, int]], most: int | None) -> None:
+    def __init__(
+        self, root: str, workspace: bool, avoid: frozenset[tuple[int, int]], most: int | None, named: NamedSecrets
+    ) -> None:
         self.root = root
+        self.named = named
+        self._real = os.path.realpath(root)
         self.workspace = workspace
         self.avoid = avoid
         self.avoided_inodes = {ino for _, ino in avoid}
@@ -239,7 +256,11 @@ class _Walk:
         elif is_folder:
             self._enter(entry, path, folder)
         elif entry.is_file(follow_symlinks=False):
-            self.out.members[path] = _of_stat(entry.stat(follow_symlinks=False))
+            found = entry.stat(follow_symlinks=False)
+            if self.named.paths and (why := self.named.why_file(f"{self._real}/{path}", found)):
+                self._skip(path, why)
+            else:
+                self.out.members[path] = _of_stat(found)
         elif entry.is_symlink():
             self.out.members[path] = Seen(text=os.readlink(entry.path))
         else:
@@ -282,6 +303,11 @@ class _Walk:
     def _skip(self, path: str, why: str, *, quiet: bool = False) -> None:
         if not quiet:
             self.out.skipped.append(f"{path}: {why}")
+
+
+def never(path: Path, why: str) -> ConfigError:
+    """The error of a capture that would be nothing but a secret."""
+    return ConfigError(f"{path} is never captured: {why}", hint="capture a folder without it, or another file")
 
 
 def _left_out(layers: list[_Layer], path: str, folder: bool) -> str:

@@ -24,7 +24,8 @@ KEEP_S = 90 * 86400.0
 class Content:
     """What a file's bytes are: digest and parts; `secret` if they must not be stored.
 
-    If secrets were taken out of them, `said` tells which, and digest and `size` are those of what is stored.
+    If secrets were taken out of them, `said` tells which, and digest and `size` are those of what is stored. With
+    `secret`, `said` is the reason, if it is not a private key.
     """
 
     sha256: str

@@ -192,7 +192,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_kept(folder: Path, tmp_path: 
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
     for path in (folder / "closed", folder / "dir" / "closed", folder / "shut"):
         path.chmod(0)
-    (tmp_path / "shut").mkdir(mode=0o700)
+    (tmp_path / "shut" / "cache").mkdir(mode=0o700, parents=True)
     code = f"""
 import os, pathlib
 from studio.tracking.artifacts import Artifacts

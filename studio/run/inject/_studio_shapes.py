@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # (what it is, texts of which one must be there, the whole). A pattern is compiled when such a text is first seen.
 SHAPES = (
+    ("a token of studio", ("studio_token_",), r"\bstudio_token_[\w-]{40,}"),
     ("an AWS key", ("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"\bgh[pousr]_[A-Za-z0-9]{20,}"),
     ("a GitHub token", ("github_pat_",), r"\bgithub_pat_[A-Za-z0-9_]{20,}"),
