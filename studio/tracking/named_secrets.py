@@ -173,7 +173,7 @@ def _read(place: Path) -> Iterator[_Named]:
     """The lines of the file; one that was cut short is none."""
     try:
         lines = place.read_bytes().splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as exc:
         raise StoreError(f"cannot read {place}: {exc.strerror}", hint=f"look at: ls -la {place}") from exc
