@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 INJECT = Path(__file__).parents[2] / "studio" / "run" / "inject"
-OTHER_PYTHONS = sorted(Path(sys.base_prefix).parent.glob("[23].*.*/bin/python"))  # a pyenv's, if this one is of one
+PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+OTHER_PYTHONS = sorted(PYENV.glob("versions/[23].*.*/bin/python"))
 
 
 def test_the_folder_is_not_on_sys_path_and_the_modules_are_found(bench):
@@ -152,16 +153,44 @@ def test_a_run_inside_a_run_has_its_own_first_process(bench, tmp_path):
 
 
 @pytest.mark.parametrize("python", OTHER_PYTHONS or [sys.executable], ids=lambda path: Path(path).parts[-3])
-def test_any_interpreter_starts(bench, python):
-    """3.8 and later log; older ones, Python 2 included, at least start."""
-    probe = "import sys; print(sys.version_info[:2] >= (3, 8))"
-    shown = subprocess.run([str(python), "-c", probe], capture_output=True, text=True, env={})
+def test_any_interpreter_starts_and_one_that_is_too_old_says_so(bench, python):
+    """3.7 and later log; older ones, Python 2 included, run as ever, and their run hears that it lacks something."""
+    version = subprocess.run(
+        [str(python), "-c", "import sys; print('%d %d' % sys.version_info[:2])"], capture_output=True, text=True, env={}
+    )
+    major, minor = map(int, version.stdout.split())
     logs = (
         "import _studio_track as t; t.log({'a': 1.0}, step=3); t.params(password='x', db='db://a:b@c ghp_' + 'x' * 36)"
     )
-    source = f"{logs}; print(1)" if "True" in shown.stdout else "print(1)"
-    ran = bench.run(source, python=str(python))
+    ran = bench.run(
+        f"{logs}; print(1)" if (major, minor) >= (3, 7) else "print(1)", python=str(python), STUDIOML_DESCRIBE="1"
+    )
     assert (ran.code, ran.out, ran.err) == (0, "1\n", "")
-    assert len(ran.streams) == ("True" in shown.stdout)
-    if "True" in shown.stdout:
-        assert ran.params == {"password": "***", "db": "db://***@c ***"}
+    (told,) = ran.of_type("python")
+    assert told["version"].startswith(f"{major}.{minor}.") and Path(told["executable"]).exists() and told["folders"]
+    if (major, minor) >= (3, 7):
+        assert (ran.params, len(ran.streams)) == ({"password": "***", "db": "db://***@c ***"}, 1)
+        assert ran.of_type("warning") == []
+    else:
+        (warning,) = ran.of_type("warning")
+        assert warning["text"].startswith(f"Python {major}.{minor} is older than 3.7: output, code and files")
+
+
+OLD = f"""
+import os, runpy, sys
+sys.version_info = (3, 6, 1)
+{{claim}}
+runpy.run_path(os.path.join({str(INJECT)!r}, "_studio_old.py"))
+print("json" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("helper", [False, True])
+def test_what_an_old_interpreter_tells(bench, helper):
+    """Told by this one, whatever others there are; a helper of a script that has hooks tells nothing."""
+    claim = "os.environ['STUDIOML_MAIN'] = '1 ' + os.environ['STUDIOML_SPOOL']" if helper else ""
+    ran = bench.run(OLD.format(claim=claim), PYTHONPATH='/with "quotes" \\ und ä😀', STUDIOML_DESCRIBE="1")
+    assert (ran.code, ran.out, ran.err) == (0, "False\n", "")
+    assert [event["type"] for event in ran.events] == ([] if helper else ["warning", "python"])
+    if not helper:
+        assert ran.of_type("python")[0]["folders"][1].startswith('/with "quotes" \\ und ä')

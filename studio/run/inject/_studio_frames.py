@@ -27,9 +27,22 @@ def hidden(function: F) -> F:
     code = function.__code__
     known = _codes.get(code)
     if known is None:
-        known = _codes[code] = code.replace(co_filename=HIDDEN)
+        known = _codes[code] = _hidden_code(code)
     function.__code__ = known
     return function
+
+
+def _hidden_code(code: CodeType) -> CodeType:
+    if hasattr(code, "replace"):
+        return code.replace(co_filename=HIDDEN)
+    whole: Any = code  # Python 3.7
+    kind: Any = type(code)
+    known: CodeType = kind(
+        whole.co_argcount, whole.co_kwonlyargcount, whole.co_nlocals, whole.co_stacksize, whole.co_flags,
+        whole.co_code, whole.co_consts, whole.co_names, whole.co_varnames, HIDDEN, whole.co_name,
+        whole.co_firstlineno, whole.co_lnotab, whole.co_freevars, whole.co_cellvars,
+    )  # fmt: skip
+    return known
 
 
 def around(original: Any, work: Callable[..., Any]) -> Any:

@@ -300,7 +300,10 @@ def finish() -> None:
 
 def _save_all(until: float) -> None:
     """Saves what waits, the newest first; a script that goes on may be fitting some of it just now."""
-    while (waiting := _of_this_run()) or (AT_WORK and _studio_stop.has_patience()):
+    while True:
+        waiting = _of_this_run()
+        if not waiting and not (AT_WORK and _studio_stop.has_patience()):
+            return
         done = [_save(entry.model) for entry in reversed(waiting) if time.monotonic() < until]
         if AT_WORK or not all(done):
             if not _studio_stop.has_patience():

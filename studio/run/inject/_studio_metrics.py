@@ -327,6 +327,15 @@ def _fsync(fd: int) -> None:
 def _finish_with_multiprocessing(close: Callable[[], None]) -> None:
     """Children of `multiprocessing` end without `atexit`; their own finalizers do run."""
     util = sys.modules.get("multiprocessing.util")
-    process = sys.modules.get("multiprocessing.process")
-    if util is not None and process is not None and process.parent_process() is not None:
+    if util is not None and is_worker():
         util.Finalize(None, close, exitpriority=100)
+
+
+def is_worker() -> bool:
+    """Whether this process is a child of `multiprocessing`."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return False
+    if hasattr(process, "parent_process"):
+        return process.parent_process() is not None
+    return process.current_process()._parent_pid is not None  # Python 3.7

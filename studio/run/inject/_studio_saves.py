@@ -200,7 +200,7 @@ def _follow_renames() -> None:
     An audit hook hears of every rename, whatever function asked for it, and changes nothing that the script can see.
     """
     global _follows
-    if not _follows:
+    if not _follows and hasattr(sys, "addaudithook"):  # from Python 3.8 on
         _follows = True
         sys.addaudithook(_heard)
 

@@ -152,7 +152,8 @@ def _written(text: str, settings: bool) -> Iterator[Span]:
                 if not whole and ahead is not None and ahead.group("line") is not None:
                     whole = value[0] not in "${<%!&*/" and "://" not in value
                 if whole and _strong(name, value):
-                    yield *match.span("value"), "a secret by its name"
+                    begin, end = match.span("value")
+                    yield begin, end, "a secret by its name"
             at = lowered.find(word, at + len(word))
 
 
@@ -193,7 +194,8 @@ def _assigned(text: str) -> Iterator[Span]:
             value = match.group(match.lastgroup or "bare")
             name = match.group("key") or match.group("name")
             if value.lower() not in NOTHING and value[0] != "$" and _strong(name, value):
-                yield *match.span(match.lastgroup or "bare"), "a secret by its name"
+                begin, end = match.span(match.lastgroup or "bare")
+                yield begin, end, "a secret by its name"
     if "earer" in text or "uthorization" in text.lower():
         for match in _compiled(_HEADER).finditer(text):
             yield match.start("value"), match.end("value"), "a header"

@@ -62,7 +62,8 @@ def hook(module: ModuleType) -> None:
     _hooked.append(base)
     former = base.__dict__.get("__init_subclass__")
 
-    def __init_subclass__(cls: Any, /, **kwargs: Any) -> None:
+    def __init_subclass__(*args: Any, **kwargs: Any) -> None:  # `cls, /` is not for Python 3.7
+        (cls,) = args
         if former is not None:
             former.__get__(None, cls)(**kwargs)
         else:

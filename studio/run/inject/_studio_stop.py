@@ -37,6 +37,7 @@ BATCH_WAIT_S = 1.5  # for Keras to come to the end of a batch
 PATIENCE_S = 1.0  # from the guard's word on, for fits and writes that are under way to end
 
 _FAULTS = {getattr(_signal, "SIG" + name) for name in ("SEGV", "BUS", "FPE", "ILL", "ABRT", "TRAP", "SYS")}
+_SIGNALS = _signal.valid_signals() if hasattr(_signal, "valid_signals") else set(range(1, _signal.NSIG))  # Python 3.7
 _changing = threading.Lock()
 _ear: _Ear | None = None
 _worker = 0  # the thread that saves
@@ -60,7 +61,7 @@ class _Ear:
         self._thread = 0
         self._handle: Any = None
         start = getattr(_thread, "start_joinable_thread", None)  # from Python 3.13 on
-        before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - _FAULTS)  # a thread inherits it
+        before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS - _FAULTS)  # a thread inherits it
         try:
             if start is None:
                 _thread.start_new_thread(self._listen, ())
@@ -75,7 +76,8 @@ class _Ear:
 
     def _listen(self) -> None:
         try:
-            self._thread = _thread.get_native_id()
+            if hasattr(_thread, "get_native_id"):  # from Python 3.8 on
+                self._thread = _thread.get_native_id()
             wanted = select.poll()  # `select` takes no descriptor from 1,024 on
             wanted.register(self._word, select.POLLIN)
             wanted.register(self._leave, select.POLLIN)

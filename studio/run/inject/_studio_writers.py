@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from ._studio_metrics import Writer
+    from ._studio_metrics import Writer, is_worker
 else:
-    from _studio_metrics import Writer
+    from _studio_metrics import Writer, is_worker
 
 RANKS = (("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"))
 
@@ -36,20 +36,15 @@ def open_writer(folder: str, warn: Callable[[str], None], *, ranks: bool) -> Wri
     """
     writer = Writer(folder, warn, _rank() if ranks else "")
     _open.append(writer)
-    if _is_worker():  # a pool ends it by SIGTERM, at any moment: nothing may wait to be written
+    if is_worker():
+        # A pool ends it by SIGTERM, at any moment: nothing may wait to be written. It keeps the system's own way to die
+        # of that: a handler in Python only runs when the main thread comes by, and one that has just begun to wait for
+        # its queue never does.
         writer.write_at_once()
     else:
         _flush_on_sigterm()
     _flush_on_exit()
     return writer
-
-
-def _is_worker() -> bool:
-    """Whether this is a child of `multiprocessing`. It keeps the system's own way to die of SIGTERM: a handler in
-    Python only runs when the main thread comes by, and one that has just begun to wait for its queue never does.
-    """
-    process = sys.modules.get("multiprocessing.process")
-    return process is not None and process.parent_process() is not None
 
 
 def _rank() -> str:

@@ -18,12 +18,15 @@ if __name__ == "sitecustomize":
             raise
     finally:
         sys.modules.setdefault("sitecustomize", _self)
-        if os.environ.get("STUDIOML_SPOOL") and sys.version_info >= (3, 8):
+        if os.environ.get("STUDIOML_SPOOL"):
             sys.path.insert(0, _here)
             try:
-                import _studio_hooks  # type: ignore[import-not-found]
+                if sys.version_info >= (3, 7):  # noqa: UP036  (the script's Python, not studio's)
+                    import _studio_hooks  # type: ignore[import-not-found]
 
-                _studio_hooks.start(_here)
+                    _studio_hooks.start(_here)
+                else:
+                    import _studio_old  # type: ignore[import-not-found]  # noqa: F401  (it says so)
             except Exception as _exc:  # noqa: BLE001  (the script must start in any case)
                 sys.stderr.write("studio: tracking hooks are off: " + repr(_exc) + "\n")
             finally:
