@@ -19,9 +19,12 @@ import click
 from click.shell_completion import CompletionItem
 
 from .errors import ConfigError, ServeError, StudioError
+from .option_words import refuse_options_as_values
 from .units import parse_duration
 
 if TYPE_CHECKING:
+    import socket
+
     from .fleet.kept_code import KeptCode
     from .models.base import LoadedModel
 
@@ -131,6 +134,7 @@ def _run(words: list[str]) -> int:
     from .serve.told import one_line
 
     try:
+        refuse_options_as_values(command, words)
         done = command.main(args=words, prog_name="studio serve", standalone_mode=False)
     except click.ClickException as exc:
         _tell_run(exc, exc.format_message())
@@ -192,11 +196,11 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     from .fs_tracker import get_studio_home
     from .models.load import load_model
     from .serve.access import Access, choose_token
-    from .serve.address import listen, url_of
+    from .serve.address import listen
     from .serve.facts import Facts
     from .serve.idle import Idle
     from .serve.library_warnings import show_once
-    from .serve.options import check_mode, check_options, remember_secrets, token_file
+    from .serve.options import check_mode, check_options, token_file
     from .serve.server import Server
     from .serve.told import one_line
 
@@ -209,8 +213,7 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     token, _ = choose_token(
         host, token=options["token"], token_file=file, no_token=options["no_token"], insecure=options["insecure"]
     )
-    if said := remember_secrets(Path(get_studio_home()), options):
-        click.echo(f"WARNING: {one_line(said)}", err=True)
+    _caution(options, Path(get_studio_home()))
     idle = Idle(parse_duration(options["killafter"]))
     sock, note = listen(host, options["port"])
     if note:
@@ -236,7 +239,7 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
     )  # fmt: skip
     name = one_line(options["name"] or model.file or model.style)
     facts = Facts(model, idle, name, source, needs_token=token is not None, debug=settings.debug)
-    url = url_of(sock, host, tls=settings.tls_cert is not None)
+    url = _url(sock, options)
     with _kept_token(token, file, port) as secret:
         server = Server(
             facts, sock, access, settings,
@@ -244,6 +247,27 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
             lambda reason: _tell_run(ServeError(reason), reason),
         )  # fmt: skip
         return server.run()
+
+
+def _caution(options: dict[str, Any], home: Path) -> None:
+    """Says what is odd about files that options name; no later run captures those that are secret."""
+    from .serve.options import cautions, remember_secrets
+    from .serve.told import one_line
+
+    for said in (remember_secrets(home, options), *cautions(options)):
+        if said:
+            click.echo(f"WARNING: {one_line(said)}", err=True)
+
+
+def _url(sock: socket.socket, options: dict[str, Any]) -> str:
+    """Where the server is; an address at which this machine itself may ask, or it says that there is none."""
+    from .serve.address import url_of
+    from .serve.networks import address_to_ask, parse_networks
+
+    shown, allowed = address_to_ask(sock, options["host"], parse_networks(options["allow"]))
+    if not allowed:
+        click.echo(f"--allow {', '.join(options['allow'])}: this machine's own requests are refused", err=True)
+    return url_of(sock, shown, tls=options["tls_cert"] is not None)
 
 
 def _experiment(source: dict[str, Any]) -> str:

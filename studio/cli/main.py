@@ -10,6 +10,7 @@ import click
 
 from .. import __version__
 from ..errors import nearest
+from ..option_words import refuse_options_as_values
 from .ending import delivered, explain, nobody_reads, standard_streams
 
 VERBS: dict[str, str] = {
@@ -53,12 +54,28 @@ class Verbs(click.Group):
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             near = nearest(args[0], VERBS)
             raise click.UsageError(f"no command {args[0]!r}" + (f"; {near}" if near else ""), ctx)
-        return super().resolve_command(ctx, args)
+        name, found, rest = super().resolve_command(ctx, args)
+        if found is not None and not ctx.resilient_parsing:
+            _check_words(found, rest, ctx)
+        return name, found, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the verbs from the table above, so that no module is imported for it."""
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
+
+
+def _check_words(found: click.Command, words: list[str], ctx: click.Context) -> None:
+    """Refuses options in the place of values, down to the last command that the words name."""
+    from .run import RunCommand
+
+    if isinstance(found, RunCommand):
+        words = words[: found.cut(ctx, words)]
+    at = next((at for at, word in enumerate(words) if not word.startswith("-")), None)
+    below = found.get_command(ctx, words[at]) if isinstance(found, click.Group) and at is not None else None
+    refuse_options_as_values(found, words[:at] if below is not None else words)
+    if below is not None and at is not None:
+        _check_words(below, words[at + 1 :], ctx)
 
 
 def _third_party(name: str) -> object:

@@ -18,7 +18,7 @@ class RunCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parses only the words before the script."""
-        cut = self._cut(ctx, args)
+        cut = self.cut(ctx, args)
         kind, words = "script", args[cut:]
         if words[:1] == ["-m"]:
             kind, words = "module", words[1:]
@@ -41,7 +41,8 @@ class RunCommand(click.Command):
             return super().shell_complete(ctx, incomplete)
         return [CompletionItem(incomplete, type="file")]
 
-    def _cut(self, ctx: click.Context, args: list[str]) -> int:
+    def cut(self, ctx: click.Context, args: list[str]) -> int:
+        """Where the script begins."""
         takes_value = {
             name: not getattr(p, "is_flag", False) and not getattr(p, "count", False)
             for p in self.get_params(ctx)

@@ -65,7 +65,7 @@ def _words(ctx: click.Context, options: dict[str, Any]) -> list[str]:
             words.append(name)
         else:
             for one in value if isinstance(value, tuple) else (value,):
-                words += [name, str(one)]
+                words += [f"{name}={one}"] if str(one).startswith("-") else [name, str(one)]
     return words
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from ..errors import BadInput, ConfigError, Forbidden, Unauthorized
 from .address import is_loopback
 from .message import Head
+from .networks import Network, canonical, is_wildcard, own_addresses, parse_hosts, parse_networks
 
 OPEN = frozenset({"/healthz", "/readyz"})
 """Routes without content that need neither token nor a known Host."""
@@ -79,18 +80,6 @@ def new_token() -> str:
     return "studio_token_" + secrets.token_urlsafe(32)
 
 
-def parse_networks(texts: Sequence[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """The client networks of `--allow`.
-
-    Raises:
-        ConfigError: one is none.
-    """
-    try:
-        return [ipaddress.ip_network(text, strict=False) for text in texts]
-    except ValueError as exc:
-        raise ConfigError(f"--allow: {exc}", hint="for example --allow 10.0.0.0/8") from exc
-
-
 def _checked(token: str, where: str) -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError(
@@ -130,13 +119,13 @@ class Access:
     _good_hosts: set[bytes] = field(default_factory=set)
     _names: frozenset[str] = frozenset()
     _proxies: frozenset[str] = frozenset()
-    _nets: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = field(default_factory=list)
+    _nets: list[Network] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        names = {"localhost", "127.0.0.1", "::1", self.host.lower()}
+        names = {"localhost", "127.0.0.1", "::1"} | (set() if is_wildcard(self.host) else {canonical(self.host)})
         if not is_loopback(self.host):
             names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-        self._proxies = frozenset(h.lower().strip("[]") for h in self.allowed_hosts)
+        self._proxies = parse_hosts(self.allowed_hosts)
         self._names = frozenset(names | self._proxies)
         self._nets = parse_networks(self.networks)
 
@@ -204,7 +193,7 @@ class Access:
         if raw in self._good_hosts:
             return
         name = hostname(raw.decode("latin-1"))
-        if name not in self._names and not (not is_loopback(self.host) and _is_address(name)):
+        if name not in self._names and (is_loopback(self.host) or name not in own_addresses()):
             raise Forbidden(
                 f"Host {name[:100]!r} is not known here", hint=f"start the server with --allowed-host {name[:100]}"
             )
@@ -229,22 +218,12 @@ class Access:
 
 
 def hostname(host: str) -> str:
-    """The name in a Host header: lower case, without port and brackets."""
-    host = host.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].rstrip(".")
+    """The name in a Host header in canonical form, without port and brackets."""
+    host = host.strip()
+    return canonical(host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0])
 
 
 def _with_port(netloc: str, scheme: str) -> str:
     netloc = netloc.strip().lower()
     default = ":443" if scheme == "https" else ":80"
     return netloc.removesuffix(default)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -45,9 +45,8 @@ def listen(host: str, port: int | None) -> tuple[socket.socket, str]:
 
 
 def url_of(sock: socket.socket, host: str, *, tls: bool) -> str:
-    """The address to type; a wildcard host becomes one that can be reached from this machine."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"{'https' if tls else 'http'}://{name}:{sock.getsockname()[1]}"
+    """The URL to type for a server on a name or an address."""
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
 
 
 def is_loopback(host: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import socket
-import ssl
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from ..models.base import DictModel, LoadedModel, TensorModel
 from ..tracking.named_secrets import FILE_OPTIONS, VALUE_OPTIONS, remember_file, remember_value
 from ..tracking.sensitive import holds_private_key
 from ..units import parse_duration, parse_size
-from .access import check_token, parse_networks
+from .access import check_token
+from .certificates import check_pair, dates
+from .networks import check_networks, parse_hosts, parse_networks
 
-__all__ = ["check_mode", "check_options", "check_wrapper", "parse_limits", "remember_secrets"]
+__all__ = ["cautions", "check_mode", "check_options", "check_wrapper", "parse_limits", "remember_secrets"]
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -30,8 +34,9 @@ def check_options(options: Mapping[str, Any]) -> None:
     _duration("--killafter", options["killafter"])
     parse_limits(options)
     _check_host(options["host"])
-    parse_networks(options["allow"])
-    _check_tls(options["tls_cert"], options["tls_key"])
+    check_networks(options["host"], parse_networks(options["allow"]))
+    parse_hosts(options["allowed_host"])
+    check_pair(options["tls_cert"], options["tls_key"])
     _check_choice(options)
     if options["wrapper"] is not None:
         check_wrapper(options["wrapper"])
@@ -59,6 +64,20 @@ def parse_limits(options: Mapping[str, Any]) -> tuple[int, float]:
     if timeout_s <= 0:
         raise ConfigError("--timeout must be more than 0", hint="for example --timeout 60s")
     return max_body, timeout_s
+
+
+def cautions(options: Mapping[str, Any]) -> list[str]:
+    """What to warn of at the start of a server whose options can be used."""
+    out = dates(options["tls_cert"]) if options["tls_cert"] is not None else []
+    for option in FILE_OPTIONS:
+        path = options[option[2:].replace("-", "_")]
+        if path is None:
+            continue
+        found = os.stat(path)
+        if stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            can = "read" if found.st_mode & stat.S_IROTH else "change"
+            out.append(f"{option} {path}: every user of this machine can {can} it; chmod 600 {shlex.quote(path)}")
+    return out
 
 
 def remember_secrets(home: Path, options: Mapping[str, Any]) -> str:
@@ -102,24 +121,6 @@ def _check_host(host: str) -> None:
     except (OSError, UnicodeError) as exc:
         raise ConfigError(
             f"--host {host[:100]!r} is neither an address nor a name that can be found", hint=hint
-        ) from exc
-
-
-def _check_tls(cert: str | None, key: str | None) -> None:
-    if (cert is None) != (key is None):
-        raise ConfigError("--tls-cert and --tls-key belong together")
-    if cert is None or key is None:
-        return
-    for path in (cert, key):
-        if not Path(path).is_file():
-            raise ConfigError(f"no file {path}", hint="--tls-cert and --tls-key take PEM files")
-    try:  # the empty password: a key that wants one is refused instead of asked for
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=b"")
-    except (OSError, ValueError) as exc:
-        said = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or "not in PEM form"
-        raise ConfigError(
-            f"--tls-cert {cert} and --tls-key {key} are not a certificate and its key: {said}",
-            hint="both take PEM files, the key without a password",
         ) from exc
 
 

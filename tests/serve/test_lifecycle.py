@@ -69,7 +69,7 @@ def test_an_explicit_port_that_is_taken_is_an_error_and_the_default_moves_on() -
 def test_urls_can_be_typed() -> None:
     with listen("127.0.0.1", 0)[0] as sock:
         port = sock.getsockname()[1]
-        assert url_of(sock, "0.0.0.0", tls=False) == f"http://127.0.0.1:{port}"
+        assert url_of(sock, "myhost", tls=False) == f"http://myhost:{port}"
         assert url_of(sock, "::1", tls=True) == f"https://[::1]:{port}"
 
 
