@@ -32,6 +32,7 @@ MESSAGE = 2000
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as one JSON document.")
 @click.option("--token", metavar="TEXT", help="The server's token; better: --token-file.")
 @click.option("--token-file", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="File with the token.")
+@click.option("--insecure", is_flag=True, help="Send the token over plain HTTP.")
 @click.option("--fingerprint", metavar="SHA256", help="Accept exactly this certificate.")
 @click.option("--batch", metavar="N", type=click.IntRange(1), default=64, show_default=True,
               help="Values in one request.")  # fmt: skip
@@ -40,7 +41,7 @@ MESSAGE = 2000
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
     url: str, inputs: tuple[str, ...], output: str | None, as_json: bool, token: str | None, token_file: str | None,
-    fingerprint: str | None, batch: int, timeout: str, max_answer: str, debug: bool,
+    insecure: bool, fingerprint: str | None, batch: int, timeout: str, max_answer: str, debug: bool,
 ) -> int:  # fmt: skip
     """Send inputs to the model at URL and print its answers.
 
@@ -69,8 +70,9 @@ def command(
 
     told_of = refuse if len(files) > 1 else None
     with ModelClient(
-        url, token=token, timeout_s=parse_duration(timeout), fingerprint=fingerprint, max_answer=parse_size(max_answer)
-    ) as client:
+        url, token=token, timeout_s=parse_duration(timeout), fingerprint=fingerprint, insecure=insecure,
+        max_answer=parse_size(max_answer),
+    ) as client:  # fmt: skip
         try:
             for number, values in enumerate(_batches(read_values(files, told_of), batch, len(files))):
                 part = _ask(client, values, told_of)
@@ -123,9 +125,12 @@ def _read_token(name: str, token: str | None) -> str:
     if token is not None:
         raise ConfigError("--token and --token-file exclude each other")
     try:
-        return Path(name).read_text("ascii").strip()
+        found = Path(name).read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"--token-file {name} cannot be read: {type(exc).__name__}") from exc
+    if not found:
+        raise ConfigError(f"--token-file {name} is empty")
+    return found
 
 
 def _check_output(path: Path) -> None:

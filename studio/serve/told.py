@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import TYPE_CHECKING
 
 from .. import errors
 from ..errors import NotFound, Overloaded, ServeError, StudioError
-from ..experiment import JSON
+
+if TYPE_CHECKING:
+    from ..experiment import JSON
 
 HINT = "is it a studio server?"
-LONGEST_WAIT_S = 10.0
 _BY_STATUS = {413: errors.TooLarge, 415: errors.UnsupportedType, 400: errors.BadInput, 503: Overloaded,
               504: errors.Timeout}  # fmt: skip
 
@@ -20,12 +23,24 @@ def one_line(text: object, most: int = 2000) -> str:
     return "".join(c if c.isprintable() else "?" for c in words)
 
 
-def wait_of(retry_after: str | None) -> float:
-    """Seconds until the next try: the server's number within reason; a date or nonsense counts as one second."""
+def wait_of(retry_after: str | None, date: str | None = None) -> float:
+    """Seconds that `Retry-After` asks for: a number, or a time by the server's clock (`Date`); 0 for anything else."""
     text = (retry_after or "").strip()
-    if not (text.isascii() and text.isdigit()):
-        return 1.0
-    return LONGEST_WAIT_S if len(text) > 6 else min(float(text), LONGEST_WAIT_S)
+    if text.isascii() and text.isdigit():
+        return float(text)
+    then = _seconds(text)
+    now = _seconds(date or "") or time.time()
+    return 0.0 if then is None else max(0.0, then - now)
+
+
+def _seconds(date: str) -> float | None:
+    """Since 1970, of a date in HTTP's form."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def parse_metadata(body: bytes | bytearray) -> dict[str, JSON]:

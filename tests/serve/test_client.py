@@ -7,20 +7,27 @@ import contextlib
 import hashlib
 import http.client
 import http.server
+import socket
 import ssl
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from studio.client import AsyncModelClient, ModelClient
+from studio.client.settings import FORMS
+from studio.client.tries import Tries
 from studio.errors import BadInput, ConfigError, ModelNotFound, Overloaded, ServeError, Timeout, TooLarge, Unauthorized
+from studio.serve.codec import CONTENT_TYPES
 from studio.serve.told import wait_of
 
 from .conftest import Served, wait_until
+from .test_client_elsewhere import forked
 
 
 class Fake(http.server.BaseHTTPRequestHandler):
@@ -29,8 +36,11 @@ class Fake(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     plan: list[tuple[int, dict[str, str], bytes]] = []
     asked = 0
+    token: str | None = None
+    hang_up = ""
 
     def do_POST(self) -> None:
+        Fake.token = self.headers["Authorization"]
         self.rfile.read(int(self.headers["Content-Length"] or 0))
         status, headers, body = self.plan[min(Fake.asked, len(self.plan) - 1)]
         Fake.asked += 1
@@ -39,7 +49,12 @@ class Fake(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
-        self.close_connection = "Connection" in headers
+        self.close_connection = "Connection" in headers or self.hang_up != ""
+        if self.hang_up == "in order":
+            self.connection.unwrap()  # type: ignore[attr-defined]
+        elif self.hang_up == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
 
     do_GET = do_POST
 
@@ -70,7 +85,8 @@ FINE = (200, {"Content-Type": "application/json"}, b'{"a": 1}')
 
 def test_arrays_go_there_and_back(identity: Served) -> None:
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
-    for form in ("pickle", "json", "npz", "safetensors"):
+    assert set(FORMS) == set(CONTENT_TYPES)
+    for form in FORMS:
         with ModelClient(identity.url, form=form) as client:
             np.testing.assert_array_equal(np.asarray(client.predict({"x": x})["x"]), x)
     with ModelClient(identity.url) as client:
@@ -118,6 +134,67 @@ def test_an_answer_is_read_as_strictly_as_a_request(fake: Callable[..., str]) ->
         client.predict({"a": 1})
 
 
+def test_a_busy_server_is_asked_while_there_is_time(fake: Callable[..., str]) -> None:
+    with ModelClient(fake(*[BUSY] * 4, FINE)) as client:
+        assert client.predict({"a": 1})["a"] == 1
+    later = (503, {"Retry-After": "60"}, BUSY[2])
+    with ModelClient(fake(later), timeout_s=59) as client, pytest.raises(Overloaded, match="full"):
+        client.predict({"a": 1})  # at once: it could only be asked again too late
+    assert Fake.asked == 1
+
+
+def test_waits_grow_differ_and_fit_in_the_time() -> None:
+    def waits(left_s: float, told_s: float, most: int | None, busy: bool = True) -> list[float]:
+        tries, found = Tries(most), []
+        while (wait_s := tries.wait_s(left_s - sum(found), told_s, busy=busy)) is not None:
+            found.append(wait_s)
+        return found
+
+    for told_s in (0.0, 1.0, 7.5):
+        found = waits(60.0, told_s, None)
+        assert found and sum(found) < 60.0 and min(found) >= told_s
+        assert waits(60.0, told_s, 3) != waits(60.0, told_s, 3) and len(waits(60.0, told_s, 3)) == 3
+    grown = waits(1e6, 0.0, 12)
+    assert all(0.05 * 2**n <= wait_s <= 0.1 * 2**n for n, wait_s in enumerate(grown[:6]))
+    assert max(grown) <= 10 and len(waits(60.0, 0.0, None)) < 40
+    assert waits(1.0, 2.0, None) == waits(60.0, float("inf"), None) == waits(60.0, 0.0, 0) == []
+    assert len(waits(60.0, 0.0, None, busy=False)) == 3
+
+
+@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.parametrize("early", [b"", b"HTTP/1.1 103 Wait\r\n\r\n"])
+def test_an_answer_counts_though_the_server_takes_no_more_of_the_request(closes: bool, early: bytes) -> None:
+    """A refusal comes after the head of a large request; what is still to be sent meets a reset, or nobody reads it."""
+    told = b'{"error": "too much", "kind": "TooLarge"}'
+    refusal = early + b"HTTP/1.1 413 No\r\nContent-Length: %d\r\n\r\n" % len(told) + told
+    held = []
+
+    def answer(listener: socket.socket) -> None:
+        for _ in range(2):
+            held.append(listener.accept()[0])
+            held[-1].recv(1000)
+            held[-1].sendall(refusal)
+            if closes:
+                held[-1].close()  # with bytes unread, which is a reset
+
+    async def ask(url: str) -> None:
+        async with AsyncModelClient(url, retries=0) as client:
+            await client.predict({"a": "x" * 20_000_000})
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with ModelClient(url, retries=0) as client, pytest.raises(TooLarge, match="too much"):
+            client.predict({"a": "x" * 20_000_000})
+        assert client._asking.pool._idle == []
+        with pytest.raises(TooLarge, match="too much"):
+            asyncio.run(ask(url))
+        thread.join()
+    for sock in held:
+        sock.close()
+
+
 def test_errors_by_key(fake: Callable[..., str]) -> None:
     some = (
         200,
@@ -157,11 +234,20 @@ def test_text_of_a_server_is_one_printable_line(fake: Callable[..., str]) -> Non
     assert caught.value.message == "no ?[2Jgone" and caught.value.hint == "a b"
 
 
-@pytest.mark.parametrize("told", ["Wed, 21 Oct 2015 07:28:00 GMT", "-1", "nan", "inf", ""])
-def test_a_strange_retry_after_is_a_second(fake: Callable[..., str], told: str) -> None:
-    assert wait_of(told) == 1.0 and wait_of("9" * 400) == 10.0 and wait_of("3") == 3.0
-    with ModelClient(fake((503, {"Retry-After": told}, BUSY[2]), FINE)) as client:
-        assert client.predict({"a": 1})["a"] == 1
+def test_retry_after_is_read_as_a_number_or_a_date() -> None:
+    assert [wait_of(told) for told in ("3", " 120 ", "-1", "nan", "inf", "", "soon", None)] == [
+        3,
+        120,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ]
+    assert wait_of("9" * 400) == float("inf")
+    then, now = "Wed, 21 Oct 2015 07:28:30 GMT", "Wed, 21 Oct 2015 07:28:00 GMT"
+    assert wait_of(then, now) == 30 and wait_of(now, then) == 0 and wait_of(then) == 0
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[1]", b"\xff\xfe", b"[" * 100_000])
@@ -174,21 +260,67 @@ def test_what_a_client_cannot_be_made_of() -> None:
     for url in ("http://127.0.0.1:99999", "http://[::1", "http://a b/", "http://x/\u00fc", "http://x:y"):
         with pytest.raises(ConfigError, match="not an address"):
             ModelClient(url)
-    for words in (
-        {"token": "a\nb"},
-        {"token": ""},
-        {"timeout_s": 0},
-        {"timeout_s": float("nan")},
-        {"fingerprint": "z"},
-    ):
-        with pytest.raises(ConfigError):
-            ModelClient("http://127.0.0.1:1", **words)
+    wrong: dict[str, list[object]] = {
+        "token": ["a\nb", "", b"t", 1], "timeout_s": [0, -1, float("nan"), "60", None, True, [1]],
+        "fingerprint": ["z", 1, b"0" * 64], "retries": [-1, "3", 1.5, True], "form": ["xml", None, 1, ["pickle"]],
+        "insecure": [1, "yes", None], "max_answer": [0, -1, "1m", 1.5, None],
+    }  # fmt: skip
+    for name, values in wrong.items():
+        for value in values:
+            for kind in (ModelClient, AsyncModelClient):
+                with pytest.raises(ConfigError) as caught:
+                    kind("https://127.0.0.1:1", **{name: value})
+                assert "\n" not in caught.value.message
+    for url in (None, 1, b"http://x", Path("x")):
+        with pytest.raises(ConfigError, match="address must be a string"):
+            ModelClient(url)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="needs https"):
+        ModelClient("http://127.0.0.1:1", fingerprint="0" * 64)
+    ModelClient("http://127.0.0.1:1", timeout_s=np.float32(3), retries=np.int64(2)).close()  # type: ignore[arg-type]
     ModelClient("http://127.0.0.1:1", timeout_s=float("inf")).close()
 
 
-def test_no_server_and_a_silent_one() -> None:
-    import socket
+@pytest.mark.parametrize("inputs", [[1, 2], "text", None, 3, {1: 2}, {None: 1}, {b"a": 1}])
+def test_inputs_that_are_no_dictionary_of_values_are_one_line(inputs: object) -> None:
+    with ModelClient("http://127.0.0.1:1") as client, pytest.raises(BadInput) as caught:
+        client.predict(inputs)  # type: ignore[arg-type]
+    assert "\n" not in caught.value.message
 
+
+def test_a_token_that_was_pasted_with_the_address_is_used(fake: Callable[..., str]) -> None:
+    for url, given in (("?token=a-b_c", None), ("/?token=a-b_c", None), ("/?token=a-b_c#form", "a-b_c"), ("", "a-b_c")):
+        with ModelClient(fake(FINE) + url, token=given) as client:
+            assert client.predict({"a": 1})["a"] == 1
+        assert Fake.token == "Bearer a-b_c"
+    with ModelClient(fake(FINE) + "?token=a+b%2Fc") as client:
+        assert client.predict({"a": 1})["a"] == 1 and Fake.token == "Bearer a+b/c"
+    for url in ("?token=", "?token=hush&x=1", "?x=hush", "?hush", "?token=hush&token=hush", "?token=a%0Ahush"):
+        with pytest.raises(ConfigError) as caught:
+            ModelClient("http://127.0.0.1:1/" + url)
+        assert "hush" not in str(caught.value) + caught.value.hint
+    with pytest.raises(ConfigError, match="another") as caught:
+        ModelClient("http://127.0.0.1:1/?token=hush", token="x")
+    for url, said in (
+        ("https://u:hush@x", "no user"),
+        ("http://x:0", "not an address"),
+        ("http://x/?token=…", "in place"),
+    ):
+        with pytest.raises(ConfigError, match=said) as caught:
+            ModelClient(url)
+        assert "hush" not in str(caught.value)
+    with pytest.raises(ConfigError, match="unencrypted"):
+        ModelClient("http://model.example/?token=t")
+
+
+def test_a_missing_token_and_a_wrong_one_have_different_hints(fake: Callable[..., str]) -> None:
+    no = (401, {}, b'{"error": "no", "kind": "Unauthorized"}')
+    for token, hint in ((None, "--token-file"), ("t", "did not take")):
+        with ModelClient(fake(no), token=token) as client, pytest.raises(Unauthorized) as caught:
+            client.predict({"a": 1})
+        assert hint in caught.value.hint
+
+
+def test_no_server_and_a_silent_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with ModelClient(url, timeout_s=0.2) as client, pytest.raises(Timeout, match="within"):
@@ -214,7 +346,7 @@ def test_a_connection_that_the_server_closed_is_replaced(serve: Callable[..., Se
     server = serve()
     with ModelClient(server.url, retries=0) as client:
         assert client.predict({"a": 1})["a"] == 1
-        connection = client._idle[0]
+        connection = client._asking.pool._idle[0]
         connection.sock.shutdown(2)
         assert client.predict({"a": 2})["a"] == 2
 
@@ -258,6 +390,38 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return cert, key
 
 
+@pytest.mark.parametrize("hang_up", ["in order", "cut off", "reset"])
+def test_over_tls_too_a_connection_that_the_server_closed_is_replaced(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, hang_up: str
+) -> None:
+    cert, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(cert.read_text())).hexdigest()
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def finish_request(self, request: Any, address: Any) -> None:
+            request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a reset drops what was not sent yet
+            with contextlib.suppress(OSError), context.wrap_socket(request, server_side=True) as talk:
+                super().finish_request(talk, address)
+
+    async def three(url: str) -> list[object]:
+        async with AsyncModelClient(url, fingerprint=shown, retries=0) as client:
+            return [(await client.predict({"a": 1}))["a"] for _ in range(3)]
+
+    monkeypatch.setattr(Fake, "hang_up", hang_up)
+    monkeypatch.setattr(Fake, "plan", [FINE])
+    with Server(("127.0.0.1", 0), Fake) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"https://127.0.0.1:{server.server_port}"
+        with ModelClient(url, fingerprint=shown, retries=0) as client:
+            assert [client.predict({"a": 1})["a"] for _ in range(3)] == [1, 1, 1]
+        assert asyncio.run(three(url)) == [1, 1, 1]
+        server.shutdown()
+
+
 def test_tls_with_a_pinned_certificate(serve: Callable[..., Served], certificate: tuple[Path, Path]) -> None:
     cert, key = certificate
     server = serve("--tls-cert", cert, "--tls-key", key, "--token", "t")
@@ -266,6 +430,7 @@ def test_tls_with_a_pinned_certificate(serve: Callable[..., Served], certificate
     with ModelClient(server.url, token="t", fingerprint=shown) as client:
         wait_until(client.ready, "the server answers over TLS")
         assert client.predict({"a": 1})["a"] == 1
+    forked(f"{server.url}?token=t", shown, 2, 16)
     with (
         ModelClient(server.url, token="t", fingerprint="0" * 64) as client,
         pytest.raises(ServeError, match="certificate"),

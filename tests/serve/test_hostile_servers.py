@@ -82,7 +82,7 @@ def fails(server: Raw, kind: type[Exception], **options: object) -> float:
 
 DRIPS = {
     "nothing": (b"", b""),
-    "status line": (b"", b"H"),
+    "status line": (b"HTTP/1.1 200 O", b"K"),
     "head": (b"HTTP/1.1 200 OK\r\n", b"X-a: b\r\n"),
     "one header": (b"HTTP/1.1 200 OK\r\nX-a: ", b"b"),
     "interim": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),

@@ -175,6 +175,28 @@ def test_a_key_without_an_answer_is_told_and_the_exit_code_says_so(
     assert "no answer for 'bad'" in done.stderr
 
 
+def test_tokens_pasted_wrong_and_missing(serve: Callable[..., Served], tmp_path: Path) -> None:
+    server = serve("--token", "t-1")
+    (tmp_path / "x.json").write_text('{"a": [1.0]}')
+    (tmp_path / "empty").touch()
+
+    def said(address: str, *words: object) -> str:
+        done = ask(address, "-i", tmp_path / "x.json", "--json", *words)
+        if isinstance(done.exception, StudioError):
+            return f"{done.exception.message} · {done.exception.hint}"
+        return done.stdout
+
+    assert json.loads(said(f"{server.url}/?token=t-1")) == {"a": [1.0]}
+    assert json.loads(said(server.url, "--token", "t-1", "--insecure")) == {"a": [1.0]}
+    assert said(server.url).startswith("a token is needed · pass the server's token")
+    assert said(f"{server.url}?token=t-2").startswith("the token is wrong · ")
+    assert "is another" in said(f"{server.url}?token=t-2", "--token", "t-1")
+    assert "is empty" in said(server.url, "--token-file", tmp_path / "empty")
+    assert "needs https" in said(server.url, "--fingerprint", "0" * 64)
+    assert "--insecure" in said("http://model.invalid", "--token", "t")
+    assert "cannot reach" in said("http://model.invalid", "--token", "t", "--insecure", "--timeout", "20")
+
+
 def test_a_folder_stands_for_its_files_and_goes_in_several_requests(identity: Served, tmp_path: Path) -> None:
     (tmp_path / "in" / "deep").mkdir(parents=True)
     for number in range(7):
