@@ -102,6 +102,7 @@ KNOWN: dict[str, _Kind] = {
     "lost_after": _Kind(parse_duration, lambda: 60.0, "silence after which a run counts as lost"),
     "stop_grace": _Kind(parse_duration, lambda: 10.0, "time between SIGTERM and SIGKILL"),
     "artifact_limit": _Kind(parse_size, lambda: 1 << 30, "most that is kept of a workspace; of one file, a tenth"),
+    "capture_limit": _Kind(parse_size, lambda: 1 << 30, "the same of each --capture and --capture-once; 0 = no limit"),
     "resources_needed": _Kind(_mapping, dict, "cpus, gpus, ram, hdd of a run"),
     "experiment_lifetime": _Kind(parse_duration, lambda: 0.0, "age after which a waiting run expires; 0 = never"),
     "secret_names": _Kind(_names, list, "further names (`*` stands for anything) whose values are secrets"),

@@ -70,6 +70,7 @@ class RunCommand(click.Command):
     multiple=True,
     help="Artifact (or URL) that is captured once, at the start.",
 )
+@click.option("--capture-limit", metavar="SIZE", help="Most that is kept of each; 0: no limit. [1g]")
 @click.option(
     "--reuse",
     "-r",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ..experiment import RERUN, SERVING, Experiment
 from ..run.code import without
@@ -96,9 +97,13 @@ def _head(experiment: Experiment) -> list[tuple[str, str]]:
 
 
 def _not_captured(experiment: Experiment) -> list[tuple[str, str]]:
-    """What the workspace is without for its size or number, or by the user's ignore files."""
+    """What the workspace is without for its size or number, or by the user's ignore files; artifacts by their names."""
     rows = []
-    for one in left_out_of(experiment):
+    others = [name for name in experiment.artifacts if name != "workspace"]
+    places = left_out_of(experiment) + [
+        replace(one, path=f"{name}: {one.path}") for name in others for one in left_out_of(experiment, name)
+    ]
+    for one in places:
         if one.reason:
             rows.append(("…", f"{one.files:,} more ({one.reason})") if one.path == "./" else (one.path, one.reason))
             continue

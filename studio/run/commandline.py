@@ -39,6 +39,7 @@ class Options:
     experiment: str | None = None
     capture: Sequence[str] = ()
     capture_once: Sequence[str] = ()
+    capture_limit: str | None = None
     reuse: Sequence[str] = ()
     metric: str | None = None
     max_duration: str | None = None
@@ -117,6 +118,7 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
             *(parse_capture(text, mutable=True, folder=plan.folder) for text in options.capture),
             *(parse_capture(text, mutable=False, folder=plan.folder) for text in options.capture_once),
         ),
+        capture_limit=_capture_limit(options.capture_limit, config),
         reuses=tuple(_known(parse_reuse(text), tracking, config) for text in options.reuse),
         env=env,
         params=redact_params(pairs),
@@ -157,6 +159,14 @@ def _lifetime(text: str | None, config: Config) -> float | None:
     if text is None:
         return config["experiment_lifetime"] or None
     return -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
+
+
+def _capture_limit(text: str | None, config: Config) -> int | None:
+    """Bytes that are kept of each captured artifact; None = all."""
+    try:
+        return (config["capture_limit"] if text is None else parse_size(text)) or None
+    except ConfigError as exc:
+        raise ConfigError(f"--capture-limit: {exc.message}", hint=exc.hint) from exc
 
 
 def _current_folder() -> Path:

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -17,7 +17,10 @@ from ..errors import ExperimentNotFound, StoreError, StudioError
 from ..experiment import CLOCK, SAMPLED, ArtifactRef, Experiment, Failure, Summary
 from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
+from ..tracking.selection import LeftOut
+from ..units import show_size
 from .events import hear
+from .left_out import as_field, capture_line, limit_of, limited, places_of
 from .report import with_models
 from .ship import MediaFiles, Streams
 from .spool import Spool
@@ -36,12 +39,15 @@ class Delivery:
     """The thread beside a run; a store that cannot be reached is said once and tried again, the run goes on."""
 
     def __init__(
-        self, tracking: Tracking, spool: Spool, *, config: Config, notify: Notify, mutable: Mapping[str, Path]
-    ) -> None:
+        self, tracking: Tracking, spool: Spool, *, config: Config, notify: Notify, mutable: Mapping[str, Path],
+        refs: Mapping[str, ArtifactRef],
+    ) -> None:  # fmt: skip
         self.tracking = tracking
         self.spool = spool
         self.notify = notify
         self.mutable = dict(mutable)
+        self._begun_with = refs
+        self._told = {(name, one.path) for name, ref in refs.items() for one in places_of(ref)}
         self.stop_requested: Callable[[str | None], None] = lambda by: None
         self.waits = f"the store cannot be written, going on in {spool.folder}"
         self.reachable = not spool.store_is_away
@@ -91,10 +97,9 @@ class Delivery:
         self._locally(self._gather)
         if self._usage is not None:
             self._locally(self._usage.flush)
-        for name, path in self.mutable.items():
-            if not path.exists():
-                self._warn(f"artifact {name}: {path} does not exist")
         complete = [self._attempt(self._streams.ship), self._attempt(self._media.ship), self._capture()]
+        for name, path in self.mutable.items():
+            self._tell_gone(name, path)
         self._attempt(lambda: self.tracking.records.remove_live(self.spool.key))
         return all(complete)
 
@@ -259,7 +264,8 @@ class Delivery:
                 if not path.exists() or (path.is_dir() and not any(path.iterdir())):
                     continue
                 self.check_store()
-                found = self.tracking.artifacts.capture(path)
+                limit = limit_of(self._begun_with[name]) if name in self._begun_with else None
+                found = self.tracking.artifacts.capture(path, limit_bytes=limit)
             except (StudioError, OSError) as exc:
                 if self.reachable or not isinstance(exc, StoreError):  # else it was said
                     self._warn(f"artifact {name} could not be captured: {exc}")
@@ -267,11 +273,33 @@ class Delivery:
                 continue
             for text in found.skipped:
                 self._warn(f"artifact {name}: {text}")
-            ref = ArtifactRef(True, found.manifest, found.files, found.bytes)
+            self._tell_left_out(name, found.left_out, limit or 0)
+            extra = {**limited(limit), **(as_field(found.left_out) if found.left_out else {})}
+            ref = ArtifactRef(True, found.manifest, found.files, found.bytes, extra)
             if self._refs.get(name) != ref:
                 self._refs[name] = ref
                 self.update(lambda e, name=name, ref=ref: e.with_changes(artifacts={**e.artifacts, name: ref}))  # type: ignore[misc]
         return complete
+
+    def _tell_left_out(self, name: str, left_out: Sequence[LeftOut], limit: int) -> None:
+        """Says of each place once that it is too large or too much."""
+        new = [one for one in left_out if (name, one.path) not in self._told]
+        self._told.update((name, one.path) for one in new)
+        if new:
+            self.notify(capture_line(f"artifact {name}", (), new, limit))
+
+    def _tell_gone(self, name: str, path: Path) -> None:
+        """Says what the record has of an artifact that is not there any more when the run ends."""
+        exists = path.exists()
+        if exists and not (path.is_dir() and not any(path.iterdir())):
+            return
+        ref = self._refs.get(name) or self._begun_with.get(name)
+        if ref is not None and ref.manifest is not None and ref.files:
+            now = "is empty now" if exists else "no longer exists"
+            files = f"{ref.files:,} file{'s' if ref.files != 1 else ''}"
+            self._warn(f"artifact {name}: {path} {now}; the last capture is kept ({files}, {show_size(ref.bytes)})")
+        elif not exists:
+            self._warn(f"artifact {name}: {path} does not exist")
 
     def _attempt(self, action: Callable[[], object], *, proves: bool = False) -> bool:
         """Whether it went well; a store that fails is said once, until something that `proves` it went well."""

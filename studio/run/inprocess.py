@@ -132,7 +132,8 @@ class InProcessRun(Run):
             give_up(plan, self._spool, tracking, exc)
             raise
         mutable = mutable_artifacts(self._experiment, mapping)
-        self._delivery = Delivery(tracking, self._spool, config=config, notify=notify, mutable=mutable)
+        refs = self._experiment.artifacts
+        self._delivery = Delivery(tracking, self._spool, config=config, notify=notify, mutable=mutable, refs=refs)
         self._delivery.stop_requested = self._stop
         self._delivery.code = code
         self._delivery.root, self._delivery.root_itself = os.getpid(), True

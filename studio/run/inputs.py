@@ -13,7 +13,7 @@ from ..experiment import CHILD, ArtifactRef, Experiment
 from ..stores import Progress
 from ..tracking import Notify, Tracking
 from ..units import show_size
-from .left_out import as_field, capture_line, left_out_of, spelled
+from .left_out import as_field, capture_line, left_out_of, limited, spelled
 from .plan import Capture, Plan
 from .redact import clean, redact_source
 from .spool import Spool
@@ -74,6 +74,9 @@ class Inputs:
             if ref.manifest is not None and name not in FOLDERS:
                 self.mapping[name] = bring(self.tracking, ref.manifest, self.spool.run_folder / name, self.notify)
                 self.refs[name] = ref
+        for name in again.artifacts:
+            if name in self.refs and name != "workspace" and (left_out := left_out_of(again, name)):
+                self.notify(f"artifact {name} is restored without what was not captured: {spelled(left_out)}")
         left_out = left_out_of(again)
         if left_out:
             self.notify(f"not restored, as {again.key} did not capture it: {spelled(left_out)}")
@@ -97,10 +100,12 @@ class Inputs:
             self.notify(f"fetching {clean(capture.url)}")
             download(capture.url, path)
         self.mapping[capture.name] = path
-        self.refs[capture.name] = ArtifactRef(mutable=True)
+        limit = None if capture.name in FOLDERS else self.plan.capture_limit  # a server needs them whole
+        self.refs[capture.name] = ArtifactRef(mutable=True, extra=limited(limit))
         if not capture.mutable or path.exists():
             rules = "workspace" if capture.name == "workspace" else "plain"
-            self.refs[capture.name] = self._store(path, capture.name, mutable=capture.mutable, rules=rules)
+            ref = self._store(path, capture.name, mutable=capture.mutable, rules=rules, limit=limit)
+            self.refs[capture.name] = replace(ref, extra={**limited(limit), **ref.extra})
 
     def _workspace(self) -> ArtifactRef:
         path = self.plan.folder

@@ -8,19 +8,24 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..experiment import Experiment
+from ..experiment import ArtifactRef, Experiment
 from ..tracking.selection import BYTES, FILE, FILES, LARGE_SHARE, MOST_FILES, LeftOut
 from ..units import show_limit, show_size
 from .redact import clean
 
 MOST_PLACES = 4
+USUAL_LIMIT = 1 << 30
 ROOM = 140
 NAMES_ROOM = 80
 LONGEST = 60
 """Characters of a line for all that it names, for the names of one reason, and for a name."""
 
+NO_LIMIT = " --capture-limit 0"
+LIMIT = "limit"
+"""Field of a captured artifact in the record: the bytes that are kept of it at most."""
+
 FIELD = "left_out"
-"""Of the record's workspace: `[{"path": …, "files": …, "bytes": …, "reason": ".gitignore"}, …]`.
+"""Of an artifact in the record: `[{"path": …, "files": …, "bytes": …, "reason": ".gitignore"}, …]`.
 
 `bytes` is -1 where nobody looked. `reason` is the user's ignore file, and missing where a limit left it out; the last
 path of those, `./`, counts what has no place of its own."""
@@ -42,10 +47,13 @@ def capture_line(name: str, skipped: Sequence[str], left_out: Sequence[LeftOut],
     line = f"left out of the {name}: {gathered(groups)}."
     if not left_out:
         return line
+    if name != "workspace":
+        return f"{line} To keep all: --capture-limit 0. To silence this: list it in .studioml_ignore."
     path = left_out[0].path.rstrip("/")
     plain = len(left_out) == 1 and path.isprintable() and len(path) <= LONGEST
     what, example = ("it", shlex.quote(path)) if plain else ("one", "PATH")
-    return f"{line} To keep {what}: --capture-once {example}:NAME. To silence this: list it in .studioml_ignore."
+    more = NO_LIMIT if any(_is_over(one) for one in left_out) else ""
+    return f"{line} To keep {what}: --capture-once {example}:NAME{more}. To silence this: list it in .studioml_ignore."
 
 
 def by_reason(lines: Iterable[str]) -> dict[str, list[str]]:
@@ -95,6 +103,22 @@ def _limit(one: LeftOut, limit: int) -> str:
     return known.get(one.over, f"limits: {file} a file, {all_} and {files} in all")
 
 
+def _is_over(one: LeftOut) -> bool:
+    """Whether it may be too large for an artifact of its own as well."""
+    return not one.reason and (one.path.endswith("/") or one.bytes > USUAL_LIMIT)
+
+
+def limited(limit: int | None) -> Mapping[str, Any]:
+    """As the record keeps how much of an artifact is kept."""
+    return {} if limit is None else {LIMIT: limit}
+
+
+def limit_of(ref: ArtifactRef) -> int | None:
+    """How much of an artifact is kept, by its record; None = all."""
+    found = ref.extra.get(LIMIT)
+    return found if type(found) is int and found > 0 else None
+
+
 def as_field(left_out: Sequence[LeftOut]) -> Mapping[str, Any]:
     """As the record keeps it."""
     places = [(one.path.encode("utf-8", "replace").decode(), one) for one in left_out]
@@ -135,10 +159,15 @@ def _extent(one: LeftOut) -> str:
     return f" with {one.files:,} file{'s' if one.files != 1 else ''}" + (f" of {size}" if size else "")
 
 
-def left_out_of(experiment: Experiment) -> list[LeftOut]:
-    """What the experiment's workspace is without for its size, or by the user's ignore files."""
-    ref = experiment.artifacts.get("workspace")
-    found = ref.extra.get(FIELD) if ref is not None else None
+def left_out_of(experiment: Experiment, name: str = "workspace") -> list[LeftOut]:
+    """What an artifact of the experiment is without for its size, or by the user's ignore files."""
+    ref = experiment.artifacts.get(name)
+    return [] if ref is None else places_of(ref)
+
+
+def places_of(ref: ArtifactRef) -> list[LeftOut]:
+    """The same of an artifact in its record."""
+    found = ref.extra.get(FIELD)
     out = []
     for one in found if isinstance(found, list) else []:
         if isinstance(one, dict) and isinstance(one.get("path"), str):
@@ -159,7 +188,7 @@ def lacking_file(experiment: Experiment, before: Experiment) -> str:
             why = f" ({one.reason})" if one.reason else ""
             return (
                 f"{shown(one.path)} was not captured with {before.key}{why}; run the script where it is, or capture it"
-                f" with --capture-once {shlex.quote(one.path.rstrip('/'))}:NAME"
+                f" with --capture-once {shlex.quote(one.path.rstrip('/'))}:NAME{NO_LIMIT if _is_over(one) else ''}"
             )
     return f"{experiment.key} ran without what {before.key} did not capture: {spelled(left_out)}"
 

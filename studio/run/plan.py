@@ -42,9 +42,9 @@ class Plan:
     """One run to be. `program` and `argv` are what is executed in `folder`; durations in seconds.
 
     `given` names the parameters that the user typed. `restore` is an experiment whose workspace and inputs are brought
-    back into the run's own folder to run there. `code` are the files of the workspace, the first one beside or above
-    all others; without any it is all of `folder`. `secrets` are values that `params` no longer shows: they are looked
-    for in the output, and written nowhere.
+    back into the run's own folder to run there. Of each of `captures` at most `capture_limit` bytes are kept. `code`
+    are the files of the workspace, the first one beside or above all others; without any it is all of `folder`.
+    `secrets` are values that `params` no longer shows: they are looked for in the output, and written nowhere.
     """
 
     command: Command
@@ -56,6 +56,7 @@ class Plan:
     key: str | None = None
     kind: str = "run"
     captures: tuple[Capture, ...] = ()
+    capture_limit: int | None = None
     reuses: tuple[Reuse, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)

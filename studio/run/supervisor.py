@@ -63,7 +63,9 @@ class Supervisor:
         self.asked_by: str | None = None
         self.interrupts = 0
         mutable = mutable_artifacts(experiment, mapping)
-        self.delivery = Delivery(tracking, spool, config=config, notify=notify, mutable=mutable)
+        self.delivery = Delivery(
+            tracking, spool, config=config, notify=notify, mutable=mutable, refs=experiment.artifacts
+        )
         self.delivery.typed = experiment.given
         self.delivery.stop_requested = lambda by: self.stop("stopped", by)
         if plan.command.kind == "exec":

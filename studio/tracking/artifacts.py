@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import ArtifactNotFound, ConfigError, Conflict, NotFound, StoreError
 from ..stores import Progress, Store
+from ..units import show_limit, show_size
 from .blobs import Blobs, blob_name, damaged, longer
 from .capturing import Capture, Capturing, Redact, unchanged
 from .manifest import LONGEST, FileEntry, Manifest, decode_manifest
@@ -56,7 +57,8 @@ class Artifacts:
         Args:
             path: Folder or file; a link to one is followed.
             rules: "plain" (`.studioml_ignore` applies) or "workspace" (also `.gitignore`, and no secrets).
-            limit_bytes: More than this is not kept: `selection` says what is, `Capture.left_out` what is not.
+            limit_bytes: More than this is not kept: `selection` says what is, `Capture.left_out` what is not. A single
+                file that is larger is refused.
             progress: Called with the bytes done and in all.
             redact: Takes secrets out of the content of small files; the same content has to give the same again.
             only: Files below `path`: they alone are captured, and nothing else is looked at; None = all.
@@ -73,6 +75,11 @@ class Artifacts:
             found = scan(path, rules, self._avoided(), most=most, named=named)
         else:
             found = scan_files(path, only, named)
+        if found.single and limit_bytes is not None and rules == "plain" and found.size > limit_bytes:
+            raise ConfigError(
+                f"{path} of {show_size(found.size)} is over the limit of an artifact, {show_limit(limit_bytes)}",
+                hint="--capture-limit SIZE allows more; 0: no limit",
+            )
         left_out = () if limit_bytes is None or found.single else _reduce(found, limit_bytes)
         ignored_ = tuple(ignored(found.ignored, found.more_ignored))
         blobs = Blobs(self.store, self._cache)

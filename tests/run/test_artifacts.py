@@ -237,3 +237,42 @@ def test_a_large_workspace_runs_and_says_once_what_is_not_in_it(tmp_path: Path) 
     assert "studio: data/ was not captured with m (.gitignore); run the script where it is, or capture it" in again
     silent = record("n").with_changes(exit=Exit(3, None, "failed"))  # for no such reason, as far as it tells
     assert lacking_file(silent, record("m")) + "\n" == f"n ran without what m did not capture: {line}"
+
+
+def test_what_is_too_large_for_an_artifact_is_left_out_unless_the_limit_is_raised(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "big.bin").write_bytes(bytes(2000))
+    (tmp_path / "out" / "small").write_text("x")
+    (tmp_path / "a.py").write_text("for n in range(3):\n    open(f'out/new{n}.bin', 'wb').write(bytes(2000))\n")
+    words = ("-c", "out:out", "-co", "out/big.bin:once", "-c", "out:modeldir", "a.py")
+    done = studio("run", "-e", "k", "--capture-limit", "2000", *words, cwd=tmp_path)
+    said = done.stderr.decode()
+    assert done.returncode == 0, said
+    line = "left out of the artifact out: big.bin of 2.0 KiB (limit: 200 B a file). To keep all: --capture-limit 0."
+    assert said.count(line) == 1 and said.count("big.bin of") == 1 and "new1.bin of 2.0 KiB" in said
+    found = record("k").artifacts
+    assert (found["out"].files, found["once"].files, found["modeldir"].files) == (1, 1, 5)
+    assert {one["path"] for one in found["out"].extra["left_out"]} == {"big.bin", "new0.bin", "new1.bin", "new2.bin"}
+    assert b"out: big.bin" in studio("runs", "show", "k", cwd=tmp_path).stdout
+    for words, env in ((("--capture-limit", "0"), {}), ((), {"STUDIOML_CAPTURE_LIMIT": "1m"})):
+        assert b"left out" not in studio("run", *words, "-c", "out:out", "a.py", cwd=tmp_path, env=env).stderr
+        assert record().artifacts["out"].files == 5
+    refused = studio("run", "--capture-limit", "1999", "-co", "out/big.bin:once", "a.py", cwd=tmp_path)
+    assert refused.returncode == 3 and b"is over the limit of an artifact" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("shutil.rmtree('out')", "no longer exists; the last capture is kept (1 file, 1 B)"),
+        ("os.remove('out/x')", "is empty now; the last capture is kept (1 file, 1 B)"),
+    ],
+)
+def test_an_artifact_that_was_captured_and_removed_is_said_to_be_kept(tmp_path: Path, end: str, said: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x").write_text("x")
+    (tmp_path / "a.py").write_text(f"import os, shutil\n{end}\n")
+    done = studio("run", "-c", "out:out", "-c", "never:never", "a.py", cwd=tmp_path)
+    assert f"artifact out: {tmp_path}/out {said}" in done.stderr.decode(), done.stderr
+    assert f"artifact never: {tmp_path}/never does not exist" in done.stderr.decode()
+    assert content(record(), "out", "x") == b"x"
