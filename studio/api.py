@@ -72,10 +72,13 @@ class Studio(Reader):
         from .run.launch import launch
         from .run.left_out import lacking_file
         from .run.report import closing_line, kept_models, lacking_metric
+        from .run.variables import lacking
 
         self.recover()
-        if plan.restore is not None and (lacking := not_kept(plan.restore)):
-            self.notify(lacking)
+        if plan.restore is not None:
+            env = {**self.config["env"], **plan.env}
+            for said in filter(None, (not_kept(plan.restore), lacking(plan.restore, env))):
+                self.notify(said)
         experiment = launch(plan, tracking=self.tracking, config=self.config, notify=self.notify)
         if plan.restore is not None and (said := lacking_file(experiment, plan.restore)):
             self.notify(said)

@@ -13,7 +13,7 @@ from .tracking import Notify, Tracking
 
 if TYPE_CHECKING:
     from .tracking.agree import Agreement
-    from .tracking.compare import Difference
+    from .tracking.cells import Difference
     from .tracking.frames import Experiments
     from .tracking.media import Media
     from .tracking.repetition import Repetition
@@ -159,7 +159,7 @@ class Reader:
 
     def code_diff(self, one: str, other: str) -> Iterator[str]:
         """The lines of a unified diff between the captured files of two experiments."""
-        from .tracking.compare import code_diff
+        from .tracking.codediff import code_diff
 
         return code_diff(self.tracking.records.get(one), self.tracking.records.get(other), self.tracking)
 
@@ -171,7 +171,7 @@ class Reader:
 
         format_of(target)
         found = self.experiments(query, project=project, sort=sort, limit=None)
-        return export(target, found, self.tracking, curves=curves)
+        return export(target, found, self.tracking, notify=self.notify, curves=curves)
 
     # ---- before an answer
 

@@ -26,6 +26,7 @@ from studio.experiment import (
     Resources,
     Summary,
     Times,
+    Variable,
     check_name,
     from_json,
     new_key,
@@ -54,6 +55,8 @@ EXAMPLE = json.loads(
  "times": {"added": 1795180502.1, "started": 1795180502.4, "finished": 1795180520.9},
  "exit": {"code": 0, "signal": null, "reason": "finished", "by": null,
           "error": {"type": "ValueError", "message": "bad", "frame": "train.py:12 in main"}},
+ "env": {"DEBUG": {"value": "1", "digest": null, "salt": null},
+         "KEY": {"value": "***", "digest": "9f3c", "salt": "02"}},
  "max_duration": null, "lifetime": null, "parent": null, "relation": null, "studio": "0.1.0"}
 """
 )
@@ -69,6 +72,7 @@ def test_the_documented_example_becomes_a_record_and_comes_back() -> None:
     assert found.artifacts["modeldir"] == ArtifactRef(True, "sha256:02", 2, 911204)
     assert found.times == Times(1795180502.1, 1795180502.4, 1795180520.9)
     assert found.exit == Exit(0, None, "finished", None, Failure("ValueError", "bad", "train.py:12 in main"))
+    assert found.env == {"DEBUG": Variable("1"), "KEY": Variable("***", "9f3c", "02")}
     assert found.resources == Resources()
     assert found.ended
     back = to_json(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +12,11 @@ import click
 from .cells import one_line
 from .groups import complete_keys
 from .options import print_code, print_json, print_table, say, settings
+from .verdict import MOST_NAMES, verdict
 
 if TYPE_CHECKING:
     from ..api import Studio
-    from ..experiment import Experiment
-    from ..tracking.agree import Agreement
-    from ..tracking.repetition import Repetition
 
-MOST_NAMES = 5
 CELL = 40
 """Characters of a value in a comparison."""
 
@@ -32,6 +29,9 @@ CELL = 40
 @settings
 def compare(keys: tuple[str, ...], tolerance: float, diff: bool, as_json: bool, *, studio: Studio) -> None:
     """Say why experiments differ: outcome, code, environment, parameters, data, machine, metrics, curves.
+
+    What cannot be compared, such as a secret or a damaged curve, is listed too. A value that is longer than its cell is
+    shown from where it differs, with its length and the beginning of its SHA-256; --json has it whole.
 
     With --diff, the captured files of the first and each other as a unified diff.
     """
@@ -61,7 +61,15 @@ def _cells(values: tuple[str, ...]) -> list[str]:
         letters = zip(*(v for v in values if v != "-"), strict=False)
         common = sum(1 for _ in takewhile(lambda some: len(set(some)) == 1, letters))
         start = common - 10 if common > CELL // 2 else 0
-    return [one_line("…" + v[start:] if start and v != "-" else v, most=CELL) for v in values]
+    return [_cell(v, start if v != "-" else 0) for v in values]
+
+
+def _cell(value: str, start: int) -> str:
+    shown = one_line("…" + value[start:] if start else value, most=CELL)
+    if not start and shown == one_line(value, most=len(value) * 10):
+        return shown
+    digest = sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{shown} ({len(value):,} characters, {digest})"
 
 
 @click.command()
@@ -85,14 +93,16 @@ def rerun(
     *,
     studio: Studio,
 ) -> int:
-    """Run an experiment again, its code and inputs as they were, and say whether its metrics agree.
+    """Run an experiment again, its code and inputs as they were, and say whether it agrees.
 
-    Curves are compared at the steps that both have. Those that are sampled by the clock, and those whose names say that
-    they measure time, do not count. Children are compared in pairs. If KEY is a child, the whole script runs.
+    It does not if one of the two did not finish, if parameters or variables are not the same, or if a curve is damaged,
+    whatever the metrics say. Curves are compared at the steps that both have. Those that are sampled by the clock, and
+    those whose names say that they measure time, do not count. Children are compared in pairs. If KEY is a child, the
+    whole script runs.
     """
     if without and not environment:
         raise click.UsageError("--without goes with --env restore")
-    from ..tracking.compare import check_tolerance
+    from ..tracking.apart import check_tolerance
 
     check_tolerance(tolerance)
     before = studio.experiment(key)
@@ -107,54 +117,9 @@ def rerun(
     for one, other, said in apart[:MOST_NAMES]:
         rows = ([d.section, one_line(d.name), *d.values] for d in said.differences)
         print_table(["", "", one.key, other.key], rows)
-    for line in _verdict(told, found, before, studio.experiment(str(plan.key))):
+    for line in verdict(told, found, before, studio.experiment(str(plan.key))):
         say(line)
     return code
-
-
-def _verdict(told: Repetition, found: list[Agreement], before: Experiment, again: Experiment) -> Iterator[str]:
-    """Whether the metrics agree, and what that does not count."""
-    apart = [pair for pair, one in zip(told.pairs, found, strict=True) if one.differences]
-    clocked, judged = sum(one.clocked for one in found), sum(one.judged for one in found)
-    timed = list(dict.fromkeys(name for one in found for name in one.timed))
-    whole = f": the whole script ran, and {_places(told, before)}" if told.place and told.pairs else ""
-    if apart:
-        where = f" in {len(apart)} of {len(found)} runs" if len(found) > 1 else ""
-        one, other = apart[0]
-        yield f"metrics differ{where}{whole}; studio runs compare {one.key} {other.key} tells more"
-    elif judged:
-        children = f" and its {_children(len(found) - 1)}" if len(found) > 1 else ""
-        yield f"metrics agree with those of {before.key}{children} ({judged} metric{'s' * (judged != 1)}){whole}"
-    elif again.status != "finished":
-        as_before = ", as" if before.status == again.status else ";"
-        did = "did" if before.status == again.status else before.status
-        yield f"{again.key} {again.status}{as_before} {before.key} {did}"
-    elif told.pairs:
-        what = "metrics that count" if clocked or timed else "metrics"
-        yield f"{told.pairs[0][1].key} has no {what}, so there is nothing to compare{whole}"
-    else:
-        yield f"the whole script ran, and nothing in {again.key} can be compared with {before.key}"
-    if told.unpaired:
-        yield f"children not compared: {'; '.join(told.unpaired[:MOST_NAMES])}"
-    unequal = [line for one in found for line in one.unequal]
-    if unequal:
-        more = f" and {len(unequal) - MOST_NAMES} more" if len(unequal) > MOST_NAMES else ""
-        yield f"compared at the steps that both have: {', '.join(unequal[:MOST_NAMES])}{more}"
-    if clocked:
-        yield f"not compared: {clocked} curve{'s' if clocked != 1 else ''} sampled by the clock"
-    if timed:
-        yield f"not counted, as the name says time or speed: {', '.join(timed)}"
-
-
-def _places(told: Repetition, before: Experiment) -> str:
-    """Which child of the rerun was compared with which one before."""
-    was, is_ = told.place
-    what = before.key if was == before.key else f"{before.key}, {was},"
-    return f"{what} is compared with {told.pairs[0][1].key}, {is_}"
-
-
-def _children(count: int) -> str:
-    return "child" if count == 1 else f"{count} children"
 
 
 @click.command()

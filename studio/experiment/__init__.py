@@ -22,6 +22,7 @@ from .records import (
     Resources,
     Summary,
     Times,
+    Variable,
 )
 from .values import is_moment, strict
 
@@ -50,6 +51,7 @@ __all__ = [
     "Resources",
     "Summary",
     "Times",
+    "Variable",
     "check_name",
     "check_new_key",
     "from_json",

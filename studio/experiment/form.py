@@ -23,6 +23,7 @@ from .records import (
     Resources,
     Summary,
     Times,
+    Variable,
 )
 from .values import DEEPEST, check_depth, count, flag, moment, real, shape, text, texts, well_formed, whole
 
@@ -304,6 +305,7 @@ _PLANS: dict[type, _Plan] = {
                              **_fields("summary", "step count", _zero)}),
     ArtifactRef: _Plan(ArtifactRef, {"mutable": flag("artifacts.mutable"), "manifest": text("artifacts.manifest"),
                                      **_fields("artifacts", "files bytes", _zero)}),
+    Variable: _Plan(Variable, _fields("env", "value digest salt", text)),
     Times: _Plan(Times, {"added": moment("times.added", 0.0), **_fields("times", "started finished", moment)}),
     Failure: _Plan(Failure, _fields("exit.error", "type message frame", text)),
     Exit: _Plan(Exit, {**_fields("exit", "code signal", count), **_fields("exit", "reason by", text),
@@ -317,7 +319,7 @@ _PLANS[Experiment] = _Plan(
         "params": _params, "given": texts("given"),
         "tags": texts("tags"), "resources": _one(Resources), "metric": _one(Metric),
         "summary": _each("summary", _summary), "artifacts": _artifacts,
-        "times": _one(Times), "exit": _one(Exit), "schema": count("schema", 0),
+        "env": _each("env", _one(Variable)), "times": _one(Times), "exit": _one(Exit), "schema": count("schema", 0),
         **_fields("", "max_duration lifetime", moment),
     },
 )  # fmt: skip
@@ -329,5 +331,5 @@ _RECORDS: dict[tuple[type, str], type] = {
 _LISTS = ("tags", "given", "packages")
 """Of these one wrong value costs no other; a command without one of its arguments would be another command."""
 _RECORDS_BY_NAME: dict[tuple[type, str], type] = {
-    (Experiment, "summary"): Summary, (Experiment, "artifacts"): ArtifactRef,
+    (Experiment, "summary"): Summary, (Experiment, "artifacts"): ArtifactRef, (Experiment, "env"): Variable,
 }  # fmt: skip

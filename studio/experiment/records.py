@@ -98,6 +98,20 @@ class ArtifactRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Variable:
+    """An environment variable that the user gave to the script.
+
+    `value` has `***` in the place of a secret; `digest` is then that of the whole value, keyed by a salt that never
+    leaves the user's own folder, and `salt` tells which one: only digests of one salt can be compared.
+    """
+
+    value: str
+    digest: str | None = None
+    salt: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Times:
     """Seconds since 1970, by the clock of the machine that ran it."""
 
@@ -136,7 +150,8 @@ class Experiment:
 
     `given` names the parameters that the user typed: the others are defaults, or the script's own. `relation` says what
     it is to its `parent`: a `child` (the parent's script started it), a `rerun` of it, or a `serving` of its model.
-    Records from before there was a `relation` have none, although they may have a `parent`.
+    Records from before there was a `relation` have none, although they may have a `parent`. `env` are the variables of
+    `--env` and of the setting `env`; records from before it was kept have none.
     """
 
     key: str
@@ -156,6 +171,7 @@ class Experiment:
     metric: Metric | None = None
     summary: Mapping[str, Summary] = field(default_factory=dict)
     artifacts: Mapping[str, ArtifactRef] = field(default_factory=dict)
+    env: Mapping[str, Variable] = field(default_factory=dict)
     times: Times = Times()
     exit: Exit | None = None
     max_duration: float | None = None

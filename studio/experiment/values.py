@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -51,9 +52,12 @@ def strict(value: object) -> object:
 
 
 def whole(value: int) -> int | str:
-    """An integer as JSON can hold it: one of more than 1024 bits becomes a text that says so."""
+    """An integer as JSON can hold it: one of more than 1024 bits becomes a text that says so, with its digest."""
     bits = value.bit_length()
-    return value if bits <= _MOST_BITS else f"<an integer of {bits} bits>"
+    if bits <= _MOST_BITS:
+        return value
+    digest = hashlib.sha256(value.to_bytes(bits // 8 + 1, "big", signed=True)).hexdigest()
+    return f"<an integer of {bits} bits, sha256 {digest[:16]}>"
 
 
 def text(what: str) -> Callable[[Any], str]:

@@ -30,6 +30,7 @@ from .plan import (
     parse_value,
 )
 from .redact import MASK, check_tag, learn, redact_params, secrets_of, use_names, written_in
+from .variables import given_again
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
     use_names(config)
     folder = _current_folder()
     key, before = options.experiment, None
+    env: Mapping[str, str] = {}
     if options.resume is not None:
         before = find_experiment(tracking, options.resume, project=config["project"], owner=config["owner"])
         if options.experiment not in (None, before.key):
@@ -75,7 +77,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
                 f"--resume goes on in {before.key}, -e {options.experiment} names another experiment",
                 hint=f"leave -e out; for a new experiment with its code and inputs: studio run {before.key}",
             )
-        key = before.key
+        key, env = before.key, given_again(before, os.environ)
         if not words:
             kind, words = before.command.kind, [before.command.target, *_arguments(before, tracking)]
         before = None
@@ -83,7 +85,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
         kind = "script"
     elif kind in ("script or key", "key"):
         kind, words, before = _again(words[0], tracking, config)
-        key = key or new_key()
+        key, env = key or new_key(), given_again(before, os.environ)
     python = options.python or config["python"] or None
     restored = before is not None and has_workspace(before)
     command, program, argv = make_command(kind, words[0], words[1:], folder=folder, python=python, restored=restored)
@@ -95,8 +97,10 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
         resources=_resources(config["resources_needed"]), resume=options.resume is not None,
     )  # fmt: skip
     plan = _with_options(plan, options, tracking, config)
+    plan = replace(plan, env={**env, **plan.env})
     if before is not None:
-        params, metric = {**before.params, **plan.params}, plan.metric or before.metric
+        typed = {name: before.params[name] for name in before.given if name in before.params}
+        params, metric = {**typed, **plan.params}, plan.metric or before.metric
         given = tuple(dict.fromkeys([*before.given, *plan.given]))
         plan = replace(plan, restore=before, parent=before.key, relation=RERUN)
         plan = replace(plan, params=params, given=given, metric=metric)

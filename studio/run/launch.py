@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ..config import Config
 from ..errors import Conflict, NotFound, StoreError
-from ..experiment import CHILD, Exit, Experiment, check_name, check_new_key, new_key
+from ..experiment import CHILD, Exit, Experiment, Variable, check_name, check_new_key, new_key
 from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from . import interpreter
@@ -23,6 +23,7 @@ from .plan import Plan, has_workspace
 from .redact import redact_command
 from .spool import Spool, unwritable
 from .supervisor import Supervisor, first_record
+from .variables import recorded
 
 
 def launch(plan: Plan, *, tracking: Tracking, config: Config, notify: Notify) -> Experiment:
@@ -33,6 +34,7 @@ def launch(plan: Plan, *, tracking: Tracking, config: Config, notify: Notify) ->
         ConfigError: something that the plan names cannot be used; nothing is stored then.
     """
     key = check_name(plan.key, "experiment key") if plan.key else new_key()
+    plan = replace(plan, env={**{name: str(value) for name, value in config["env"].items()}, **plan.env})
     spool, lock = claim(plan, key, tracking)
     code: Code | None = None
     try:
@@ -140,6 +142,7 @@ def begin(
     command = replace(redact_command(plan.command), python=version, interpreter=python)
     experiment = experiment.with_changes(
         command=command, packages=packages, git=git, host=read_host(), artifacts=inputs.refs,
+        env=recorded(plan.env, tracking.home),
         times=type(experiment.times)(added=experiment.times.added, started=round(time.time(), 6)),
     )  # fmt: skip
     with held_interrupts():
@@ -216,15 +219,17 @@ def _resume(
     tracking.records.withdraw_stop(key)
     with held_interrupts():
         spool.keep_context(tracking.url, mapping, stored=True, store_id=known_id(tracking.store))
-        spool.keep_record(_running_again(experiment, plan))  # first: what runs can be recovered
-        again = tracking.records.update(key, lambda e: _running_again(e, plan))
+        env = recorded(plan.env, tracking.home)
+        spool.keep_record(_running_again(experiment, plan, env))  # first: what runs can be recovered
+        again = tracking.records.update(key, lambda e: _running_again(e, plan, env))
     return again, mapping
 
 
-def _running_again(experiment: Experiment, plan: Plan) -> Experiment:
+def _running_again(experiment: Experiment, plan: Plan, env: Mapping[str, Variable]) -> Experiment:
     """With other arguments, what was typed before was not typed now."""
     same = experiment.command.args == redact_command(plan.command).args
-    return experiment.with_changes(status="running", exit=None, given=experiment.given if same else plan.given)
+    given = experiment.given if same else plan.given
+    return experiment.with_changes(status="running", exit=None, given=given, env={**experiment.env, **env})
 
 
 def _bring_streams(key: str, tracking: Tracking, spool: Spool) -> None:

@@ -119,16 +119,16 @@ def _redacted(args: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     for arg in args:
         name, equals, value = arg.partition("=")
         is_option = arg.startswith("--") or (arg.startswith("-") and len(arg) < _studio_secrets.LEAST_CHARS)
-        if option and not is_option and _hides(option, arg):
+        if option and not is_option and hides(option, arg):
             yield MASK, [arg]
-        elif equals and _NAME.fullmatch(name) and _hides(name.lstrip("+-"), value):
+        elif equals and _NAME.fullmatch(name) and hides(name.lstrip("+-"), value):
             yield f"{name}={MASK}", [value]
         else:
             yield clean(arg), list(_studio_secrets.taken_from(arg))
         option = arg.lstrip("-") if arg.startswith("--") and not equals else ""
 
 
-def _hides(name: str, value: str) -> bool:
+def hides(name: str, value: str) -> bool:
     """Whether the value is a secret by its name; counts (`--max-tokens 512`) and switches are none."""
     if value.lower() in _studio_secrets.NOTHING:
         return False

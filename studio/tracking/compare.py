@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
-import math
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..errors import ArtifactNotFound, ConfigError, NotFound, StoreError
-from ..experiment import CLOCK, SAMPLED, Experiment, Summary
+from ..errors import StudioError
+from ..experiment import ArtifactRef, Experiment
+from ..units import show_size
 from . import Tracking
-from .metrics import Curves
+from .apart import TOLERANCE, all_same, check_tolerance, comparable, numbers, own_metrics, parting
+from .cells import MISSING, Cell, Difference, Secret, Shown, Unknown, identity, rows
+from .damage import curves_of
+from .manifest import FileEntry
 
-TOLERANCE = 1e-6
-MISSING = "-"
-UNREADABLE = "unreadable"
-DIFF_BYTES = 1 << 20
-"""Larger files are not shown line by line."""
+MASK = "***"
+"""What a secret is recorded as."""
 
+UNREAD = "the rest not read"
+"""In the note at the end of a value that was cut: its digest does not cover all of it."""
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that differs. `values` has one text for each experiment, in order; `-` where one has none."""
+DIGITS = 12
+"""Of a digest are shown."""
 
-    section: str
-    name: str
-    values: tuple[str, ...]
+Sheet = Mapping[str, Cell]
 
 
 def compare(experiments: Sequence[Experiment], tracking: Tracking, *, tolerance: float = TOLERANCE) -> list[Difference]:
-    """Everything that is not the same in all experiments, by section.
+    """Everything that is not the same in all experiments, by section; what cannot be compared counts as different.
 
     Args:
         tolerance: Relative difference up to which two values of a metric count as equal.
@@ -39,240 +37,234 @@ def compare(experiments: Sequence[Experiment], tracking: Tracking, *, tolerance:
         ConfigError: the tolerance is negative or no number.
     """
     check_tolerance(tolerance)
+    faults = tracking.index.faulty()
     return [
-        *_rows("outcome", [_outcome(e) for e in experiments]),
-        *_rows("command", [_command(e) for e in experiments]),
-        *_rows("code", [_code(e) for e in experiments]),
-        *_rows("files", _files(experiments, tracking)),
-        *_rows("environment", _environments(experiments)),
-        *_rows("parameters", [{n: _text(v) for n, v in e.params.items()} for e in experiments]),
-        *_rows("data", [_data(e) for e in experiments]),
-        *_rows("machine", [_machine(e) for e in experiments]),
+        *rows("unreadable", [{n: Unknown(why) for n, why in faults.get(e.key, {}).items()} for e in experiments]),
+        *rows("about", [_about(e) for e in experiments]),
+        *rows("outcome", [_outcome(e) for e in experiments]),
+        *rows("command", [_command(e) for e in experiments]),
+        *rows("variables", [variables(e) for e in experiments]),
+        *rows("code", [_code(e) for e in experiments]),
+        *_files(experiments, tracking),
+        *_environment(experiments),
+        *rows("parameters", [parameters(e) for e in experiments]),
+        *rows("data", _data(experiments, tracking)),
+        *rows("machine", [_machine(e) for e in experiments]),
         *_metrics(experiments, tolerance),
-        *_parting(experiments, tracking, tolerance),
+        *parting(experiments, [curves_of(e, tracking) for e in experiments], tolerance),
     ]
 
 
-def check_tolerance(tolerance: float) -> None:
-    """Raises ConfigError for a tolerance that is negative or no number."""
-    if not tolerance >= 0:
-        raise ConfigError(f"a tolerance of {tolerance} is not possible", hint="0 or more, such as 1e-6")
+def parameters(experiment: Experiment) -> Sheet:
+    """The parameters; secret ones, and those that are not known to their end, are the same as nothing."""
+    return {name: _known(value) for name, value in experiment.params.items()}
 
 
-def own_metrics(experiment: Experiment) -> Mapping[str, Summary]:
-    """What the script logged: all metrics but those of the machine."""
-    return {name: s for name, s in experiment.summary.items() if not name.startswith("system/")}
+def variables(experiment: Experiment) -> Sheet:
+    """The variables that the user gave; the digest of a secret tells it from others of the same salt."""
+    found: dict[str, Cell] = {}
+    for name, one in experiment.env.items():
+        secret = one.digest is not None and one.salt is not None
+        found[name] = Secret(one.value, str(one.digest), str(one.salt)) if secret else _known(one.value)
+    return found
 
 
-def clocked(experiment: Experiment, name: str) -> bool:
-    """Whether a metric is sampled by the clock, such as Keras' `batch/loss`: which steps it has is then by chance."""
-    found = experiment.summary.get(name)
-    return found is not None and found.extra.get(SAMPLED) == CLOCK
+def _known(value: object) -> Cell:
+    if not isinstance(value, str):
+        return value
+    if MASK in value:
+        return Unknown(f"{value} (secret)")
+    return Unknown(value) if value.endswith(")") and UNREAD in value[-80:] else value
 
 
-def _comparable(experiments: Sequence[Experiment]) -> list[str]:
-    """The names of metrics that are not left to chance."""
-    names = {name for e in experiments for name in own_metrics(e)}
-    return sorted(name for name in names if not any(clocked(e, name) for e in experiments))
+def _about(experiment: Experiment) -> Sheet:
+    asked = experiment.resources
+    wishes = {"cpus": asked.cpus, "gpus": asked.gpus, "ram": asked.ram, "hdd": asked.hdd}
+    metric = experiment.metric
+    return {
+        "project": experiment.project, "owner": experiment.owner, "kind": experiment.kind,
+        **({"tags": Shown(sorted(experiment.tags), ", ".join(sorted(experiment.tags)))} if experiment.tags else {}),
+        **({"note": experiment.notes} if experiment.notes else {}),
+        **({"ranking metric": Shown([metric.name, metric.mode], f"{metric.name}:{metric.mode}")} if metric else {}),
+        **{f"asked {name}": value for name, value in wishes.items() if value is not None},
+        **({"longest duration": experiment.max_duration} if experiment.max_duration else {}),
+    }  # fmt: skip
 
 
-def code_diff(one: Experiment, other: Experiment, tracking: Tracking) -> Iterator[str]:
-    """The captured files that differ, as lines of a unified diff; other files than texts up to 1 MiB in one line each.
-
-    Raises:
-        ArtifactNotFound: the workspace of one was not captured, or is not in the store any more.
-    """
-    manifests = []
-    for experiment in (one, other):
-        ref = experiment.artifacts.get("workspace")
-        if ref is None or ref.manifest is None:
-            raise ArtifactNotFound(f"the code of {experiment.key} was not captured", hint="compare them without --diff")
-        manifests.append(ref.manifest)
-    entries = [{f.path: f for f in tracking.artifacts.manifest(m).files if f.regular} for m in manifests]
-    for path in sorted({*entries[0], *entries[1]}):
-        pair = [sheet.get(path) for sheet in entries]
-        if pair[0] and pair[1] and pair[0].sha256 == pair[1].sha256:
-            continue
-        names = [_quoted(f"{e.key}/{path}") if f else "/dev/null" for e, f in zip((one, other), pair, strict=True)]
-        if max(f.size for f in pair if f) > DIFF_BYTES:
-            yield f"{' and '.join(names)} differ\n"
-            continue
-        data = [tracking.artifacts.read_member(f) if f else b"" for f in pair]
-        try:
-            texts = [_lines(d.decode()) for d in data]
-        except UnicodeDecodeError:
-            yield f"{' and '.join(names)} differ\n"
-            continue
-        yield from difflib.unified_diff(texts[0], texts[1], names[0], names[1])
-
-
-def _lines(text: str) -> list[str]:
-    """The lines as `diff` sees them: only a line feed ends one; that the last one has none is told below it."""
-    lines = [line + "\n" for line in text.split("\n")]
-    last = lines.pop()
-    return lines if last == "\n" else [*lines, last + "\\ No newline at end of file\n"]
-
-
-def _quoted(name: str) -> str:
-    """The name as git writes it in a diff: in quotes if it has what would break the line."""
-    if name.isprintable() and not set(name) & set('"\\'):
-        return name
-    octal = (f"\\{byte:03o}" if byte < 32 or byte in b'"\\' or byte > 126 else chr(byte) for byte in os.fsencode(name))
-    return '"' + "".join(octal) + '"'
-
-
-def _rows(section: str, sheets: Sequence[Mapping[str, str]]) -> Iterable[Difference]:
-    for name in sorted({name for sheet in sheets for name in sheet}):
-        values = tuple(sheet.get(name, MISSING) for sheet in sheets)
-        if len(set(values)) > 1:
-            yield Difference(section, name, values)
-
-
-def _outcome(experiment: Experiment) -> dict[str, str]:
+def _outcome(experiment: Experiment) -> Sheet:
     end = experiment.exit
-    why = "" if end is None or end.reason == experiment.status else end.reason
-    code = "" if end is None or not end.code else f"code {end.code}"
-    return {"status": ", ".join(filter(None, [experiment.status, why, code]))}
+    if end is None:
+        return {"status": experiment.status}
+    why = "" if end.reason == experiment.status else end.reason
+    code = f"code {end.code}" if end.code else ""
+    signal = f"signal {end.signal}" if end.signal else ""
+    whole = [experiment.status, end.reason, end.code or 0, end.signal or 0]
+    found: dict[str, Cell] = {
+        "status": Shown(whole, ", ".join(filter(None, [experiment.status, why, code, signal]))),
+        **({"stopped by": end.by} if end.by else {}),
+    }
+    if end.error is not None:
+        found["error"] = f"{end.error.type}: {end.error.message}" if end.error.message else end.error.type
+        found["error at"] = end.error.frame
+    return found
 
 
-def _command(experiment: Experiment) -> dict[str, str]:
+def _command(experiment: Experiment) -> Sheet:
     command = experiment.command
-    return {"kind": command.kind, "target": command.target, "arguments": " ".join(command.args)}
+    typed = shlex.join(command.args)
+    secret = any(MASK in arg for arg in command.args)
+    arguments: Cell = Unknown(f"{typed} (secret)") if secret else Shown(list(command.args), typed)
+    return {"kind": command.kind, "target": command.target, "arguments": arguments}
 
 
-def _code(experiment: Experiment) -> dict[str, str]:
+def _code(experiment: Experiment) -> Sheet:
     git = experiment.git
     if git is None:
         return {}
-    patch = git.patch.removeprefix("sha256:")[:12] if git.patch else "not kept" if git.dirty else "none"
-    return {"commit": (git.commit or MISSING)[:12], "branch": git.branch or MISSING, "uncommitted changes": patch}
-
-
-def _files(experiments: Sequence[Experiment], tracking: Tracking) -> list[dict[str, str]]:
-    """Digest of each file of the workspaces; one row for all where one was not captured or cannot be read."""
-    manifests = [ref.manifest if (ref := e.artifacts.get("workspace")) else None for e in experiments]
-    if len(set(manifests)) == 1:
-        return [{} for _ in experiments]
-    sheets: list[dict[str, str] | str] = []
-    for manifest in manifests:
-        if manifest is None:
-            sheets.append("not captured")
-            continue
-        try:
-            files = tracking.artifacts.manifest(manifest).files
-            sheets.append({entry.path: entry.sha256[:12] for entry in files if entry.regular})
-        except (NotFound, StoreError, ConfigError):
-            sheets.append(UNREADABLE)
-    if any(isinstance(sheet, str) for sheet in sheets):
-        return [{"all": s if isinstance(s, str) else f"captured: {len(s)}"} for s in sheets]
-    return [sheet for sheet in sheets if isinstance(sheet, dict)]
-
-
-def _environments(experiments: Sequence[Experiment]) -> list[dict[str, str]]:
-    """Each package; their number alone where those of one are not known."""
-    known = all(e.packages for e in experiments)
-    sheets = []
-    for experiment in experiments:
-        packages = dict(p.split("==", 1) for p in experiment.packages if "==" in p)
-        if not known:
-            packages = {"packages": str(len(packages)) if packages else MISSING}
-        command = experiment.command
-        sheets.append({**packages, "python": command.python or MISSING, "interpreter": command.interpreter or MISSING})
-    return sheets
-
-
-def _data(experiment: Experiment) -> dict[str, str]:
+    patch: Cell = Shown(None, "none")
+    if git.patch or git.dirty:
+        patch = _digest(git.patch) if git.patch else Unknown("not kept")
+    without = git.extra.get("without")
+    lines = [str(line) for line in without] if isinstance(without, list) else []
     return {
-        name: ref.manifest.removeprefix("sha256:")[:12]
-        for name, ref in experiment.artifacts.items()
-        if ref.manifest and not ref.mutable and name != "workspace"
+        **({"remote": git.url} if git.url else {}),
+        **({"commit": Shown(git.commit, git.commit[:DIGITS])} if git.commit else {}),
+        **({"branch": git.branch} if git.branch else {}),
+        "uncommitted changes": patch,
+        **({"not in the patch": Shown(lines, "; ".join(lines))} if lines else {}),
     }
 
 
-def _machine(experiment: Experiment) -> dict[str, str]:
+def _digest(spelled: str) -> Shown:
+    return Shown(spelled, spelled.removeprefix("sha256:")[:DIGITS])
+
+
+def _files(experiments: Sequence[Experiment], tracking: Tracking) -> Iterator[Difference]:
+    """Each file of the workspaces, and what they are without. That one is not known has a row, unless git knows all."""
+    refs = [e.artifacts.get("workspace") for e in experiments]
+    found = _contents(refs, tracking)
+    if not all(isinstance(sheet, Unknown) for sheet in found) or not all(map(_git_knows_all, experiments)):
+        yield from _beside("files", "all", found, lambda sheet: f"captured: {len(sheet)}")
+
+
+def _git_knows_all(experiment: Experiment) -> bool:
+    git = experiment.git
+    return git is not None and git.commit is not None and (not git.dirty or git.patch is not None)
+
+
+def _beside(
+    section: str, name: str, found: Sequence[Sheet | Unknown], summed: Callable[[Sheet], str]
+) -> Iterator[Difference]:
+    """The rows of the sheets that are known, `?` for the others; and before them one row that says which are not."""
+    if any(isinstance(sheet, Unknown) for sheet in found):
+        texts = (sheet.text if isinstance(sheet, Unknown) else summed(sheet) for sheet in found)
+        yield Difference(section, name, tuple(texts))
+    for row in rows(section, [sheet for sheet in found if not isinstance(sheet, Unknown)]):
+        values = iter(row.values)
+        every = tuple("?" if isinstance(sheet, Unknown) else next(values) for sheet in found)
+        yield Difference(section, row.name, every)
+
+
+def _contents(refs: Sequence[ArtifactRef | None], tracking: Tracking) -> list[Sheet | Unknown]:
+    """What stands in artifacts, but for times; the same manifest holds the same, and is not read."""
+    manifests = [ref.manifest if ref is not None else None for ref in refs]
+    same = len(set(manifests)) == 1
+    found: list[Sheet | Unknown] = []
+    for ref in refs:
+        if ref is None or ref.manifest is None:
+            found.append(Unknown("not captured"))
+            continue
+        if same:
+            found.append({})
+            continue
+        try:
+            manifest = tracking.artifacts.manifest(ref.manifest)
+        except StudioError:
+            found.append(Unknown("unreadable"))
+            continue
+        alone: Sheet = {".": Shown(["single"], "a file alone")} if manifest.single else {}
+        found.append({**alone, **_left_out(ref), **{entry.path: _member(entry) for entry in manifest.files}})
+    return found
+
+
+def _member(entry: FileEntry) -> Shown:
+    if entry.link is not None:
+        return Shown(["link", entry.link], f"-> {entry.link}")
+    if entry.folder:
+        return Shown(["folder"], "empty folder")
+    short = entry.sha256[:DIGITS]
+    return Shown([entry.sha256, entry.mode], short, f"{short} mode {entry.mode:03o}")
+
+
+def _left_out(ref: ArtifactRef) -> Sheet:
+    """What the artifact is without, by the record; the content of that is not known."""
+    listed = ref.extra.get("left_out")
+    found: dict[str, Cell] = {}
+    for one in listed if isinstance(listed, list) else []:
+        if isinstance(one, dict) and isinstance(one.get("path"), str):
+            size, reason = one.get("bytes"), one.get("reason")
+            why = str(reason) if reason else show_size(size) if isinstance(size, int) and size >= 0 else "too much"
+            found[one["path"]] = Shown(["left out", one.get("files"), size, reason], f"left out: {why}")
+    return found
+
+
+def _environment(experiments: Sequence[Experiment]) -> Iterator[Difference]:
+    """Python, and each package; their number alone where those of one are not known."""
+    commands = [e.command for e in experiments]
+    named = [{"python": c.python, "interpreter": c.interpreter} for c in commands]
+    yield from rows("environment", [{n: v for n, v in sheet.items() if v is not None} for sheet in named])
+    yield from rows("environment", [{"studio": e.studio} if e.studio else {} for e in experiments])
+    if any(e.packages for e in experiments):
+        found = [_packages(e) if e.packages else Unknown(MISSING) for e in experiments]
+        yield from _beside("environment", "packages", found, lambda sheet: str(len(sheet)))
+
+
+def _packages(experiment: Experiment) -> Sheet:
+    found: dict[str, list[str]] = {}
+    for package in experiment.packages:
+        name, _, version = package.partition("==")
+        found.setdefault(name, []).append(version)
+    return {name: Shown(versions, ", ".join(versions) or "installed") for name, versions in found.items()}
+
+
+def _data(experiments: Sequence[Experiment], tracking: Tracking) -> list[Sheet]:
+    """The content of each artifact that was captured once, but for the times of its files."""
+    names = {name for e in experiments for name, ref in e.artifacts.items() if not ref.mutable and name != "workspace"}
+    sheets: list[dict[str, Cell]] = [{} for _ in experiments]
+    for name in names:
+        pairs = zip(sheets, experiments, strict=True)
+        having = [(sheet, e.artifacts[name]) for sheet, e in pairs if name in e.artifacts]
+        once = [(sheet, ref) for sheet, ref in having if not ref.mutable]
+        same = len({ref.manifest for _, ref in once}) == 1
+        for (sheet, ref), content in zip(once, _contents([ref for _, ref in once], tracking), strict=True):
+            if isinstance(content, Unknown):
+                sheet[name] = content
+            else:
+                sheet[name] = _digest(str(ref.manifest) if same else _sum(content))
+        for sheet, ref in having:
+            if ref.mutable:
+                sheet[name] = Shown(["mutable"], "captured again and again")
+    return list(sheets)
+
+
+def _sum(content: Sheet) -> str:
+    return hashlib.sha256(identity({path: identity(cell) for path, cell in content.items()}).encode()).hexdigest()
+
+
+def _machine(experiment: Experiment) -> Sheet:
     host = experiment.host
     if host is None:
         return {}
     return {
-        "name": host.name, "system": host.os, "processor": host.cpu, "cores": str(host.cores),
-        "memory": str(host.memory), "GPUs": ", ".join(host.gpus) or "none",
+        "name": host.name, "system": host.os, "processor": host.cpu, "cores": host.cores, "memory": host.memory,
+        "GPUs": Shown(list(host.gpus), ", ".join(host.gpus) or "none"),
     }  # fmt: skip
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else repr(value)
 
 
 def _metrics(experiments: Sequence[Experiment], tolerance: float) -> Iterator[Difference]:
     """Last values that are further apart than the tolerance."""
     sheets = [own_metrics(e) for e in experiments]
-    for name in _comparable(experiments):
+    for name in comparable(experiments):
         found = [sheet[name].last if name in sheet else None for sheet in sheets]
-        if any(not same(found[0], value, tolerance) for value in found[1:]):
+        if not all_same(found, tolerance):
             yield Difference("metrics", name, numbers(found))
-
-
-def same(one: float | None, other: float | None, tolerance: float) -> bool:
-    """Whether two values are no further apart than the tolerance; None equals None, NaN equals NaN."""
-    if one is None or other is None:
-        return one is other
-    if math.isfinite(one) and math.isfinite(other):
-        return abs(one - other) <= tolerance * max(abs(one), abs(other))
-    return one == other or (math.isnan(one) and math.isnan(other))
-
-
-def numbers(values: Sequence[float | None]) -> tuple[str, ...]:
-    """In six digits, or in as many as it takes to tell them apart."""
-    distinct = len({v for v in values if v is not None and v == v})
-    for digits in (6, 9, 12, 17):
-        texts = [MISSING if v is None else f"{v:.{digits}g}" for v in values]
-        if len({t for t, v in zip(texts, values, strict=True) if v is not None and v == v}) == distinct:
-            break
-    return tuple(texts)
-
-
-def _parting(experiments: Sequence[Experiment], tracking: Tracking, tolerance: float) -> Iterable[Difference]:
-    """The step at which each curve leaves that of the first experiment that has one."""
-    curves = [curves_of(e, tracking) for e in experiments]
-    for name in _comparable(experiments):
-        having = [i for i, one in enumerate(curves) if len(one.curve(name)[0])]
-        if len(having) < 2:
-            continue
-        found = {i: _leaves(curves[having[0]], curves[i], name, tolerance) for i in having[1:]}
-        if any(step != "never" for step in found.values()):
-            yield Difference("curves part at", name, tuple(found.get(i, MISSING) for i in range(len(experiments))))
-
-
-def curves_of(experiment: Experiment, tracking: Tracking) -> Curves:
-    """All points that it logged; none if they are not there."""
-    try:
-        return Curves.from_store(tracking.store, experiment.key)
-    except NotFound:
-        return Curves({})
-
-
-def _leaves(one: Curves, other: Curves, name: str, tolerance: float) -> str:
-    """The first step both have whose values differ; else where the shorter curve ends."""
-    import numpy as np
-
-    found = apart(one, other, name, tolerance)
-    if found:
-        return found
-    only = np.setxor1d(one.curve(name)[0], other.curve(name)[0])
-    return f"step {only[0]}, which one lacks" if len(only) else "never"
-
-
-def apart(one: Curves, other: Curves, name: str, tolerance: float) -> str:
-    """The first step both have whose values differ, or that they have no step in common; "" if they agree."""
-    import numpy as np
-
-    steps, _, values = one.curve(name)
-    other_steps, _, other_values = other.curve(name)
-    common, mine, its = np.intersect1d(steps, other_steps, return_indices=True)
-    if not len(common):
-        return "no common step"
-    a, b = values[mine], other_values[its]
-    with np.errstate(invalid="ignore", over="ignore"):
-        near = np.isfinite(a - b) & (np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b)))
-    differ = common[~(near | (a == b) | (np.isnan(a) & np.isnan(b)))]
-    return f"step {differ[0]}" if len(differ) else ""

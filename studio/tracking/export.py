@@ -13,20 +13,23 @@ from typing import IO
 from ..errors import ConfigError
 from ..experiment import strict, to_json
 from ..extras import need
-from . import Tracking
-from .frames import Experiments, curve_tables, gathered
+from . import Notify, Tracking
+from .frames import Experiments, curve_tables, gathered, warn_of_damage
 from .tables import Table
 
 FORMATS = ("csv", "json", "parquet")
 
 
-def export(path: Path, experiments: Experiments, tracking: Tracking, *, curves: bool = False) -> int:
+def export(
+    path: Path, experiments: Experiments, tracking: Tracking, *, curves: bool = False, notify: Notify = warn_of_damage
+) -> int:
     """Writes experiments to `path`, whose ending says the format. Returns the number of rows.
 
     JSON has the records as the store keeps them; CSV and Parquet the columns of `Experiments.to_pandas`.
 
     Args:
         curves: All points of all curves instead of one row for each experiment.
+        notify: Hears which curves are damaged.
 
     Raises:
         ConfigError: an ending that is none of the formats, or a path that cannot be written.
@@ -34,7 +37,7 @@ def export(path: Path, experiments: Experiments, tracking: Tracking, *, curves: 
     """
     kind = format_of(path)
     if curves:
-        return write(path, curve_tables(experiments, tracking))
+        return write(path, curve_tables(experiments, tracking, notify=notify))
     if kind == "json":
         return _whole(path, lambda part: _json(part, map(to_json, experiments)))
     return write(path, [experiments.to_table()])

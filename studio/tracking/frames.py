@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast, overload
 
 from ..errors import NotFound
 from ..experiment import Experiment
-from . import Tracking, fields
+from . import Notify, Tracking, fields
+from .damage import damage_lines, damaged
 from .metrics import Curves
 from .tables import BOOLEAN, INTEGER, REAL, TEXT, TEXTS, TIME, Column, Table, any_column, clean, moment, text_column
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 _GATHERED_ROWS = 100_000
+_CALLER = 4
+"""Frames from a warning to the line that asks for curves."""
 _COUNTS = ("step", "count")
 _Read = Callable[[Experiment], object]
 FIXED: dict[str, tuple[str, _Read]] = {
@@ -97,10 +101,12 @@ class Experiments(Sequence[Experiment]):
     def curves(self, *names: str) -> Table:
         """Every point of these metrics (default: all): key, name, step (integer), time (UTC), value.
 
+        Warns about curves that are damaged; what is left of them is in the table.
+
         Raises:
             StoreError: the store cannot be read.
         """
-        return join(list(curve_tables(self._found, self._tracking, names)))
+        return join(list(curve_tables(self._found, self._tracking, names, notify=warn_of_damage)))
 
 
 def experiment_table(experiments: Sequence[Experiment], *, fixed_only: bool = False) -> Table:
@@ -118,8 +124,20 @@ def experiment_table(experiments: Sequence[Experiment], *, fixed_only: bool = Fa
     return Table(columns)
 
 
-def curve_tables(experiments: Sequence[Experiment], tracking: Tracking, names: Sequence[str] = ()) -> Iterator[Table]:
-    """The points of the curves, a table for each experiment; before them an empty one, which shows the columns."""
+def warn_of_damage(line: str) -> None:
+    """Warns about a curve that is not whole, where nobody else hears of it."""
+    warnings.warn(line, RuntimeWarning, stacklevel=_CALLER)
+
+
+def curve_tables(
+    experiments: Sequence[Experiment], tracking: Tracking, names: Sequence[str] = (), *, notify: Notify = warn_of_damage
+) -> Iterator[Table]:
+    """The points of the curves, a table for each experiment; before them an empty one, which shows the columns.
+
+    Args:
+        names: Only these metrics.
+        notify: Hears which curves are damaged.
+    """
     import numpy as np
 
     yield _points([], [], np.empty(0, np.int64), np.empty(0), np.empty(0))
@@ -128,6 +146,9 @@ def curve_tables(experiments: Sequence[Experiment], tracking: Tracking, names: S
             curves = Curves.from_store(tracking.store, experiment.key)
         except NotFound:  # deleted meanwhile
             continue
+        broken = {n: why for n, why in damaged(experiment, curves).items() if not names or n in names}
+        for line in damage_lines(experiment.key, broken):
+            notify(line)
         chosen = [n for n in curves.names() if not names or n in names]
         parts = [curves.curve(n) for n in chosen]
         if parts:

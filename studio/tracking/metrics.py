@@ -145,6 +145,12 @@ class Curves:
             merged = self._merged[name] = _merge(self._by_name().get(name, []))
         return merged
 
+    def count(self, name: str) -> int:
+        """How many points a curve has, as `Summariser` counts them: of large streams, repeated steps included."""
+        if sum(map(len, self._streams.values())) > EXACT_BYTES:
+            return sum(len(block.steps) for block in self._by_name().get(name, []))
+        return len(self.curve(name)[0])
+
     def summary(self) -> dict[str, Summary]:
         """Each curve in short. `min` and `max` pass over NaN; all values NaN leave NaN."""
         return {name: _summary(*self.curve(name)) for name in self.names()}

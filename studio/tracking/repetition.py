@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..errors import NotFound
 from ..experiment import Experiment
 from . import Tracking
-from .compare import own_metrics
+from .apart import own_metrics
 from .find import children
 
 

@@ -143,7 +143,7 @@ def _fill(duck: Duck, query: str, find: Callable[[], Sequence[Experiment]], trac
         duck.connection.execute(f"CREATE TABLE {name} ({columns})")
         if _INDIRECT.search(query) or re.search(rf"\b{name}\b", query, re.IGNORECASE):
             experiments = find() if experiments is None else experiments
-            said = _spoken(view.read(experiments, tracking), name, len(experiments), duck, notify)
+            said = _spoken(view.read(experiments, tracking, notify), name, len(experiments), duck, notify)
             for table in gathered(said):
                 duck.call(partial(_insert, name=name, table=table))
 

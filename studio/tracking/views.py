@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..experiment import Experiment
-from . import Tracking, fields
+from . import Notify, Tracking, fields
 from .frames import FIXED, curve_tables, experiment_table
 from .rows import number, text
 from .tables import BOOLEAN, INTEGER, REAL, TEXT, TIME, Column, Table, text_column
 
-Read = Callable[[Sequence[Experiment], Tracking], Iterable[Table]]
+Read = Callable[[Sequence[Experiment], Tracking, Notify], Iterable[Table]]
 
 
 class View(NamedTuple):
@@ -24,7 +24,7 @@ class View(NamedTuple):
 def _rows(columns: Mapping[str, str], rows: Callable[[Experiment], Iterator[tuple[object, ...]]]) -> View:
     """A view of some rows for each experiment, whose first column is its key."""
 
-    def read(experiments: Sequence[Experiment], tracking: Tracking) -> Iterator[Table]:
+    def read(experiments: Sequence[Experiment], tracking: Tracking, notify: Notify) -> Iterator[Table]:
         found = [(e.key, *row) for e in experiments for row in rows(e)]
         values = zip(*found, strict=True) if found else ((),) * (len(columns) + 1)
         yield Table({n: _column(k, v) for (n, k), v in zip(all_columns.items(), values, strict=True)})
@@ -59,15 +59,19 @@ def _packages(experiment: Experiment) -> Iterator[tuple[object, ...]]:
         yield name, version
 
 
+def _curves(experiments: Sequence[Experiment], tracking: Tracking, notify: Notify) -> Iterator[Table]:
+    return curve_tables(experiments, tracking, notify=notify)
+
+
 _STATISTICS = {name: INTEGER if name in ("step", "count") else REAL for name in fields.OF_METRIC}
 VIEWS: dict[str, View] = {
     "experiments": View(
         {name: kind for name, (kind, _) in FIXED.items()},
-        lambda experiments, tracking: [experiment_table(experiments, fixed_only=True)],
+        lambda experiments, tracking, notify: [experiment_table(experiments, fixed_only=True)],
     ),
     "params": _rows({"name": TEXT, "value": TEXT, "number": REAL}, _params),
     "metrics": _rows({"name": TEXT, **_STATISTICS}, _metrics),
-    "curves": View({"key": TEXT, "name": TEXT, "step": INTEGER, "time": TIME, "value": REAL}, curve_tables),
+    "curves": View({"key": TEXT, "name": TEXT, "step": INTEGER, "time": TIME, "value": REAL}, _curves),
     "tags": _rows({"tag": TEXT}, lambda e: ((tag,) for tag in e.tags)),
     "artifacts": _rows(
         {"name": TEXT, "mutable": BOOLEAN, "files": INTEGER, "bytes": INTEGER, "manifest": TEXT}, _artifacts

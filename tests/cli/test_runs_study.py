@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.cli.runs_study import _verdict
+from studio.cli.verdict import verdict as _verdict
 from studio.tracking.agree import measures_time
 from tests.studio_process import environment, opened, record, studio
 

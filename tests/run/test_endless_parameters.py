@@ -83,7 +83,7 @@ def test_the_text_of_what_is_ordinary_is_pythons(value: Any) -> None:
         (Config(doubled(list)), "<tests.run.test_endless_parameters.Config object>"),
         ([collections.deque([doubled(tuple)])], "[<collections.deque object>]"), (ValueError(doubled(list)), "[[[["),
         (Raises(), "<tests.run.test_endless_parameters.Raises object: its __str__ raised ValueError>"),
-        (Vast(), "xxx"), (10**6000, "<int of 19932 bits>"), (doubled(lambda x: [x[0]], 5000), "[[[["),
+        (Vast(), "xxx"), (10**6000, "<int of 19932 bits, sha256 "), (doubled(lambda x: [x[0]], 5000), "[[[["),
         (list(range(10**6)), "[0, 1, 2, "), ("x" * 10**6, "xxx"),
     ],
     ids=range(12),
@@ -91,6 +91,7 @@ def test_the_text_of_what_is_ordinary_is_pythons(value: Any) -> None:
 def test_the_text_of_anything_ends(value: Any, begins: str) -> None:
     found = text.of(value)
     assert found.startswith(begins) and len(found) <= text.MOST_CHARS + 1
+    assert text.kept(value).startswith(begins) and len(text.kept(value)) <= text.MOST_CHARS + 100
 
 
 def test_a_type_that_takes_long_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def found(tracking: Tracking) -> Experiments:
     a = experiment(
         "a", status="finished", tags=("x", "y"), times=Times(1e9, 1e9 + 1, 1e9 + 3.5), exit=Exit(0, None, "finished"),
         git=Git(commit="1" * 40, dirty=True), params={"lr": 0.1, "n": 2, "on": True, "mixed": 1, "list": [1, None]},
-        summary={"loss": Summary(0.5, 0.25, 1.0, 9, 10, 1.0), "loss.max": Summary(7.0, 7.0, 7.0, 0, 1, 7.0)},
+        summary={"loss": Summary(0.5, 0.25, 1.0, 9, 2, 1.0), "loss.max": Summary(7.0, 7.0, 7.0, 0, 1, 7.0)},
     )  # fmt: skip
     b = experiment(
         "b", status="failed", times=Times(2e9), exit=Exit(None, 9, "killed"), notes="ünï\n二 \udc80",
@@ -100,6 +100,16 @@ def test_curves_are_one_long_table(found: Experiments) -> None:
     wide = found.curves("loss").to_pandas().pivot(index="step", columns="key", values="value")
     assert wide["b"].loc[3] == 5.0 and len(wide) == 3
     assert list(found.curves("ü")) == [("b", "ü", -1, None, -INF)]
+
+
+def test_a_curve_that_is_not_whole_is_reported(found: Experiments, tracking: Tracking, tmp_path: Path) -> None:
+    tracking.store.remove("runs/b/metrics/1")
+    said: list[str] = []
+    line = "experiment b: the curve loss is damaged: 0 of 1 points are left"
+    assert export(tmp_path / "c.csv", found, tracking, curves=True, notify=said.append) == 2 and said == [line]
+    with pytest.warns(RuntimeWarning, match=line):
+        assert len(found.curves("loss")) == 2
+    assert len(found.curves("ü")) == 0
 
 
 def test_csv_json_and_parquet_hold_the_same(found: Experiments, tracking: Tracking, tmp_path: Path) -> None:

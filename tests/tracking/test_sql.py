@@ -93,6 +93,15 @@ def test_tables_join_and_answer_in_pythons_values(sql: Ask) -> None:
     assert len(list(found.texts())) == 2
 
 
+def test_a_curve_that_is_not_whole_is_reported(sql: Ask) -> None:
+    said: list[str] = []
+    assert list(sql("SELECT count(*) FROM curves", notify=said.append)) == [(3,)]
+    assert said == [
+        f"experiment a: the curve {name} is damaged: {left} points are left"
+        for name, left in (("loss", "2 of 10"), ("ü", "0 of 1"))
+    ]
+
+
 def test_a_table_is_read_only_if_the_query_names_it(tracking: Tracking, sql: Ask) -> None:
     asked: list[int] = []
 

@@ -34,7 +34,7 @@ def _of_fit(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
         if isinstance(arguments.get(name), (int, float)):
             found[name] = arguments[name]
     if arguments.get("class_weight") is not None:
-        found["class_weight"] = _studio_track.load("_studio_text").of(arguments["class_weight"])
+        found["class_weight"] = _studio_track.load("_studio_text").kept(arguments["class_weight"])
     found["backend"] = sys.modules["keras"].config.backend()
     return found
 
@@ -66,7 +66,7 @@ def _of_compile(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     loss = getattr(model, "loss", None)
     if loss is not None:
         name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", None))
-        found["loss"] = _studio_track.load("_studio_text").of(loss) if name is None else name
+        found["loss"] = _studio_track.load("_studio_text").kept(loss) if name is None else name
     return found
 
 

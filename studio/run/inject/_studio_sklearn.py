@@ -218,7 +218,7 @@ _signatures = _Signatures()
 
 
 def _text(value: Any) -> str:
-    return str(_studio_track.load("_studio_text").of(value, 200))
+    return str(_studio_track.load("_studio_text").kept(value, 200))
 
 
 def _chosen(estimator: Any) -> dict[str, Any]:
@@ -240,6 +240,6 @@ def _parameters(estimator: Any) -> dict[str, Any]:
             found[name.replace("__", ".")] = value
         elif hasattr(value, "__name__"):
             found[name.replace("__", ".")] = value.__name__
-        elif not isinstance(value, (list, tuple)) or not any(hasattr(item, "__len__") for item in value):
+        elif not isinstance(value, (list, tuple)) or not any(isinstance(item, tuple) for item in value):
             found[name.replace("__", ".")] = _text(value)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 MOST_CHARS = 4096
+DIGESTED_CHARS = 1 << 15
+"""So much of a text that is cut has a part in its digest; of a plain text or a list of numbers, all."""
+
+LONG_ARRAY = 1000
+"""numpy and others print of longer arrays the beginning and the end."""
+
 DEEPEST = 100
 SLOW_S = 1.0
 """A type whose `__str__` took longer is not asked again."""
@@ -18,6 +25,7 @@ SLOW_S = 1.0
 MOST_NODES, MOST_TEXTS = 20_000, 5_000_000
 """So many objects within one are looked at; one that would print more, for it shares parts again and again, is not."""
 
+MOST_NUMBERS = 1_000_000
 _PLAIN = (bool, int, float, complex, str, bytes, bytearray, type(None))
 _slow: set[type] = set()
 
@@ -29,6 +37,57 @@ def of(value: Any, most: int = MOST_CHARS, broken: str = "<{kind} object: its __
         broken: The text where `__str__` raises.
     """
     return _bounded(value, most, broken, str)
+
+
+def kept(value: Any, most: int = MOST_CHARS) -> str:
+    """`str(value)` for a record: what is cut says so, and has a digest, so that two such values can be compared."""
+    full = value if type(value) is str else _numbers_text(value)
+    whole = full is not None
+    if full is None:
+        full = of(value, DIGESTED_CHARS)
+        whole = len(full) <= DIGESTED_CHARS
+    if len(full) <= most and whole:
+        return full + _array_digest(value, full)
+    if type(value) is str or not whole or len(full) <= DIGESTED_CHARS:
+        full = _clean(full)  # a digest of a secret could be tried against likely ones; numbers are none
+    size = f"{len(full)} characters" if whole else f"over {DIGESTED_CHARS} characters, the rest not read"
+    return f"{full[:most]}… (cut: {size}, sha256 {digest(full.encode('utf-8', 'surrogatepass'))})"
+
+
+def digest(data: bytes) -> str:
+    """The beginning of the SHA-256."""
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _clean(text: str) -> str:
+    return str(sys.modules["_studio_track"].load("_studio_secrets").clean(text))
+
+
+def _numbers_text(value: Any) -> str | None:
+    """The text of a long list or tuple of plain numbers only, which Python itself spells quickly; else None."""
+    if type(value) not in (list, tuple) or not MOST_CHARS // 4 < len(value) <= MOST_NUMBERS:
+        return None
+    kinds = set(map(type, value))
+    if not kinds <= {bool, float, int, type(None)}:
+        return None
+    longest = max((abs(one) for one in value if type(one) is int), default=0) if int in kinds else 0
+    return repr(value) if longest < 1 << 64 else None
+
+
+def _array_digest(value: Any, text: str) -> str:
+    """For an array of which its own text shows a part, such as numpy's."""
+    numpy = sys.modules.get("numpy")
+    if "..." not in text or numpy is None or not hasattr(value, "__array__"):
+        return ""
+    try:
+        array = numpy.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        if array.size <= LONG_ARRAY or array.dtype.hasobject:
+            return ""
+        return f" (cut: {array.size} values, sha256 {digest(array.tobytes())})"
+    except Exception:  # noqa: BLE001  a class of the script's, or no memory
+        return ""
 
 
 def spelled(value: Any, most: int = MOST_CHARS) -> str:
@@ -94,7 +153,8 @@ def _leaf(value: Any, room: int, how: Any) -> str:
         short = value[: max(0, room)]
         return short if how is str and kind is str else repr(short)
     if kind is int and value.bit_length() > 4 * MOST_CHARS:  # Python refuses to spell those, or takes long
-        return f"<int of {value.bit_length()} bits>"
+        bits = value.bit_length()
+        return f"<int of {bits} bits, sha256 {digest(value.to_bytes(bits // 8 + 1, 'big', signed=True))}>"
     if kind in _PLAIN:
         return str(how(value))
     if kind in _slow or _is_endless(value):

@@ -328,6 +328,9 @@ def _append_whole(here: Place, kind: str, fields: dict[str, Any]) -> bool:
         if "text" in fields:
             fields["text"] = _clean(_text(fields["text"]))
         line = json.dumps({"type": kind, **fields}, ensure_ascii=True, default=_text) + "\n"
+        values = fields.get("values")
+        if len(line) > EVENT_BYTES and kind == "params" and isinstance(values, dict):
+            return _append_apart(here, fields, values)
         if len(line) > EVENT_BYTES:
             line = json.dumps({"type": "warning", "text": f"an event of type {kind} was too large to keep"}) + "\n"
         fd = os.open(os.path.join(here.folder, "events"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -339,6 +342,18 @@ def _append_whole(here: Place, kind: str, fields: dict[str, Any]) -> bool:
     except Exception as exc:  # noqa: BLE001  a full disk, a value without str(): the script must not notice
         _complain(here, "events", f"an event of type {kind} could not be kept: {exc}")
         return False
+
+
+def _append_apart(here: Place, fields: dict[str, Any], values: dict[str, Any]) -> bool:
+    """Parameters that are too many or too long for one event, in two, or one that is cut."""
+    if len(values) == 1:
+        kept = load("_studio_text").kept
+        cut = {kept(name, 256): kept(value) for name, value in values.items()}
+        return cut != values and _append_whole(here, "params", {**fields, "values": cut})
+    names = list(values)
+    halves = [{name: values[name] for name in some} for some in (names[::2], names[1::2])]
+    done = [_append_whole(here, "params", {**fields, "values": half}) for half in halves]
+    return all(done)
 
 
 def warning(topic: str, text: str) -> None:
@@ -393,23 +408,23 @@ def scalar(value: Any) -> Any:
         try:
             value = value.item()
         except Exception:  # noqa: BLE001
-            return load("_studio_text").of(value)
+            return load("_studio_text").kept(value)
     if isinstance(value, int):
         if type(value) is not bool and value.bit_length() > MOST_BITS:
-            return load("_studio_text").of(int(value))
+            return load("_studio_text").kept(int(value))
         return value if isinstance(value, bool) else int(value)
     if isinstance(value, float):
         if value - value == 0:
             return float(value)
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # as records spell them
-    return load("_studio_text").of(value)
+    return load("_studio_text").kept(value)
 
 
 def _text(value: Any) -> str:
     """`str(value)`, whatever it is; what is longer than an event may be is cut."""
     if type(value) is str and len(value) <= EVENT_BYTES // 4:
         return value
-    return str(load("_studio_text").of(value, EVENT_BYTES // 4))
+    return str(load("_studio_text").kept(value, EVENT_BYTES // 4))
 
 
 def _open() -> _studio_metrics.Writer | None:

@@ -1,0 +1,32 @@
+"""The variables of `--env` and of the setting `env`: in the record, in comparisons, and in a run that runs again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.studio_process import record, studio
+
+KEY = "sk-canary-of-the-variables"
+SCRIPT = "import os, studio\nstudio.log({'x': len(os.environ.get('DEPTH', ''))})\nprint(os.environ.get('API_KEY'))"
+
+
+def test_variables_are_recorded_and_a_rerun_has_them_or_says_which_it_lacks(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "t.py").write_text(SCRIPT)
+    (tmp_path / "studio.yaml").write_text("env: {FROM_FILE: here}\n")
+    given = ("--env", "DEPTH=3", "--env", f"API_KEY={KEY}", "--env", "URL=http://u:hidden-word@h/")
+    assert studio("run", "-e", "a", *given, "t.py", cwd=tmp_path).stdout.decode() == f"{KEY}\n"
+    env = record("a").env
+    assert [(name, one.value) for name, one in env.items()] == [
+        ("API_KEY", "***"), ("DEPTH", "3"), ("FROM_FILE", "here"), ("URL", "http://***@h/"),
+    ]  # fmt: skip
+    assert env["API_KEY"].digest and env["API_KEY"].salt == env["URL"].salt and env["DEPTH"].digest is None
+    again = studio("runs", "rerun", "a", "-e", "b", cwd=tmp_path, env={"API_KEY": KEY, "URL": "http://other"})
+    assert again.stdout.decode() == f"{KEY}\n"
+    assert b"b ran with other variables than a: URL http://other (was http://***@h/" in again.stderr
+    lacking = studio("runs", "rerun", "a", "-e", "c", cwd=tmp_path).stderr
+    assert b"studio: it runs without API_KEY, URL: the value was not kept with a." in lacking
+    assert b"c ran with other variables than a: without API_KEY, without URL" in lacking and b"agree" not in lacking
+    assert sorted(record("b").env) == sorted(env) and record("b").env["API_KEY"] == env["API_KEY"]
+    salt = (home / ".studioml" / "salt").read_bytes()
+    kept = [path for path in home.rglob("*") if path.is_file() and path.name != "salt"]
+    assert not [path for path in kept for data in [path.read_bytes()] if KEY.encode() in data or salt in data]
