@@ -343,7 +343,7 @@ def _say_ready(
     sys.stdout.flush()
     trusted = ["--cacert", os.path.abspath(cert)] if cert else []  # so that one that nobody signed does
     words = ["curl", f"{url}/", *trusted, "-H", "Content-Type: application/json"]
-    auth = "" if secret is None else f' -H "Authorization: Bearer $(cat {shlex.quote(str(secret))})"'
+    auth = "" if secret is None else f' -H "Authorization: Bearer $(cat {shlex.quote(os.path.abspath(secret))})"'
     if len(example) > SHORT:
         path = _private_folder() / f"example-{port}.json"
         path.write_text(example)

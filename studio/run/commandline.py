@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..experiment import CHILD, RERUN, Command, Experiment, Resources, check_name, new_key
 from ..tracking import Tracking
 from ..tracking.find import find_experiment
-from ..tracking.named_secrets import remember_words
+from ..tracking.named_secrets import remember_file, remember_words
 from ..units import parse_duration, parse_size
 from .inputs import find_artifact
 from .plan import (
@@ -29,7 +29,17 @@ from .plan import (
     parse_reuse,
     parse_value,
 )
-from .redact import MASK, check_tag, learn, redact_params, secrets_of, use_names, written_in
+from .redact import (
+    MASK,
+    check_tag,
+    learn,
+    names_secret_file,
+    redact_params,
+    secrets_of,
+    use_names,
+    written_alone_in,
+    written_in,
+)
 from .variables import given_again
 
 
@@ -113,6 +123,7 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
     if words := _own_words(plan.command):
         remember_words(tracking.home, plan.folder, words)
     secrets = tuple(secrets_of([*plan.command.args, *options.capture_once], pairs, env))
+    secrets += _secrets_in_files({**config["env"], **env}, plan.folder, tracking.home)
     learn(secrets)
     if plan.command.kind == "script":
         secrets += tuple(written_in(plan.folder / plan.command.target))  # such as an option's default
@@ -138,6 +149,18 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
     )
     _refuse_twice([*(c.name for c in plan.captures), *(r.name for r in plan.reuses)])
     return plan
+
+
+def _secrets_in_files(variables: Mapping[str, object], folder: Path, home: Path) -> tuple[str, ...]:
+    """What stands in files that variables of `--env`, or of the setting `env`, name as secret; no run captures them."""
+    out: list[str] = []
+    for name, value in variables.items():
+        if isinstance(value, str) and value and names_secret_file(name):
+            path = folder / os.path.expanduser(value)
+            if path.is_file():
+                remember_file(home, f"the variable {name}", path)
+                out += written_alone_in(path)
+    return tuple(out)
 
 
 def _own_words(command: Command) -> list[str]:

@@ -34,6 +34,15 @@ SETTINGS = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".json", ".proper
 """Endings of files that hold values without quotes."""
 
 
+_LONGEST_LINE = 4096
+_FILE_OF = re.compile(r"[_.-]?(?:files?|paths?)$", re.IGNORECASE)
+
+
+def names_secret_file(name: str) -> bool:
+    """Whether a variable whose value is a path names a file with a secret: `DB_PASSWORD_FILE`, `SSL_KEYFILE`."""
+    return bool(_studio_secrets.secret(_FILE_OF.sub("", name)))
+
+
 def use_names(config: Config) -> None:
     """From here on, in this process and those that it starts, names of the setting `secret_names` are secrets."""
     names = config["secret_names"]
@@ -111,6 +120,15 @@ def written_in(script: Path) -> list[str]:
     except OSError:
         return []
     return [text[start:end] for start, end, _ in _studio_secrets.find_in_source(text)]
+
+
+def written_alone_in(path: Path) -> list[str]:
+    """The secret of a file that holds nothing else: one line of text, which may be printed."""
+    try:
+        text = path.read_text("utf-8").strip() if path.stat().st_size <= _LONGEST_LINE else ""
+    except (OSError, ValueError):
+        return []
+    return [text] if len(text) >= _studio_secrets.LEAST_CHARS and text.isprintable() else []
 
 
 def _redacted(args: Iterable[str]) -> Iterator[tuple[str, list[str]]]:

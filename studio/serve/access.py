@@ -184,7 +184,7 @@ class Access:
             raise Forbidden("the client's address is not known") from None
         mapped = getattr(address, "ipv4_mapped", None) or address
         if not any(mapped in net for net in self._nets):
-            raise Forbidden(f"{client} may not ask", hint="the server was started with --allow")
+            raise Forbidden(f"client {client[:100]} is not allowed", hint="the server was started with --allow")
 
     def _check_host(self, head: Head) -> None:
         raw = head.headers.get(b"host")

@@ -63,6 +63,22 @@ def test_no_run_stores_what_options_named_now_or_before(project: Path, home: Pat
     assert "a.py" in files and not {"tok", "moved", "old", "a copy.txt", "deep/same"} & set(files)
 
 
+def test_files_that_variables_name_are_not_captured(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "a.py").write_text("import os\nprint(open(os.environ['DB_PASSWORD_FILE']).read())\n")
+    (tmp_path / "pw").write_text(TOKEN)
+    (tmp_path / "gcp").write_text(KEY)
+    (tmp_path / "data.csv").write_text("kept")
+    (tmp_path / "studio.yaml").write_text("env: {SSL_KEYFILE: gcp, INPUT_FILE: data.csv}\n")
+    done = studio("run", "--env", f"DB_PASSWORD_FILE={tmp_path}/pw", "a.py", cwd=tmp_path)
+    assert done.returncode == 0 and TOKEN.encode() in done.stdout
+    assert b"pw (named as a secret by the variable DB_PASSWORD_FILE)" in done.stderr, done.stderr
+    artifacts = opened().tracking.artifacts
+    files = [f.path for f in artifacts.manifest(str(record().artifacts["workspace"].manifest)).files]
+    assert files == ["a.py", "data.csv", "studio.yaml"]
+    kept = everything(home)
+    assert TOKEN.encode() not in kept and KEY.encode() not in kept
+
+
 @pytest.mark.parametrize("rules", ["plain", "workspace"])
 def test_a_capture_leaves_out_files_and_copies_that_it_took_before(tmp_path: Path, rules: str) -> None:
     folder, home = tmp_path / "folder", tmp_path / "home"
