@@ -25,6 +25,7 @@ from .access import Access
 from .connection import drain, sweep
 from .endpoint import Endpoint, Limits
 from .facts import Facts
+from .forks import kept_from_children
 from .lane import lane_for, supported
 from .oip import OpenInference
 from .predictor import Predictor
@@ -165,14 +166,16 @@ class Server:
         oip = OpenInference(facts)
         self._site = Site(self._endpoint, self._pages, oip)
         self._uvicorn = _Uvicorn(self._config(), self._started)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
             loop.add_signal_handler(number, self._on_signal, number)
         watch = loop.create_task(self._watch())
         threading.Thread(target=self._watch_loop, name="watchdog", daemon=True).start()
         try:
             for warning in await rehearse(self._endpoint, oip):
                 self._warn(warning)
-            await self._uvicorn.serve(sockets=[self._sock])
+            with kept_from_children(self._sock, lambda: self._uvicorn.server_state.connections, before):
+                await self._uvicorn.serve(sockets=[self._sock])
         finally:
             watch.cancel()
             self._endpoint.close()

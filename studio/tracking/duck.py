@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -39,9 +42,11 @@ class Duck:
         self._until = time.monotonic() + timeout_s if timeout_s else None
         self._busy = threading.Lock()
         self._closed = False
-        self._folder = tempfile.TemporaryDirectory(prefix="studio-sql-", ignore_cleanup_errors=True)
+        folder = tempfile.mkdtemp(prefix="studio-sql-")
+        self._process = os.getpid()
+        self._remove = weakref.finalize(self, _remove, folder, self._process)
         settings = {
-            "memory_limit": f"{memory_bytes // 1000}KB", "temp_directory": self._folder.name,
+            "memory_limit": f"{memory_bytes // 1000}KB", "temp_directory": folder,
             "autoinstall_known_extensions": "false", "autoload_known_extensions": "false",
             "python_enable_replacements": "false",
         }  # fmt: skip
@@ -52,8 +57,10 @@ class Duck:
         """What `work` returns of the connection.
 
         Raises:
-            ConfigError: DuckDB refused, or the time is over.
+            ConfigError: DuckDB refused, the time is over, or this is a forked child, which lacks DuckDB's threads.
         """
+        if os.getpid() != self._process:
+            raise ConfigError("an SQL answer cannot be read in a forked child", hint="ask there once more")
         box: list[R] = []
         wrong: list[BaseException] = []
         done = threading.Event()  # Thread.join takes a thread for ended that Ctrl-C kept it from waiting for
@@ -94,7 +101,9 @@ class Duck:
             self.connection.execute(statement)
 
     def close(self) -> None:
-        """Ends what is under way and the database; it may be closed already."""
+        """Ends what is under way and the database; it may be closed already. A forked child leaves both alone."""
+        if os.getpid() != self._process:
+            return
         while not self._busy.acquire(timeout=WAIT_S):
             self.connection.interrupt()
         try:
@@ -102,7 +111,7 @@ class Duck:
             self.connection.close()
         finally:
             self._busy.release()
-            self._folder.cleanup()
+            self._remove()
 
     def _explained(self, exc: BaseException) -> BaseException:
         if isinstance(exc, self._duckdb.OutOfMemoryException):
@@ -113,6 +122,12 @@ class Duck:
         if isinstance(exc, self._duckdb.PermissionException):
             return ConfigError("SQL: a query reads the tables of the store, no files and no network")
         return _sql_error(str(exc)) if isinstance(exc, self._duckdb.Error) else exc
+
+
+def _remove(folder: str, process: int) -> None:
+    """Of the process that made it: the end of a forked child would take it from its parent."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sql_error(message: str) -> ConfigError:

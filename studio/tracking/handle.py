@@ -119,7 +119,8 @@ class Handle:
         """Closes the file; the handle cannot be used any more."""
         with self.lock:
             self._file = None
-            self._db.close()
+            if self._pid == os.getpid():  # the parent's is left alone
+                self._db.close()
 
     def __del__(self) -> None:
         if getattr(self, "_pid", None) == os.getpid():

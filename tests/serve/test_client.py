@@ -12,6 +12,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,12 @@ import numpy as np
 import pytest
 
 from studio.client import AsyncModelClient, ModelClient
+from studio.client.answer import Reading
+from studio.client.asking import _exchange
+from studio.client.blocking import _Blocking, _done
 from studio.client.settings import FORMS
 from studio.client.tries import Tries
+from studio.client.wire import Wire
 from studio.errors import BadInput, ConfigError, ModelNotFound, Overloaded, ServeError, Timeout, TooLarge, Unauthorized
 from studio.serve.codec import CONTENT_TYPES
 from studio.serve.told import wait_of
@@ -39,8 +44,14 @@ class Fake(http.server.BaseHTTPRequestHandler):
     token: str | None = None
     hang_up = ""
 
+    answered = 0
+
     def do_POST(self) -> None:
         Fake.token = self.headers["Authorization"]
+        if self.hang_up.startswith("later") and self.answered:
+            self._hang_up()
+            return
+        self.answered += 1
         self.rfile.read(int(self.headers["Content-Length"] or 0))
         status, headers, body = self.plan[min(Fake.asked, len(self.plan) - 1)]
         Fake.asked += 1
@@ -49,10 +60,15 @@ class Fake(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
-        self.close_connection = "Connection" in headers or self.hang_up != ""
-        if self.hang_up == "in order":
+        self.close_connection = "Connection" in headers
+        if self.hang_up and not self.hang_up.startswith("later"):
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        if self.hang_up.endswith("in order"):
             self.connection.unwrap()  # type: ignore[attr-defined]
-        elif self.hang_up == "reset":
+        elif self.hang_up.endswith("reset"):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
@@ -193,6 +209,24 @@ def test_an_answer_counts_though_the_server_takes_no_more_of_the_request(closes:
         thread.join()
     for sock in held:
         sock.close()
+
+
+def test_an_answer_is_read_after_the_connection_broke() -> None:
+    async def exchange(wire: Wire, reading: Reading) -> bool:
+        return await _exchange(
+            wire, [memoryview(b"POST"), memoryview(b"x" * 1_000_000)], reading, time.monotonic() + 60
+        )
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as here:
+        there = listener.accept()[0]
+        there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        there.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        there.close()
+        here.setblocking(False)
+        reading = Reading("a server", 1000)
+        assert _done(exchange(Wire(here, _Blocking()), reading)) is False  # not all was sent
+        assert reading.answer().status == 413
 
 
 def test_errors_by_key(fake: Callable[..., str]) -> None:
@@ -381,8 +415,8 @@ def test_the_async_client(identity: Served) -> None:
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A certificate that nobody signed, and its key."""
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-               "-keyout", str(key), "-out", str(cert)]  # fmt: skip
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+               "-days", "2", "-subj", "/CN=localhost", "-keyout", str(key), "-out", str(cert)]  # fmt: skip
     try:
         subprocess.run(command, check=True, capture_output=True)
     except FileNotFoundError:
@@ -390,9 +424,10 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return cert, key
 
 
-@pytest.mark.parametrize("hang_up", ["in order", "cut off", "reset"])
+@pytest.mark.parametrize("when", ["", "later "])  # before the next request, and when it is there
+@pytest.mark.parametrize("how", ["in order", "cut off", "reset"])
 def test_over_tls_too_a_connection_that_the_server_closed_is_replaced(
-    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, hang_up: str
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, when: str, how: str
 ) -> None:
     cert, key = certificate
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -411,7 +446,7 @@ def test_over_tls_too_a_connection_that_the_server_closed_is_replaced(
         async with AsyncModelClient(url, fingerprint=shown, retries=0) as client:
             return [(await client.predict({"a": 1}))["a"] for _ in range(3)]
 
-    monkeypatch.setattr(Fake, "hang_up", hang_up)
+    monkeypatch.setattr(Fake, "hang_up", when + how)
     monkeypatch.setattr(Fake, "plan", [FINE])
     with Server(("127.0.0.1", 0), Fake) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
@@ -430,7 +465,7 @@ def test_tls_with_a_pinned_certificate(serve: Callable[..., Served], certificate
     with ModelClient(server.url, token="t", fingerprint=shown) as client:
         wait_until(client.ready, "the server answers over TLS")
         assert client.predict({"a": 1})["a"] == 1
-    forked(f"{server.url}?token=t", shown, 2, 16)
+    forked(f"{server.url}?token=t", shown, 2, 8)
     with (
         ModelClient(server.url, token="t", fingerprint="0" * 64) as client,
         pytest.raises(ServeError, match="certificate"),

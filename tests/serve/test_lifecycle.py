@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import selectors
 import signal
 import socket
@@ -35,6 +36,25 @@ def create_model(modeldir):
 """
 
 
+FORKS = """\
+import os, signal, time
+
+def create_model(modeldir):
+    def model(data):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                time.sleep(300)
+            finally:
+                os._exit(7)
+        if not data.get("end"):
+            return {"pid": pid}
+        os.kill(pid, signal.SIGTERM)
+        return {"ended by": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}
+    return model
+"""
+
+
 INFER = b'{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}'
 
 
@@ -50,6 +70,24 @@ def refuses(server: Served) -> bool:
 def run(home: Path, *words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "studio.serve_main", *map(str, words)]
     return subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=120)
+
+
+def test_children_that_a_wrapper_forks_have_neither_signals_nor_sockets_of_the_server(
+    serve: Callable[..., Served], wrapper: Callable[..., Path]
+) -> None:
+    server = serve("--wrapper", wrapper(FORKS))
+    assert server.post({"end": True}).json == {"ended by": -signal.SIGTERM}
+    with server.connect() as open_one:
+        wait_until(lambda: server.ask("GET", "/readyz").status == 200, "the server answers on another connection")
+        child = server.post({"end": False}).json["pid"]
+        try:
+            server.process.kill()
+            server.process.wait(END_S)
+            with contextlib.suppress(ConnectionResetError):
+                assert open_one.recv(100) == b""  # with a time limit: the child does not keep it open
+            assert refuses(server)
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_an_explicit_port_that_is_taken_is_an_error_and_the_default_moves_on() -> None:

@@ -627,12 +627,16 @@ def test_a_process_that_is_stopped_in_a_write_blocks_no_record(
 def test_a_forked_child_opens_the_file_anew(store: LocalStore, index: Index) -> None:
     records = Records(store, index)
     records.create(experiment("one"))
+    parents = index._handle._db
     child = os.fork()
     if child == 0:
         code = 1
         try:
+            index._handle.close()  # what the child opened itself, which is nothing yet
+            parents.execute("select 1")
             records.create(experiment("two"))
             code = 0 if keys(index) == ["one", "two"] else 2
+            index.close()
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

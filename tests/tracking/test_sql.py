@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import math
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -188,6 +189,25 @@ def test_a_query_that_cannot_be_answered_is_explained_in_one_line(sql: Ask, quer
 def test_the_place_of_an_error_is_marked(sql: Ask) -> None:
     with pytest.raises(ConfigError, match="SELECT ▸nokey◂ FROM tags"):
         sql("SELECT nokey FROM tags")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Python 3.12 warns of every fork of a process with threads
+def test_a_forked_child_leaves_an_answer_to_its_parent(
+    tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with ask("SELECT range AS n FROM range(3)", two, tracking, notify=print) as answer:
+        child = os.fork()
+        if child == 0:
+            try:
+                with pytest.raises(ConfigError, match="forked"), answer:
+                    answer.table()
+                answer._duck._remove()  # as at the end of a process
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert len(answer.table()) == 3 and list(tmp_path.glob("studio-sql-*"))
 
 
 def test_time_and_memory_are_limited_and_nothing_is_left(
