@@ -27,7 +27,9 @@ def _ended() -> Iterator[None]:
 def running(folder: Path, source: str, *words: str) -> subprocess.Popen[bytes]:
     """`studio run` of a script that has come to the line `ready`."""
     (folder / "a.py").write_text(source)
-    process = start("run", "-e", "k", *words, "a.py", cwd=folder, env={"CUDA_VISIBLE_DEVICES": ""})
+    process = start(
+        "run", "-e", "k", *words, "a.py", cwd=folder, env={"CUDA_VISIBLE_DEVICES": "", "STUDIOML_STOP_GRACE": "200s"}
+    )
     assert process.stdout is not None and process.stderr is not None
     line = process.stdout.readline()
     assert line == b"ready\n", line + process.stderr.read()
@@ -194,6 +196,63 @@ def test_a_booster_is_never_read_while_it_grows(tmp_path):
     booster = xgboost.Booster()
     booster.load_model(bytearray(kept("model.json")))
     assert booster.num_boosted_rounds() >= 200
+
+
+ROUNDS = """
+import threading, time
+import numpy as np, xgboost as xgb
+from sklearn.base import BaseEstimator
+class Slow(BaseEstimator):
+    def fit(self, X, y=None):
+        time.sleep(60)
+def slowly(p, d):
+    time.sleep(SECONDS)
+    return p - y, np.ones_like(y)
+X = np.random.default_rng(0).normal(size=(50, 5)); y = X[:, 0]; d = xgb.DMatrix(X, y)
+bst = BEGIN
+if BESIDE: threading.Thread(target=Slow().fit, args=(X,), daemon=True).start()
+for i in range(bst.num_boosted_rounds() + 1, 100_000):
+    bst.update(d, i, slowly)
+    with open("done", "w") as file: file.write(str(i))
+    if i == 8: print("ready", flush=True)
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("xgboost") is None, reason="xgboost is not installed")
+@pytest.mark.parametrize(
+    ("begin", "seconds", "beside"),
+    [("xgb.Booster({}, [d])", 0.3, False), ("xgb.train({}, d, 5)", 0.3, False), ("xgb.train({}, d, 5)", 0.005, True)],
+    ids=["rounds alone", "after train", "beside a long fit"],
+)
+def test_rounds_that_the_script_calls_are_kept_to_the_last(tmp_path, begin, seconds, beside):
+    words = {"BEGIN": begin, "SECONDS": str(seconds), "BESIDE": str(beside)}
+    source = ROUNDS
+    for word, value in words.items():
+        source = source.replace(word, value)
+    process = running(tmp_path, source)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=280)
+    assert process.returncode == 128 + signal.SIGTERM and not note()["lost"], err
+    import xgboost
+
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(kept("model.json")))
+    assert booster.num_boosted_rounds() - int((tmp_path / "done").read_text()) in (0, 1)
+
+
+CROSS_VALIDATED = """
+import numpy as np, xgboost as xgb
+X = np.random.default_rng(0).normal(size=(50, 5)); d = xgb.DMatrix(X, X[:, 0])
+xgb.cv({}, d, 3, nfold=2)
+base = xgb.train({}, d, 2)
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("xgboost") is None, reason="xgboost is not installed")
+def test_rounds_within_the_library_make_no_models(tmp_path):
+    (tmp_path / "a.py").write_text(CROSS_VALIDATED)
+    assert studio("run", "-e", "k", "a.py", cwd=tmp_path).returncode == 0
+    assert [model["name"] for model in note()["models"]] == ["Booster"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")

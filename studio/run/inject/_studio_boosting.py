@@ -73,14 +73,41 @@ def hook(module: ModuleType) -> None:
 
 
 def _step(original: Any, booster: Any, *args: Any, **kwargs: Any) -> Any:
-    """A round, by whomever it is called: a booster that is read meanwhile is torn, or ends the process."""
+    """A round, by whomever it is called: a booster that is read meanwhile is torn, or ends the process.
+
+    One that the script itself calls is a fit.
+    """
     if not _studio_hooks.working():
         return original(booster, *args, **kwargs)
-    _studio_keep.begins(booster)
+    own, thread = _by_the_script(), threading.get_ident()
+    _studio_keep.begins(booster, is_round=True)
+    began = time.monotonic()
     try:
-        return original(booster, *args, **kwargs)
+        if own:
+            _studio_keep.AT_WORK.add(thread)
+        try:
+            result = original(booster, *args, **kwargs)
+        finally:
+            _studio_keep.ends(booster, well=True)
+        if own:
+            library = str(original.__module__).partition(".")[0]
+            _studio_hooks.guarded(library, _keep, booster, library, "update", time.monotonic() - began, None)
     finally:
-        _studio_keep.ends(booster, well=True)
+        if own:
+            _studio_keep.AT_WORK.discard(thread)
+    return result
+
+
+def _by_the_script() -> bool:
+    """Whether no function of the library, and no estimator around it, asks for this round."""
+    frame = _studio_frames.outside(sys._getframe(2))
+    caller = str(frame.f_globals.get("__name__", "")) if frame is not None else ""
+    return caller.partition(".")[0] not in _SUFFIXES and not _is_of_an_estimator()
+
+
+def _is_of_an_estimator() -> bool:
+    sklearn: Any = sys.modules.get("_studio_sklearn")
+    return sklearn is not None and bool(sklearn.fitting())
 
 
 class Watch:
@@ -171,12 +198,13 @@ def _trained(library: str, watch: Watch | None, booster: Any, took_s: float, sig
     _studio_track.flush()
     if watch is not None:
         watch.fit.training.holds(booster)
-    sklearn: Any = sys.modules.get("_studio_sklearn")
-    if sklearn is not None and sklearn.fitting():
-        return  # the estimator around it is kept whole
+    if not _is_of_an_estimator():  # which is kept whole
+        _keep(booster, library, "train", took_s, signature)
+
+
+def _keep(booster: Any, library: str, how: str, took_s: float, signature: dict[str, Any] | None) -> None:
     model = _studio_models.fitted(booster, library, "predictor", signature)
-    how = f"{library}.train"
-    _studio_keep.trained(model, booster, _SUFFIXES[library], _write, how=how, took_s=took_s)
+    _studio_keep.trained(model, booster, _SUFFIXES[library], _write, how=f"{library}.{how}", took_s=took_s)
 
 
 def _write(booster: Any, path: str) -> str:

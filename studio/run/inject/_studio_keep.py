@@ -10,6 +10,7 @@ fit waits for a save that is under way (`begins`), and a save that reaches an ob
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -18,7 +19,7 @@ import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from . import (
@@ -77,15 +78,18 @@ _wake = threading.Condition(threading.Lock())
 _thread: threading.Thread | None = None
 _leave = False
 _saving = False
+_within = threading.local()  # `depth`: fits of this thread that are under way
 _trained = _spent = _took = 0.0
 _ended = float("-inf")  # when the last save did
 
 
-def begins(thing: Any) -> None:
-    """A fit of this object begins: from here to `ends` it is not saved."""
-    if _studio_stop.saving() and not BUSY:  # not one within another
+def begins(thing: Any, *, is_round: bool = False) -> None:
+    """A fit of this object, or a round of a booster, begins: from here to `ends` it is not saved."""
+    depth = getattr(_within, "depth", 0)
+    if _studio_stop.saving() and not (depth if is_round else BUSY):  # not one within another
         with _studio_modeldir.SAVING:
             pass
+    _within.depth = depth + 1
     with _queue:
         BUSY[id(thing)] = BUSY.get(id(thing), 0) + 1
     if _saving:
@@ -95,6 +99,7 @@ def begins(thing: Any) -> None:
 
 def ends(thing: Any, *, well: bool) -> None:
     """Its fit is over; one that raised has left it half changed, so that it is no model any more."""
+    _within.depth = getattr(_within, "depth", 1) - 1
     with _queue:
         left = BUSY.pop(id(thing), 1) - 1  # none where the fit has forked
         if left:
@@ -104,6 +109,20 @@ def ends(thing: Any, *, well: bool) -> None:
     last = sys.modules.get("_studio_last")
     if not well and last is not None:
         _studio_hooks.guarded("models", last.failed, thing)
+
+
+@contextlib.contextmanager
+def still(thing: Any) -> Iterator[bool]:
+    """No fit of it begins within; False if one is under way."""
+    global _saving
+    with _writing:
+        with _queue:
+            _saving = True
+            is_still = id(thing) not in BUSY
+        try:
+            yield is_still
+        finally:
+            _saving = False
 
 
 def trained(model: Model, thing: Any, suffix: str, write: Write, *, how: str, took_s: float) -> None:
@@ -240,7 +259,8 @@ def _work() -> None:
     global _thread
     while True:
         with _wake:
-            _wake.wait(max(REST_S, min(10 * _took, 30.0)))
+            if _waiting:  # else what it was for is saved: a script that joins all threads waits no longer
+                _wake.wait(max(REST_S, min(10 * _took, 30.0)))
             if _leave or not _waiting or not _studio_hooks.working():
                 _thread = None
                 return

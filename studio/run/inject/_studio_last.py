@@ -100,10 +100,10 @@ def adopt() -> list[tuple[Model, Any]]:
     parts: set[int] | None = None
     room = _studio_models.room()
     for thing, inside in list(_held()):
-        if id(thing) in seen or not _is_predictor(thing) or _studio_models.is_known(thing):
+        if id(thing) in seen or id(thing) in _studio_keep.BUSY or not _is_predictor(thing):
             continue
         seen.add(id(thing))
-        if _is_marked("before", thing) or id(thing) in _studio_keep.BUSY:
+        if _is_marked("before", thing) or _studio_models.is_known(thing):
             continue
         if inside:
             parts = _parts() if parts is None else parts
@@ -154,13 +154,15 @@ def look_now(model: Model) -> None:
 
 def look_at(model: Model, thing: Any, until: float) -> None:
     """The same for one model."""
-    if not model.file or model.copy or model.failed or model.saved_fits != model.fits or id(thing) in _studio_keep.BUSY:
+    if not model.file or model.copy or model.failed or model.saved_fits != model.fits:
         return
     form = _form(thing)
     if form is None:
-        _look_at_keras(thing, model)
+        if id(thing) not in _studio_keep.BUSY:
+            _look_at_keras(thing, model)
         return
-    changed = _differs(thing, model.file, form, until)
+    with _studio_keep.still(thing) as is_still:
+        changed = _differs(thing, model.file, form, until) if is_still else False
     if changed is None:
         _studio_track.warning(
             f"look {model.name}",
