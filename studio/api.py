@@ -114,17 +114,27 @@ class Studio(Reader):
 
         return wait(self.tracking, key, timeout_s=timeout_s, look=self.recover_one)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, more: bool = False) -> None:
         """Removes an experiment's record, be it damaged or not, its streams and its local folder.
+
+        Args:
+            more: Others are deleted at once after it, the last one without `more`: then the index is cleaned.
 
         Raises:
             Conflict: it is running; stop it first.
+            StoreError: the store, or the local folder, cannot be changed.
         """
         from .run.control import delete
 
-        damaged = key in self.damaged()
-        running = self.tracking.index.beats(key) if damaged else self._shown(key).status == "running"
-        delete(self.tracking, key, running=running)
+        try:
+            damaged = key in self.damaged()
+            running = self.tracking.index.beats(key) if damaged else self._shown(key).status == "running"
+            delete(self.tracking, key, running=running, more=more)
+        except BaseException:
+            self.tracking.index.settle()  # those that were deleted before this one
+            raise
+        if unclean := self.tracking.index.unclean:
+            self.notify(f"{unclean}: its files may hold what was deleted until the next studio command")
 
     def tag(self, key: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Experiment:
         """Adds and removes tags."""

@@ -196,7 +196,10 @@ def stop(keys: tuple[str, ...], timeout: float, *, studio: Studio) -> int:
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @settings
 def delete(keys: tuple[str, ...], children: bool, exact: bool, yes: bool, *, studio: Studio) -> None:
-    """Delete experiments: records, output, metrics and local folders. Models that were published stay."""
+    """Delete experiments: records, output, metrics, media and local folders.
+
+    Models that were published stay, and so do the contents of artifacts, which other experiments may share.
+    """
     _delete(keys, children, yes, studio, exact=exact)
 
 
@@ -220,7 +223,7 @@ def _delete(keys: tuple[str, ...], children: bool, yes: bool, studio: Studio, *,
     doomed = [*reversed(below), *found] if children else found  # a run last: what was interrupted can be repeated
     confirm(f"Delete {len(doomed)} experiment{'s' if len(doomed) != 1 else ''}: {', '.join(doomed)}?", yes=yes)
     for key in doomed:
-        studio.delete(key)
+        studio.delete(key, more=key != doomed[-1])
         say(f"deleted {key}")
     if below and not children:
         which = "its only child stays" if len(below) == 1 else f"{len(below)} children stay"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from ..errors import Conflict, NotFound
+from ..errors import Conflict, NotFound, StoreError
 from ..experiment import Exit, Experiment
 from ..tracking import Tracking
 from .spool import Spool
@@ -59,18 +59,24 @@ def wait(tracking: Tracking, key: str, *, timeout_s: float, look: Look) -> Exper
         look(key)
 
 
-def delete(tracking: Tracking, key: str, *, running: bool) -> None:
+def delete(tracking: Tracking, key: str, *, running: bool, more: bool = False) -> None:
     """Removes an experiment's record, streams and local folder.
 
     Args:
         running: Whether it runs, as far as its record and its heartbeat tell.
+        more: Others are deleted at once after it.
 
     Raises:
         Conflict: it is running; stop it first.
+        StoreError: its local folder cannot be removed; nothing else is then.
     """
     spool = Spool(tracking.home, key)
     if running or spool.alive():
         raise Conflict(f"experiment {key} is running", hint=f"studio runs stop {key}")
     spool.remove()  # the record last: a delete that was interrupted can be repeated
-    tracking.records.delete(key)
+    if spool.run_folder.exists():
+        raise StoreError(
+            f"cannot delete {key}: {spool.run_folder} cannot be removed", hint=f"rm -r {spool.run_folder}, then again"
+        )
+    tracking.records.delete(key, more=more)
     spool.release()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import NotFound
 from ..experiment import Experiment, Faults, to_json
 from ..stores.base import Store
-from . import documents, rows, schema
+from . import documents, forgetting, rows, schema
 from .freshness import Freshness, touch
 from .handle import Busy, Handle
 from .sync import LIVE, RECORDS, Changes, Heartbeats, Live, sync
@@ -67,8 +67,11 @@ class Index:
         self._heartbeats = Heartbeats(store)
         self._warned: frozenset[str] = frozenset()
         self._handle = Handle(self.path)
+        self._more = False
         self.stale = ""
         """Why the last `sync` could not take up what is new; empty if it did."""
+        self.unclean = ""
+        """Why the index's files may still hold what was deleted; empty if they do not."""
 
     def serves(self, folder: Path, lost_after_s: float) -> bool:
         """Whether this is an index in that folder with that patience, open on the file that lies there now."""
@@ -87,16 +90,26 @@ class Index:
 
         self._write_or_leave(experiment.key, add)
 
-    def drop(self, key: str) -> None:
-        """Forgets an experiment just removed from the store."""
+    def drop(self, key: str, *, more: bool = False) -> None:
+        """Forgets an experiment just removed from the store, and leaves nothing of it in the index's files.
+
+        Args:
+            more: Others follow at once: the files are cleaned after the last one.
+        """
 
         def remove(db: sqlite3.Connection) -> None:
             rows.remove(db, key)
             db.execute("DELETE FROM live WHERE key = ?", (key,))
             db.execute("DELETE FROM broken WHERE name = ?", (f"{RECORDS}{key}.json",))
+            rows.remove_unused(db)
+            forgetting.owe(db)
             touch(db)
 
-        self._write_or_leave(key, remove)
+        self._more = more
+        if not self._write_or_leave(key, remove):
+            self.unclean = f"the index {self.path} is in use by another process"
+        elif not more:
+            self.forget_changed()
 
     def sync(self) -> int:
         """Takes up what changed in the store since the last time; how many records that were.
@@ -110,6 +123,8 @@ class Index:
         except Busy as exc:
             self.stale = f"{exc.message}: newer changes may be missing below"
             log.warning("%s", self.stale)
+        if not self._more and self._handle.run(forgetting.owes):  # others deleted, or a deletion was interrupted
+            self.forget_changed()
         self._warn()
         return count
 
@@ -170,6 +185,7 @@ class Index:
 
         self._handle.write(clear)
         self.sync()
+        self.forget_changed()
         return self.count()
 
     def search(
@@ -244,19 +260,32 @@ class Index:
         return self._select("SELECT owner, count(*) FROM experiments GROUP BY owner ORDER BY owner", ())
 
     def forget_changed(self) -> None:
-        """Leaves nothing of what rows said before on the disk, unless somebody reads the index just now."""
-        self._handle.run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+        """Leaves nothing of what rows said before in the index's files; see `unclean`."""
+        self._more = False
+        try:
+            self.unclean = self._handle.run(forgetting.clean)
+        except Busy as exc:
+            self.unclean = exc.message
+        if not self.unclean and self.path.exists() and not self._handle.is_current():
+            self.unclean = f"the index {self.path} cannot be written"
+
+    def settle(self) -> None:
+        """Cleans the files now if `drop` was told that others follow, and none will."""
+        if self._more:
+            self.forget_changed()
 
     def close(self) -> None:
         """Closes the file; the index cannot be used any more."""
         self._handle.close()
 
-    def _write_or_leave(self, key: str, work: Callable[[sqlite3.Connection], object]) -> None:
+    def _write_or_leave(self, key: str, work: Callable[[sqlite3.Connection], object]) -> bool:
         """An index that is busy must not fail what was done in the store: the next sync takes it up."""
         try:
             self._handle.write(work)
         except Busy as exc:
             log.warning("%s: %s; the next listing takes it up", key, exc.message)
+            return False
+        return True
 
     def _select(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """The rows of a statement; a new index is filled first."""

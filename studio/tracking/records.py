@@ -84,14 +84,18 @@ class Records:
             self.index.put(after, tag, faults)
             return after
 
-    def delete(self, key: str) -> None:
-        """Removes the record and all that is kept beside it; blobs stay for `studio gc`. No error if there is none."""
+    def delete(self, key: str, *, more: bool = False) -> None:
+        """Removes the record and all that is kept beside it; blobs stay for `studio gc`. No error if there is none.
+
+        Args:
+            more: Others are deleted at once after it, the last one without `more`.
+        """
         record = _record(key)
         for prefix in (f"runs/{key}/", f"live/{key}.json"):
             for entry in list(self.store.list(prefix)):
                 self.store.remove(entry.name)
         self.store.remove(record)  # last: a delete that was interrupted can be repeated
-        self.index.drop(key)
+        self.index.drop(key, more=more)
 
     def write_live(self, key: str, live: dict[str, Any]) -> None:
         """Writes the heartbeat of a running experiment (its supervisor alone does)."""

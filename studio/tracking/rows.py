@@ -108,6 +108,11 @@ def remove(db: sqlite3.Connection, key: str) -> None:
         db.execute(f"DELETE FROM {table} WHERE id = ?", (id_,))  # noqa: S608 - constant names
 
 
+def remove_unused(db: sqlite3.Connection) -> None:
+    """Removes the lists of packages that no experiment has any more."""
+    db.execute("DELETE FROM lists WHERE id NOT IN (SELECT packages FROM experiments WHERE packages IS NOT NULL)")
+
+
 def set_live(db: sqlite3.Connection, key: str, live: tuple[str, float, Mapping[str, Any]] | None) -> None:
     """Takes the live object of an experiment (tag, time by the store's clock, summary), or that there is none."""
     before = live_summary(db, key)

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import ConfigError, NotFound, StoreError
 from ..experiment import NAME, Experiment, Faults, Summary, from_json, readable, to_json
 from ..stores.base import Entry, Store
-from . import documents, rows
+from . import documents, forgetting, rows
 from .freshness import Freshness
 
 log = logging.getLogger(__name__)
@@ -162,6 +162,9 @@ def _drop(db: sqlite3.Connection, changes: Changes) -> None:
         if db.execute("SELECT 1 FROM experiments WHERE key = ? AND tag = ?", (key, tag)).fetchone():
             rows.remove(db, key)
         db.execute("DELETE FROM broken WHERE name = ? AND tag = ?", (name, tag))
+    if changes.gone:
+        rows.remove_unused(db)
+        forgetting.owe(db)
     dated = [(modified, key) for key, modified in changes.dated.items()]
     db.executemany("UPDATE experiments SET modified = ? WHERE key = ?", dated)
     changes.freshness.touch(db)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import sqlite3
 import stat
@@ -86,6 +87,41 @@ def test_updates_leave_no_rows_behind(store: LocalStore, index: Index) -> None:
     left = {name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in schema.NAMES}
     db.close()
     assert {name: n for name, n in left.items() if n and name not in ("lists", "meta")} == {}
+
+
+def test_what_was_deleted_is_nowhere_in_the_index_s_files(tmp_path: Path) -> None:
+    """Here, on another machine once it looks, and after a deletion that was interrupted; what stays is whole."""
+    store = MemoryStore(f"memory://forget-{tmp_path.name}")
+    count = 240
+    for at in range(count):
+        mark = f"Mark{at:04d}x"
+        told: dict[str, object] = {"notes": mark * (1 + at % 90), "packages": (f"{mark}==1",), "params": {mark: mark}}
+        put(store, experiment(f"k{at}", owner=mark, tags=(mark,), summary={mark: Summary(1, 1, 1, 1, 1)}, **told))
+    index, elsewhere = (open_index(store, tmp_path / name) for name in ("here", "elsewhere"))
+    index.sync()
+    elsewhere.sync()
+    doomed = [at for at in range(count) if at % 3]
+    records = Records(store, index)
+    for at in doomed[:-1]:
+        records.delete(f"k{at}", more=True)
+    index.close()
+    index = open_index(store, tmp_path / "here")  # a command that was killed is followed by another one
+    index.sync()
+    assert _marks(tmp_path / "here") == {*range(count)} - {*doomed[:-1]}
+    Records(store, index).delete(f"k{doomed[-1]}")
+    elsewhere.sync()
+    for one, name in ((index, "here"), (elsewhere, "elsewhere")):
+        assert _marks(tmp_path / name) == {*range(0, count, 3)} and not one.unclean
+        assert one.count() == count / 3 and keys(one, 'owner = "Mark0003x"') == ["k3"]
+        one.close()
+
+
+def _marks(folder: Path) -> set[int]:
+    """Which marks stand in any file."""
+    found = re.findall(
+        rb"mark(\d{4})x", b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file()), re.I
+    )
+    return set(map(int, found))
 
 
 def test_the_first_search_of_a_new_index_fills_it(store: LocalStore, tmp_path: Path) -> None:
@@ -233,7 +269,7 @@ def test_values_of_any_kind_can_be_kept(store: LocalStore, index: Index) -> None
     found = index.search()[0]
     assert found == from_json(Experiment, to_json(from_json(Experiment, raw)))  # as a record that studio wrote
     assert (found.notes, found.tags, found.params["text"]) == ("\udcff", ("\ufffd",), "\ufffd lone")
-    assert (found.params["inf"], found.params["big"]) == ("Infinity", "<an integer of 1329 bits>")
+    assert (found.params["inf"], found.params["big"][:25]) == ("Infinity", "<an integer of 1329 bits,")
     assert found.summary["m\ufffd"] == Summary(float("inf"), float("-inf"), 1e30, 0, 3)
     store.write("records/one.json", json.dumps({**raw, "params": {"nan": float("nan")}}).encode())
     index.sync()
