@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 from collections.abc import Callable, Sequence
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingExtra, ModelLoadError
 from .base import LoadedModel, said
 from .categories import of_lightgbm, of_xgboost, recorded_columns
-from .forked import survive
+from .forked import Damaged, survive
 from .note import entry_of
 from .rows import proven_rows
-from .trees import check_lightgbm, check_xgboost
+from .trees import check_lightgbm, check_sets, check_xgboost
+from .ubj import read_ubj
 
 if TYPE_CHECKING:
     from .base import Array
@@ -33,13 +35,13 @@ def load_xgboost(path: Path, runtime: str, trust: bool) -> LoadedModel:
         ModelLoadError: the file is broken, or has categories that are no numbers.
         MissingExtra: xgboost is not installed.
     """
-    booster = _booster(path, "xgboost")
+    booster, untried = _booster(path, "xgboost")
     best, warnings = _best(booster, path)
     categories = of_xgboost(booster, path.name, recorded_columns(path))
     predict = _predict(booster, best)
     model = proven_rows(
         path, "xgboost", lambda rows: predict(categories.encode(rows)), int(booster.num_features()),
-        columns=categories.domains(), warnings=(*warnings, *categories.warnings), sample=categories.sample(),
+        columns=categories.domains(), warnings=(*untried, *warnings, *categories.warnings), sample=categories.sample(),
         names=booster.feature_names or (),
     )  # fmt: skip
     return replace(model, handles_missing=True)
@@ -52,11 +54,11 @@ def load_lightgbm(path: Path, runtime: str, trust: bool) -> LoadedModel:
         ModelLoadError: the file is broken, or has categories that are no numbers.
         MissingExtra: lightgbm is not installed.
     """
-    booster = _booster(path, "lightgbm")
+    booster, untried = _booster(path, "lightgbm")
     categories = of_lightgbm(booster, path.name, recorded_columns(path))
     model = proven_rows(
         path, "lightgbm", lambda rows: booster.predict(categories.encode(rows)), int(booster.num_feature()),
-        columns=categories.domains(), warnings=categories.warnings, sample=categories.sample(),
+        columns=categories.domains(), warnings=(*untried, *categories.warnings), sample=categories.sample(),
         names=_given(booster.feature_name()),
     )  # fmt: skip
     return replace(model, handles_missing=True)
@@ -100,20 +102,26 @@ def _walk(module: Any, path: Path) -> None:
     Raises:
         Damaged: they cannot be walked.
     """
-    booster = module.Booster(model_file=str(path))
     if module.__name__ == "xgboost":
+        with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):  # the library says it better
+            check_sets((read_ubj if path.suffix == ".ubj" else json.loads)(path.read_bytes()))
+        booster = module.Booster(model_file=str(path))
         check_xgboost(json.loads(booster.save_raw(raw_format="json")))
-    else:
-        check_lightgbm(path.read_text("utf-8", "replace"))
+        return
+    trees = check_lightgbm(path.read_bytes().decode("latin-1"))
+    booster = module.Booster(model_file=str(path))
+    if check_lightgbm(booster.model_to_string(num_iteration=-1)) != trees:
+        raise Damaged(f"LightGBM does not find its {trees} trees")
 
 
-def _booster(path: Path, library: str) -> Any:
+def _booster(path: Path, library: str) -> tuple[Any, tuple[str, ...]]:
+    """The library's own model, and a warning if the file could not be tried before."""
     try:
         module = importlib.import_module(library)
     except ModuleNotFoundError as exc:
         raise MissingExtra(f"{library} is not installed", hint=f"pip install {library}") from exc
-    survive(path.name, library, lambda: _walk(module, path))
+    untried = survive(path.name, library, lambda: _walk(module, path))
     try:
-        return module.Booster(model_file=str(path))
+        return module.Booster(model_file=str(path)), untried
     except Exception as exc:  # each has an error class of its own, over C++'s
         raise ModelLoadError(f"{library} cannot load {path.name}: {said(exc)}") from exc

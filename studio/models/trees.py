@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from .forked import Damaged
@@ -14,58 +15,167 @@ if TYPE_CHECKING:
     Numbers = NDArray[Any]
 
 
+MOST_CATEGORIES = 1 << 24
+"""XGBoost's own limit: its categories are whole numbers in float32."""
+
+
 def check_xgboost(model: Mapping[str, Any]) -> None:
     """Checks a model in XGBoost's JSON, as the library itself writes it.
 
     Raises:
         Damaged: it cannot be walked; says where.
     """
-    import numpy as np
-
     learner = model["learner"]
     told = learner["learner_model_param"]
-    features = int(told["num_feature"])
-    groups = max(1, int(told.get("num_class", 0))) * max(1, int(told.get("num_target", 1)))
+    features, classes = int(told["num_feature"]), int(told.get("num_class", 0))
+    groups = max(1, classes) * max(1, int(told.get("num_target", 1)))
+    for settings in learner["objective"].values():
+        if isinstance(settings, dict) and int(settings.get("num_class", classes)) != classes:
+            raise Damaged("it tells several numbers of classes")
     booster = learner["gradient_booster"]
     if booster["name"] == "gblinear":
         if len(booster["model"]["weights"]) != (features + 1) * groups:
             raise Damaged("the number of its weights is not that of its features")
         return
     inner = booster.get("gbtree", booster)["model"]
-    for k, (tree, group) in enumerate(zip(inner["trees"], inner["tree_info"], strict=True)):
+    trees, rounds = inner["trees"], inner.get("iteration_indptr", [])
+    if any(a > b for a, b in pairwise([0, *rounds, len(trees)])):
+        raise Damaged("its rounds have trees that are not there")
+    if not len(trees) == len(inner["tree_info"]) == len(booster.get("weight_drop", trees)):
+        raise Damaged(f"it has {len(trees)} trees, and not as many groups or weights")
+    for k, (tree, group) in enumerate(zip(trees, inner["tree_info"], strict=True)):
         if not 0 <= int(group) < groups:
             raise Damaged(f"tree {k} belongs to output {group} of {groups}")
-        left, right = (np.asarray(tree[f"{side}_children"], np.int64) for side in ("left", "right"))
-        inside = left != -1
-        if (right[~inside] >= np.count_nonzero(~inside)).any():  # of a leaf with several outputs: its number
+        _check_nodes(k, tree, features, groups)
+        _check_sets(k, tree)
+
+
+def check_sets(model: Mapping[str, Any]) -> None:
+    """Checks the sets of categories in a file of XGBoost, which copies what lies beyond their ends.
+
+    Raises:
+        Damaged: they are not where it says.
+    """
+    booster = model["learner"]["gradient_booster"]
+    for k, tree in enumerate(booster.get("gbtree", booster)["model"].get("trees", ())):
+        _check_sets(k, tree)
+
+
+def _check_nodes(k: int, tree: Mapping[str, Any], features: int, groups: int) -> None:
+    import numpy as np
+
+    shape = tree["tree_param"]
+    count, outputs = int(shape["num_nodes"]), max(1, int(shape["size_leaf_vector"]))
+    keys = ("left_children", "right_children", "split_indices", "parents")
+    left, right, used, parents = [np.asarray(tree[key], np.int64) for key in keys]
+    others = ("split_conditions", "default_left", *["split_type"] * ("split_type" in tree))
+    if count < 1 or any(len(each) != count for each in (left, right, used, parents, *[tree[key] for key in others])):
+        raise Damaged(f"tree {k} has not as many nodes as it says")
+    if ((parents[1:] < 0) | (parents[1:] >= count)).any():
+        raise Damaged(f"tree {k} has parents that are not there")
+    inside = left != -1
+    leaves = count - np.count_nonzero(inside)
+    if outputs > 1:  # a leaf tells its place among the values
+        if outputs > groups or len(tree.get("leaf_weights", ())) not in (0, leaves * outputs):
+            raise Damaged(f"tree {k} has not as many values as leaves")
+        if ((right[~inside] < 0) | (right[~inside] >= leaves)).any():
             raise Damaged(f"tree {k} has leaves that are not there")
-        _check_tree(k, left[inside], right[inside], len(left))
-        _check_features(k, np.asarray(tree["split_indices"], np.int64)[inside], features)
+    elif (right[~inside] != -1).any():
+        raise Damaged(f"tree {k} has leaves that are not there")
+    _check_tree(k, left[inside], right[inside], count)
+    _check_features(k, used[inside], features)
 
 
-def check_lightgbm(text: str) -> None:
-    """Checks a model in LightGBM's text.
+def _check_sets(k: int, tree: Mapping[str, Any]) -> None:
+    import numpy as np
+
+    keys = ("categories_nodes", "categories_segments", "categories_sizes", "categories")
+    nodes, starts, sizes, values = [np.asarray(tree.get(key, ()), np.int64) for key in keys]
+    whole = len(nodes) == len(starts) == len(sizes) and (np.diff(nodes) > 0).all()
+    if not whole or (starts < 0).any() or (sizes < 1).any() or (starts + sizes > len(values)).any():
+        raise Damaged(f"tree {k} asks for categories that are not there")
+    kinds = np.asarray(tree.get("split_type", ()), np.int64)
+    if len(nodes) != np.count_nonzero(kinds == 1) or (nodes != np.flatnonzero(kinds == 1)).any():
+        raise Damaged(f"tree {k} has not the categories that its nodes ask for")
+    if values.size and not (values.min() >= 0 and values.max() < MOST_CATEGORIES):
+        raise Damaged(f"tree {k} asks for category {values.max()}")
+
+
+def check_lightgbm(text: str) -> int:
+    """Checks a model in LightGBM's text: each number that the library takes as a place or a count, unchecked.
+
+    Args:
+        text: Of the file, with a character for each byte: the library goes by sizes in bytes.
+
+    Returns:
+        How many trees it has.
 
     Raises:
         Damaged: it cannot be walked; says where.
     """
+    try:
+        return _check_text(text.replace("\r\n", "\n"))
+    except KeyError as exc:
+        raise Damaged(f"it lacks {exc.args[0]}") from exc
+    except (ValueError, OverflowError) as exc:
+        raise Damaged(f"it has no number where one belongs: {exc}") from exc
+
+
+def _check_text(text: str) -> int:
+    text = re.split(r"\n(?:end of trees|feature.importances:)", text, maxsplit=1)[0]  # no trees come after them
+    starts = [found.start() for found in re.finditer(r"^Tree=", text, re.MULTILINE)]
+    head = _fields(text[: starts[0]] if starts else text)
+    _check_head(head, starts)
+    features = int(head["max_feature_idx"]) + 1
+    for k, (start, end) in enumerate(pairwise([*starts, len(text)])):
+        block, blank, rest = text[start:end].partition("\n\n")
+        if not blank or (rest.strip() and end < len(text)):
+            raise Damaged(f"tree {k} is cut off")
+        _check_block(k, _fields(block), features)
+    return len(starts)
+
+
+def _check_head(head: Mapping[str, str], starts: Sequence[int]) -> None:
+    classes = int(head["num_class"])
+    told = re.search(r"num_class:(\S*)", head.get("objective", ""))
+    if not int(head.get("num_tree_per_iteration", classes)) == (int(told[1]) if told else classes) == classes >= 1:
+        raise Damaged("it tells several numbers of classes")
+    if len(starts) % classes:
+        raise Damaged(f"it has {len(starts)} trees for {classes} classes")
+    if "tree_sizes" in head:
+        sizes = [int(size) for size in head["tree_sizes"].split()]
+        if len(sizes) != len(starts) or sizes[:-1] != [b - a for a, b in pairwise(starts)]:
+            raise Damaged("its trees are not where it says")
+
+
+def _check_block(k: int, told: Mapping[str, str], features: int) -> None:
     import numpy as np
 
-    head, *trees = re.split(r"^Tree=\d+$", text.partition("\nend of trees")[0], flags=re.MULTILINE)
-    features = int(_lines(head)["max_feature_idx"]) + 1
-    for k, tree in enumerate(trees):
-        told = _lines(tree)
-        leaves = int(told["num_leaves"])
-        if leaves < 2:
-            continue
-        left, right = _numbers(told["left_child"]), _numbers(told["right_child"])
-        if not len(left) == len(right) == leaves - 1:
-            raise Damaged(f"tree {k} has {leaves} leaves and {len(left)} nodes")
-        nodes = leaves - 1  # leaf n is -1 - n there, and comes after the nodes here
-        left, right = [np.where(side < 0, nodes - 1 - side, side) for side in (left, right)]
-        _check_tree(k, left, right, nodes + leaves)
-        _check_features(k, _numbers(told["split_feature"]), features)
-        _check_categories(k, told)
+    leaves = int(told["num_leaves"])
+    nodes = leaves - 1  # leaf n is -1 - n there, and comes after the nodes here
+    if leaves < 1 or leaves != len(told["leaf_value"].split()):
+        raise Damaged(f"tree {k} has {leaves} leaves and {len(told['leaf_value'].split())} values")
+    if int(told.get("is_linear", 0)):
+        _check_linear(k, told, leaves, features)
+    if not nodes:
+        return
+    left, right, used = [_numbers(told[key]) for key in ("left_child", "right_child", "split_feature")]
+    if not len(left) == len(right) == len(used) == len(told["threshold"].split()) == nodes:
+        raise Damaged(f"tree {k} has {leaves} leaves and {len(left)} nodes")
+    left, right = [np.where(side < 0, nodes - 1 - side, side) for side in (left, right)]
+    _check_tree(k, left, right, nodes + leaves)
+    _check_features(k, used, features)
+    _check_categories(k, told, nodes)
+
+
+def _check_linear(k: int, told: Mapping[str, str], leaves: int, features: int) -> None:
+    """Leaves with a linear model: so many features each, listed one after the other."""
+    counts, used = _numbers(told.get("num_features", "")), _numbers(told.get("leaf_features", ""))
+    if len(told["leaf_const"].split()) != leaves or len(counts) not in (0, leaves) or (counts < 0).any():
+        raise Damaged(f"tree {k} has {leaves} leaves and other linear models")
+    if not counts.sum() == len(used) == len(told.get("leaf_coeff", "").split()):
+        raise Damaged(f"tree {k} has not as many coefficients as features")
+    _check_features(k, used, features)
 
 
 def _check_tree(k: int, left: Numbers, right: Numbers, count: int) -> None:
@@ -81,25 +191,25 @@ def _check_tree(k: int, left: Numbers, right: Numbers, count: int) -> None:
 
 def _check_features(k: int, used: Numbers, features: int) -> None:
     if used.size and not (used.min() >= 0 and used.max() < features):
-        raise Damaged(f"tree {k} asks for feature {used.max()} of {features}")
+        wrong = used[(used < 0) | (used >= features)][0]
+        raise Damaged(f"tree {k} asks for feature {wrong} of {features}")
 
 
-def _check_categories(k: int, told: Mapping[str, str]) -> None:
+def _check_categories(k: int, told: Mapping[str, str], nodes: int) -> None:
     """Splits by category name a set of bits by its number."""
     import numpy as np
 
-    kinds = _numbers(told["decision_type"]) & 1
-    if not kinds.any():
-        return
-    sets = np.array(told["threshold"].split(), float)[kinds == 1]
-    ends, words = _numbers(told["cat_boundaries"]), _numbers(told["cat_threshold"]).size
-    whole = ends.size and ends[0] == 0 and ends[-1] <= words and not (np.diff(ends) < 0).any()
-    if not whole or not (sets.min() >= 0 and sets.max() < ends.size - 1):
+    kinds = _numbers(told["decision_type"]) if "decision_type" in told else np.zeros(nodes, np.int64)
+    count = int(told["num_cat"])
+    ends, words = _numbers(told["cat_boundaries"] if count else "0"), len(told["cat_threshold"].split()) if count else 0
+    whole = len(kinds) == nodes and len(ends) == count + 1 >= 1 and ends[0] == 0 and ends[-1] == words
+    sets = np.array(told["threshold"].split(), float)[kinds & 1 == 1] if whole else np.zeros(0)
+    if not whole or (np.diff(ends) < 0).any() or not ((sets >= 0) & (sets < count)).all():
         raise Damaged(f"tree {k} asks for categories that are not there")
 
 
-def _lines(text: str) -> dict[str, str]:
-    pairs = [line.split("=", 1) for line in text.splitlines() if "=" in line]
+def _fields(text: str) -> dict[str, str]:
+    pairs = [line.split("=", 1) for line in text.split("\n") if "=" in line]
     told = dict(pairs)
     if len(told) < len(pairs):
         raise Damaged("it says something twice")
@@ -109,4 +219,4 @@ def _lines(text: str) -> dict[str, str]:
 def _numbers(text: str) -> Numbers:
     import numpy as np
 
-    return np.array(text.split(), np.int64)
+    return np.array([int(number) for number in text.split()], np.int64)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import select
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,8 @@ from studio.errors import MissingExtra, ModelLoadError
 from studio.models import TensorModel, load_model
 from studio.models.find import find_checkpoints
 from studio.models.forked import Damaged
-from studio.models.trees import check_lightgbm, check_xgboost
+from studio.models.trees import check_lightgbm, check_sets, check_xgboost
+from studio.models.ubj import read_ubj
 
 DATA = np.random.default_rng(5).normal(size=(120, 4))
 LABELS = (DATA.sum(1) > 0).astype(int)
@@ -58,6 +61,12 @@ FORGED: dict[str, tuple[str, Forge]] = {
     "half a leaf": ("not there", lambda tree, _: tree["right_children"].__setitem__(0, -1)),
     "feature": ("feature 100000000 of 4", lambda tree, _: tree["split_indices"].__setitem__(0, 10**8)),
     "output": ("output 9 of 1", lambda _, model: model["tree_info"].__setitem__(0, 9)),
+    "nodes": ("not as many nodes", lambda tree, _: tree["split_indices"].pop()),
+    "parent": ("parents that are not there", lambda tree, _: tree["parents"].__setitem__(1, 10**8)),
+    "category": ("categories that are not there", lambda tree, _: tree["categories_nodes"].append(0)),
+    "kind": ("the categories that its nodes ask for", lambda tree, _: tree["split_type"].__setitem__(0, 1)),
+    "rounds": ("rounds have trees", lambda _, model: model["iteration_indptr"].__setitem__(1, 9)),
+    "group": ("not as many groups", lambda _, model: model["tree_info"].pop()),
     "leaf": ("leaves that are not there", lambda tree, _: tree["right_children"].__setitem__(-1, 10**8)),
 }
 
@@ -71,7 +80,7 @@ def test_trees_that_cannot_be_walked_are_refused_and_the_next_best_is_served(tmp
         model = whole["learner"]["gradient_booster"]["model"]
         forge(model["trees"][0], model)
         with pytest.raises(Damaged) as caught:
-            check_xgboost(whole)
+            (check_sets if kind == "category" else check_xgboost)(whole)
         assert said in str(caught.value), kind
     (tmp_path / "forged.json").write_text(json.dumps(whole, separators=(",", ":")))
     model["trees"][0]["parents"][1] = 10**8
@@ -91,15 +100,45 @@ def test_lightgbms_trees_that_cannot_be_walked_are_refused(tmp_path: Path) -> No
     options = {"verbosity": -1, "num_threads": 1}
     lightgbm.train(options, lightgbm.Dataset(DATA, DATA.sum(1)), 2).save_model(tmp_path / "model.txt")
     text = (tmp_path / "model.txt").read_text()
-    for key, value in (("left_child", "0"), ("left_child", "9"), ("split_feature", "9"), ("num_leaves", "9")):
+    for key, value in (("left_child", "0"), ("left_child", "9"), ("split_feature", "9"), ("num_leaves", "9"),
+                       ("num_leaves", "0"), ("num_leaves", "x"), ("num_cat", "3"), ("num_cat", "-"),
+                       ("tree_sizes", "9"), ("threshold", ""), ("decision_type", "1")):  # fmt: skip
         at = text.index(f"\n{key}=") + len(key) + 2
         forged = text[:at] + value + text[at + 1 :]
-        with pytest.raises(Damaged, match="tree 0"):
+        with pytest.raises(Damaged):
             check_lightgbm(forged)
+    for cut in (text.index("\nright_child"), text.index("\nshrinkage", text.index("Tree=1"))):
+        with pytest.raises(Damaged):
+            check_lightgbm(text[:cut])
     check_lightgbm(text)
     (tmp_path / "model.txt").write_text(forged)
     with pytest.raises(ModelLoadError, match=r"model\.txt (is damaged: tree 0|crashes lightgbm \(SIG)"):
         load_model(tmp_path / "model.txt")
+
+
+SETS = "tree\nnum_class=3\nmax_feature_idx=3\nobjective=multiclass num_class:3\n\n" + "\n\n".join(
+    f"Tree={k}\nnum_leaves=2\nnum_cat=1\nsplit_feature=3\nthreshold=0\ndecision_type=1\nleft_child=-1\nright_child=-2\n"
+    "leaf_value=1 2\ncat_boundaries=0 2\ncat_threshold=5 1\nis_linear=1\nleaf_const=1 2\nnum_features=1 2\n"
+    "leaf_features=0  1 2 \nleaf_coeff=.5  .25 .125 \n" for k in range(3)
+) + "\n\nend of trees\n"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("true", "false"),
+    [
+        ("num_cat=1", "num_cat=3"), ("num_cat=1", "num_cat=0"), ("num_cat=1", "num_cat=-1"),
+        ("threshold=0", "threshold=1"), ("threshold=0", "threshold=nan"), ("cat_threshold=5 1", "cat_threshold=5"),
+        ("boundaries=0 2", "boundaries=0 -2"), ("boundaries=0 2", "boundaries=0 2 4"),
+        ("num_features=1 2", "num_features=-1 4"), ("num_features=1 2", "num_features=1 9"),
+        ("leaf_features=0  1 2", "leaf_features=0  1 9"), ("leaf_features=0  1 2", "leaf_features=0  1 -2147483648"),
+        ("leaf_coeff=.5 ", "leaf_coeff="), ("leaf_const=1 2", "leaf_const=1"), ("num_class=3", "num_class=1"),
+        ("num_class:3", "num_class:9"), ("num_class=3", "num_class=3\nnum_tree_per_iteration=1"), ("Tree=2", "Tre=2"),
+    ],
+)  # fmt: skip
+def test_lightgbms_sets_linear_leaves_and_classes_are_checked(true: str, false: str) -> None:
+    assert check_lightgbm(SETS) == check_lightgbm(SETS.replace("\n", "\r\n")) == 3
+    with pytest.raises(Damaged):
+        check_lightgbm(SETS.replace(true, false, 1))
 
 
 def test_trees_of_all_kinds_can_be_walked() -> None:
@@ -109,7 +148,9 @@ def test_trees_of_all_kinds_can_be_walked() -> None:
              {"multi_strategy": "multi_output_tree", "tree_method": "hist"}]  # fmt: skip
     for options in kinds:
         booster = xgboost.train({"nthread": 1, **options}, table, 2)
-        check_xgboost(json.loads(booster.save_raw(raw_format="json")))
+        whole = json.loads(booster.save_raw(raw_format="json"))
+        check_xgboost(whole)
+        assert str(read_ubj(booster.save_raw("ubj"))["learner"].keys()) == str(whole["learner"].keys())
     booster = xgboost.train({"objective": "multi:softprob", "num_class": 3}, xgboost.DMatrix(DATA, LABELS), 2)
     check_xgboost(json.loads(booster.save_raw(raw_format="json")))
     check_xgboost(json.loads(booster[1:].save_raw(raw_format="json")))
@@ -146,3 +187,40 @@ def test_pytorchs_weights_are_named_instead_of_the_identity_served(tmp_path: Pat
     with pytest.raises(ModelLoadError, match=r"net\.pt holds weights only") as caught:
         load_model(tmp_path)
     assert "--wrapper" in caught.value.hint
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files are tried in a copy of the process, which needs Linux")
+def test_a_file_is_loaded_untried_where_no_copy_can_be_made() -> None:
+    script = """if True:
+        import os, resource
+        from studio.models.forked import survive
+        if not os.getuid():
+            os.setuid(65534)  # limits do not hold for root
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        before = os.dup(0)
+        os.close(before)
+        print(*survive("m.txt", "lightgbm", lambda: None), os.dup(0) == before)
+    """
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    if "setuid" in ran.stderr:
+        pytest.skip("this user cannot become another one")
+    assert "m.txt was loaded untried" in ran.stdout and "Resource temporarily unavailable" in ran.stdout, ran.stderr
+    assert ran.stdout.endswith("True\n")  # no end of the pipe is left open
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files are tried in a copy of the process, which needs Linux")
+def test_a_trial_that_hangs_ends_with_its_server() -> None:
+    script = """if True:
+        import os, time
+        from studio.models.forked import survive
+        def trial():
+            os.write(told, str(os.getpid()).encode())
+            time.sleep(60)
+        told = os.dup(1)  # the trial's own output goes nowhere
+        survive("m.txt", "lightgbm", trial)
+    """
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert os.read(server.stdout.fileno(), 99).isdigit()
+        server.kill()
+        assert select.select([server.stdout], [], [], 30)[0], "the copy still holds the pipe"
