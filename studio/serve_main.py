@@ -20,7 +20,7 @@ from click.shell_completion import CompletionItem
 
 from .errors import ConfigError, ServeError, StudioError
 from .option_words import refuse_options_as_values
-from .units import parse_duration
+from .units import check_duration
 
 if TYPE_CHECKING:
     import socket
@@ -214,7 +214,7 @@ def _serve(modeldir: Path | None, source: dict[str, Any], options: dict[str, Any
         host, token=options["token"], token_file=file, no_token=options["no_token"], insecure=options["insecure"]
     )
     _caution(options, Path(get_studio_home()))
-    idle = Idle(parse_duration(options["killafter"]))
+    idle = Idle(check_duration(options["killafter"]))
     sock, note = listen(host, options["port"])
     if note:
         click.echo(note, err=True)

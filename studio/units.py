@@ -11,6 +11,7 @@ _DURATION = re.compile(
     r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", re.IGNORECASE
 )
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+LONGEST_S = 365 * 86400.0
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
@@ -24,9 +25,33 @@ def parse_duration(text: str | float) -> float:
         return float(text)
     found = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None or not any(found.groups()):
-        raise ConfigError(f"{text!r} is not a duration", hint="write 90, 90s, 5m, 2h, 1d or 48h2m10s")
+        negative = isinstance(text, str | int | float) and re.match(r"\s*-\s*[\d.]", str(text))
+        what = "negative, so it is not a duration" if negative else "not a duration"
+        raise ConfigError(f"{str(text)[:200]!r} is {what}", hint="write 90, 90s, 5m, 2h, 1d or 48h2m10s")
     parts = [float(part or 0) for part in found.groups()]
     return sum(n * unit for n, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
+
+
+def check_duration(text: str | float, option: str = "", *, zero: bool = True) -> float:
+    """Seconds of a duration that a clock is set to: at most 365 days.
+
+    Args:
+        option: What the error names, such as `--timeout`.
+        zero: Whether 0 means something.
+
+    Raises:
+        ConfigError: it is no duration, negative, too long, or 0 where that means nothing.
+    """
+    named = f"{option}: " if option else ""
+    try:
+        seconds = parse_duration(text)
+    except ConfigError as exc:
+        raise ConfigError(named + exc.message, hint=exc.hint) from exc
+    if seconds > LONGEST_S:
+        raise ConfigError(f"{named}{str(text)[:40]!r} is too long", hint="at most 365d")
+    if not zero and not seconds:
+        raise ConfigError(f"{named}it must be more than 0", hint="write 90, 90s, 5m, 2h, 1d or 48h2m10s")
+    return seconds
 
 
 def parse_size(text: str | int) -> int:
@@ -39,8 +64,26 @@ def parse_size(text: str | int) -> int:
         return text
     found = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None:
-        raise ConfigError(f"{text!r} is not a size", hint="write 500m, 3g, 10G, 10GB or 2GiB")
-    return int(float(found.group(1)) * 1024 ** _POWER[found.group(2).lower()])
+        raise ConfigError(f"{str(text)[:200]!r} is not a size", hint="write 500m, 3g, 10G, 10GB or 2GiB")
+    size = float(found.group(1)) * 1024 ** _POWER[found.group(2).lower()]
+    if size >= 1 << 63:
+        raise ConfigError(f"{str(text)[:40]!r} is more than any machine has", hint="write 500m, 3g, 10G, 10GB or 2GiB")
+    return int(size)
+
+
+def check_size(text: str | int, option: str) -> int:
+    """Bytes of an option that limits an amount; an error names the option.
+
+    Raises:
+        ConfigError: it is no size, or 0.
+    """
+    try:
+        size = parse_size(text)
+    except ConfigError as exc:
+        raise ConfigError(f"{option}: {exc.message}", hint=exc.hint) from exc
+    if not size:
+        raise ConfigError(f"{option}: it must be more than 0", hint=f"for example {option} 64MiB")
+    return size
 
 
 def show_duration(seconds: float) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @settings
 def command(name: str | None, as_json: bool, *, studio: Studio) -> None:
     """Show every setting with its origin: flag, environment variable, file or default. With NAME: its value alone."""
+    from ..config import unknown_variables
     from ..errors import ConfigError, nearest
 
     known = {name: replace(s, value=_shown(name, s.value)) for name, s in studio.config.settings.items()}
@@ -34,6 +35,8 @@ def command(name: str | None, as_json: bool, *, studio: Studio) -> None:
         print_table(["setting", "value", "origin"], ([s.name, _text(s.value), s.origin] for s in known.values()))
         for setting in studio.config.unused.values():
             say(f"{setting.origin}: {setting.name} is a setting of the original that has no effect here")
+        for variable, hint in unknown_variables().items():
+            say(f"{variable} is no setting" + (f": {hint}" if hint else ""))
 
 
 def _shown(name: str, value: object) -> object:

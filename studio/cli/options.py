@@ -17,8 +17,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 COLUMN_CHARS, CELL_CHARS = 80, 20_000
 """A column is no wider than the one, a cell no longer than the other."""
 
-LEVELS = {"debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "crit": 50}
-
 
 def settings(command: F) -> F:
     """Adds `--store --project --config --verbose --debug` and passes one `studio` argument in their place."""
@@ -34,10 +32,13 @@ def settings(command: F) -> F:
         **kwargs: Any,
     ) -> Any:
         from ..api import open_studio
+        from ..config import level_number
 
         studio = open_studio(store=store, project=project, verbose=verbose, file=config, notify=notice)
         logging.basicConfig(
-            level=_level(studio.config["verbose"]), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+            level=level_number(studio.config["verbose"]),
+            format="%(levelname)s %(name)s: %(message)s",
+            stream=sys.stderr,
         )
         return command(*args, studio=studio, **kwargs)
 
@@ -117,13 +118,3 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Nobody is there to answer: say --yes")
     click.confirm(question, abort=True, err=True)
-
-
-def _level(word: str) -> int:
-    if word.isdigit():
-        return int(word)
-    if word.lower() not in LEVELS:
-        from ..errors import ConfigError
-
-        raise ConfigError(f"verbose: {word!r} is not a level", hint="one of " + ", ".join(LEVELS) + ", or a number")
-    return LEVELS[word.lower()]

@@ -52,10 +52,11 @@ def command(
     from ..client import ModelClient, PartialAnswer
     from ..config import home
     from ..serve.options import remember_secrets
-    from ..units import parse_duration, parse_size
+    from ..units import check_duration, check_size
 
     if said := remember_secrets(home(), {"token": token, "token_file": token_file}):
         say(f"studio: {said}")
+    wait_s, most = check_duration(timeout, "--timeout", zero=False), check_size(max_answer, "--max-answer")
     if token_file is not None:
         token = _read_token(token_file, token)
     if output is not None:
@@ -70,9 +71,8 @@ def command(
 
     told_of = refuse if len(files) > 1 else None
     with ModelClient(
-        url, token=token, timeout_s=parse_duration(timeout), fingerprint=fingerprint, insecure=insecure,
-        max_answer=parse_size(max_answer),
-    ) as client:  # fmt: skip
+        url, token=token, timeout_s=wait_s, fingerprint=fingerprint, insecure=insecure, max_answer=most
+    ) as client:
         try:
             for number, values in enumerate(_batches(read_values(files, told_of), batch, len(files))):
                 part = _ask(client, values, told_of)

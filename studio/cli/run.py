@@ -80,7 +80,7 @@ class RunCommand(click.Command):
 )
 @click.option("--metric", metavar="NAME[:min|:max]", help="The metric that ranks this experiment.")
 @click.option("--max-duration", metavar="DURATION", help="Stop after this time: 90s, 5m, 48h2m10s; 0: no limit.")
-@click.option("--lifetime", metavar="DURATION", help="Expire if it has not started by then.")
+@click.option("--lifetime", metavar="DURATION", help="Expire if it has not started by then; 0: never.")
 @click.option("--tag", metavar="TAG", multiple=True, help="Tag; repeatable.")
 @click.option("--note", metavar="TEXT", help="Note.")
 @click.option("--param", metavar="NAME=VALUE", multiple=True, help="Parameter to record; repeatable.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..units import check_duration
 from . import columns
 from .groups import Suggesting, complete_keys
 from .options import confirm, print_code, print_json, print_table, say, settings
@@ -169,10 +170,11 @@ def logs(key: str, follow: bool, *, studio: Studio) -> None:
 
 @command.command()
 @click.argument("keys", nargs=-1, required=True, shell_complete=complete_keys, metavar="KEY…")
-@click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="Wait at most so long for the end.")
+@click.option("--timeout", default="30", metavar="DURATION", help="Longest wait for the end; 0 = none. [30]")
 @settings
-def stop(keys: tuple[str, ...], timeout: float, *, studio: Studio) -> int:
+def stop(keys: tuple[str, ...], timeout: str, *, studio: Studio) -> int:
     """Stop running experiments: SIGTERM, after the grace time SIGKILL, last captures kept."""
+    wait_s = check_duration(timeout, "--timeout")
     found = [studio.experiment(key) for key in keys]
     asked = [e.key for e in found if studio.stop(e.key)]
     for experiment in found:
@@ -180,11 +182,11 @@ def stop(keys: tuple[str, ...], timeout: float, *, studio: Studio) -> int:
             say(f"{experiment.key} is over already: {experiment.status}")
     late = 0
     for key in asked:
-        experiment = studio.wait(key, timeout_s=timeout)
+        experiment = studio.wait(key, timeout_s=wait_s)
         late += not experiment.ended
         say(
             f"{key} {experiment.status}"
-            + ("" if experiment.ended else f"; it was asked to stop and still runs after {timeout:g} s")
+            + ("" if experiment.ended else f"; it was asked to stop and still runs after {wait_s:g} s")
         )
     return 5 if late else 0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..units import parse_duration, parse_size
+from ..units import check_duration, check_size
 from .cells import one_line
 from .options import print_json, print_table, say, settings
 
@@ -64,9 +64,9 @@ def command(
         from ..tracking.export import format_of
 
         format_of(output)
-    limits: dict[str, float] = {"timeout_s": parse_duration(timeout)}
+    limits: dict[str, float] = {"timeout_s": check_duration(timeout, "--timeout")}
     if memory is not None:
-        limits["memory_bytes"] = parse_size(memory)
+        limits["memory_bytes"] = check_size(memory, "--memory")
     with studio.sql(_query(query), only=only, project=studio.asked_project, **limits) as answer:
         if output is not None:
             from ..tracking.export import write

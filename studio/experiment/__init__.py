@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .form import JSON, Faults, from_json, put_back, readable, to_json
-from .names import ENDED, KINDS, LAST, NAME, STATUSES, check_name, check_new_key, new_key
+from .names import ENDED, KINDS, LAST, NAME, STATUSES, check_name, check_new_key, check_variable, new_key
 from .records import (
     CHILD,
     CLOCK,
@@ -54,6 +54,7 @@ __all__ = [
     "Variable",
     "check_name",
     "check_new_key",
+    "check_variable",
     "from_json",
     "is_moment",
     "new_key",

@@ -11,6 +11,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LAST = "last"
 """The word for the newest experiment, so no experiment's key."""
 
+_VARIABLE = re.compile(r"[^\s=\x00-\x1f\x7f]+")
+SET_BY_STUDIO = frozenset(
+    {"STUDIOML_EXPERIMENT", "STUDIOML_ARTIFACT_MAPPING", "STUDIOML_HOME", "STUDIOML_STORE", "STUDIOML_SPOOL"}
+)
+"""Variables of a script that say which run it belongs to."""
+
 STATUSES = ("waiting", "running", "finished", "failed", "stopped", "lost", "expired")
 ENDED = frozenset({"finished", "failed", "stopped", "lost", "expired"})
 KINDS = ("run", "serving")
@@ -50,3 +56,20 @@ def new_key(now: float | None = None) -> str:
 
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
     return stamp + "-" + "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(6))
+
+
+def check_variable(name: str, value: str) -> str:
+    """`name` itself, if a script can have an environment variable of this name with this value.
+
+    Raises:
+        ConfigError: the system has no such variables, or studio sets it.
+    """
+    if _VARIABLE.fullmatch(name) is None:
+        raise ConfigError(
+            f"{name[:200]!r} is not the name of an environment variable", hint="a name has no space and no = in it"
+        )
+    if "\0" in value:
+        raise ConfigError(f"the value of {name} holds a null byte", hint="variables are texts")
+    if name in SET_BY_STUDIO:
+        raise ConfigError(f"{name} is set by studio for each run", hint="choose another name")
+    return name

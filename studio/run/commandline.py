@@ -12,11 +12,21 @@ from pathlib import Path
 
 from ..config import Config
 from ..errors import ConfigError
-from ..experiment import CHILD, RERUN, Command, Experiment, Resources, check_name, new_key
+from ..experiment import (
+    CHILD,
+    RERUN,
+    Command,
+    Experiment,
+    Resources,
+    check_name,
+    check_new_key,
+    check_variable,
+    new_key,
+)
 from ..tracking import Tracking
 from ..tracking.find import find_experiment
 from ..tracking.named_secrets import remember_file, remember_words
-from ..units import parse_duration, parse_size
+from ..units import check_duration, parse_size
 from .inputs import find_artifact
 from .plan import (
     Plan,
@@ -80,6 +90,8 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
     folder = _current_folder()
     key, before = options.experiment, None
     env: Mapping[str, str] = {}
+    if key is not None and options.resume is None:
+        check_new_key(key)
     if options.resume is not None:
         before = find_experiment(tracking, options.resume, project=config["project"], owner=config["owner"])
         if options.experiment not in (None, before.key):
@@ -104,7 +116,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
         command=command, program=program, argv=argv, folder=folder, key=key, owner=config["owner"],
         project=check_name(config["project"], "project"), parent=parent,
         relation=CHILD if parent is not None else None,
-        resources=_resources(config["resources_needed"]), resume=options.resume is not None,
+        resources=Resources(**config["resources_needed"]), resume=options.resume is not None,
     )  # fmt: skip
     plan = _with_options(plan, options, tracking, config)
     plan = replace(plan, env={**env, **plan.env})
@@ -119,7 +131,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
 
 def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Config) -> Plan:
     pairs = {name: parse_value(value) for name, value in parse_pairs(options.param, "--param").items()}
-    env = parse_pairs(options.env, "--env")
+    env = {check_variable(name, value): value for name, value in parse_pairs(options.env, "--env").items()}
     if words := _own_words(plan.command):
         remember_words(tracking.home, plan.folder, words)
     secrets = tuple(secrets_of([*plan.command.args, *options.capture_once], pairs, env))
@@ -141,9 +153,9 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
         secrets=secrets,
         tags=tuple(check_tag(t) for t in options.tag),
         notes=options.note or "",
-        metric=parse_metric(options.metric) if options.metric else None,
-        max_duration=parse_duration(options.max_duration) if options.max_duration else None,
-        lifetime=_lifetime(options.lifetime, config),
+        metric=parse_metric(options.metric) if options.metric is not None else None,
+        max_duration=_limit(options.max_duration, "--max-duration"),
+        lifetime=_limit(options.lifetime, "--lifetime", config["experiment_lifetime"]),
         workspace=not options.no_workspace,
         autolog=not options.no_autolog,
     )
@@ -181,11 +193,9 @@ def _parent() -> str | None:
     return os.environ.get("STUDIOML_EXPERIMENT") if os.environ.get("STUDIOML_SPOOL") else None
 
 
-def _lifetime(text: str | None, config: Config) -> float | None:
-    """Seconds after which a run that has not begun expires; a time that is over (`-10m`, `0`) is negative or zero."""
-    if text is None:
-        return config["experiment_lifetime"] or None
-    return -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
+def _limit(text: str | None, option: str, default_s: float = 0.0) -> float | None:
+    """Seconds of an option that limits a time; None for no limit."""
+    return (default_s if text is None else check_duration(text, option)) or None
 
 
 def _capture_limit(text: str | None, config: Config) -> int | None:
@@ -256,20 +266,6 @@ def _known(reuse: Reuse, tracking: Tracking, config: Config) -> Reuse:
     if reuse.artifact != "output":
         find_artifact(experiment, reuse.artifact)
     return replace(reuse, key=experiment.key)
-
-
-def _resources(wanted: Mapping[str, object]) -> Resources:
-    def number(name: str) -> int | None:
-        value = wanted.get(name)
-        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-            return value
-        raise ConfigError(f"resources_needed.{name}: {value!r} is not a count")
-
-    def size(name: str) -> int | None:
-        value = wanted.get(name)
-        return None if value is None else parse_size(value if isinstance(value, int) else str(value))
-
-    return Resources(cpus=number("cpus"), gpus=number("gpus"), ram=size("ram"), hdd=size("hdd"))
 
 
 def _refuse_twice(names: Sequence[str]) -> None:

@@ -38,7 +38,7 @@ def launch(plan: Plan, *, tracking: Tracking, config: Config, notify: Notify) ->
     spool, lock = claim(plan, key, tracking)
     code: Code | None = None
     try:
-        if plan.lifetime is not None and plan.lifetime <= 0:
+        if plan.expired:
             return _expire(plan, key, tracking, spool)
         if plan.resume:
             experiment, mapping = _resume(plan, key, tracking, spool, notify)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +76,13 @@ class Plan:
     code: tuple[Path, ...] = ()
     autolog: bool = True
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    # `lifetime` counts from here on.
+    made: float = field(default_factory=time.monotonic)
+
+    @property
+    def expired(self) -> bool:
+        """Whether its lifetime is over before it began."""
+        return self.lifetime is not None and time.monotonic() - self.made > self.lifetime
 
 
 def has_workspace(experiment: Experiment) -> bool:

@@ -34,6 +34,8 @@ from .streams import CHUNK_BYTES, Stream, Streams, has_terminal, open_streams, w
 GUARD = Path(__file__).with_name("guard.py")
 INJECT = Path(__file__).with_name("inject")
 LEFTOVER_OUTPUT_S = 1.0
+LONGEST_WAIT_S = 86400.0
+"""The system's calls that wait take 24 days at most."""
 OURS = {signal.SIGPIPE, signal.SIGXFSZ}
 """Signals that Python itself ignores: the script is to see their defaults."""
 
@@ -194,7 +196,7 @@ class Supervisor:
         return status
 
     def _environment(self) -> dict[str, str]:
-        env = {**os.environ, **{k: str(v) for k, v in self.config["env"].items()}, **self.plan.env}
+        env = {**os.environ, "PYTHONUNBUFFERED": "1", **self.config["env"], **self.plan.env}
         env |= {
             "STUDIOML_EXPERIMENT": self.experiment.key,
             "STUDIOML_ARTIFACT_MAPPING": json.dumps({name: str(path) for name, path in self.mapping.items()}),
@@ -202,7 +204,6 @@ class Supervisor:
             "STUDIOML_STORE": self.tracking.url,
             "STUDIOML_SPOOL": str(self.spool.folder),
             MARK: str(os.getpid()),
-            "PYTHONUNBUFFERED": "1",
         }
         if self.plan.autolog:
             env["PYTHONPATH"] = os.pathsep.join([str(INJECT), *([env["PYTHONPATH"]] if env.get("PYTHONPATH") else [])])
@@ -226,7 +227,7 @@ class Supervisor:
             patience = float("inf")
             while self._exit is None or any(key.data for key in selector.get_map().values()):
                 left = min(self._deadline, patience, self._settled) - time.monotonic()
-                for ready, _ in selector.select(None if left == float("inf") else max(0.0, left)):
+                for ready, _ in selector.select(max(0.0, min(left, LONGEST_WAIT_S))):
                     if isinstance(ready.data, Stream):
                         self._pass_on(ready.data, selector)
                     else:

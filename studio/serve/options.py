@@ -14,7 +14,7 @@ from ..errors import ConfigError, ModelLoadError, StoreError
 from ..models.base import DictModel, LoadedModel, TensorModel
 from ..tracking.named_secrets import FILE_OPTIONS, VALUE_OPTIONS, remember_file, remember_value
 from ..tracking.sensitive import holds_private_key
-from ..units import parse_duration, parse_size
+from ..units import check_duration, check_size
 from .access import check_token
 from .certificates import check_pair, dates
 from .networks import check_networks, parse_hosts, parse_networks
@@ -31,7 +31,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: the first thing that is wrong.
     """
-    _duration("--killafter", options["killafter"])
+    check_duration(options["killafter"], "--killafter")
     parse_limits(options)
     _check_host(options["host"])
     check_networks(options["host"], parse_networks(options["allow"]))
@@ -52,18 +52,8 @@ def parse_limits(options: Mapping[str, Any]) -> tuple[int, float]:
     Raises:
         ConfigError: one of them is none.
     """
-    try:
-        max_body = parse_size(options["max_body"])
-    except ConfigError as exc:
-        raise ConfigError(f"--max-body: {exc.message}", hint=exc.hint) from exc
-    except OverflowError as exc:
-        raise ConfigError("--max-body: more than any machine has") from exc
-    if max_body <= 0:
-        raise ConfigError("--max-body must be more than 0", hint="for example --max-body 64MiB")
-    timeout_s = _duration("--timeout", options["timeout"])
-    if timeout_s <= 0:
-        raise ConfigError("--timeout must be more than 0", hint="for example --timeout 60s")
-    return max_body, timeout_s
+    max_body = check_size(options["max_body"], "--max-body")
+    return max_body, check_duration(options["timeout"], "--timeout", zero=False)
 
 
 def cautions(options: Mapping[str, Any]) -> list[str]:
@@ -100,16 +90,6 @@ def remember_secrets(home: Path, options: Mapping[str, Any]) -> str:
 def token_file(options: Mapping[str, Any]) -> Path | None:
     """The file of `--token-file`."""
     return None if options["token_file"] is None else Path(options["token_file"])
-
-
-def _duration(name: str, text: str) -> float:
-    try:
-        seconds = parse_duration(text)
-    except ConfigError as exc:
-        raise ConfigError(f"{name}: {exc.message}", hint=exc.hint) from exc
-    if seconds == float("inf"):
-        raise ConfigError(f"{name}: no clock runs so long")
-    return seconds
 
 
 def _check_host(host: str) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from studio.cli.main import VERBS
-from tests.studio_process import STUDIO, environment, studio
+from studio.config import KNOWN, load
+from studio.errors import ConfigError
+from tests.studio_process import ROOT, STUDIO, environment, studio
 
 
 def test_help_lists_every_verb_and_an_unknown_one_names_the_nearest(tmp_path: Path) -> None:
@@ -60,17 +62,155 @@ def test_each_setting_says_where_it_comes_from(tmp_path: Path, home: Path) -> No
         ("artifact_limit: 1x\n", "'1x' is not a size", "10GB"),
         ("- a\n", "is not a mapping", "YAML"),
         ("a: [\n", "cannot read", "YAML"),
-        ("env: 3\n", "not a mapping of names", ""),
+        ("env: 3\n", "'3' is not a mapping of names", "{MODE: fast}"),
+        ("env: [A=1]\n", "is not a mapping of names", "{MODE: fast}"),
+        ("env:\n", "env: it has no value", "delete the line"),
+        ("env: {A: ~}\n", "A has no value", "A: ''"),
+        ("env: {A: [1, 2]}\n", "the value of A is a list", "MODE"),
+        ("env: {A: {b: c}}\n", "the value of A is a mapping", "MODE"),
+        ("env: {A B: c}\n", "'A B' is not the name of an environment variable", "no space"),
+        ("env: {'': c}\n", "'' is not the name of an environment variable", "no space"),
+        ("env: {STUDIOML_HOME: c}\n", "STUDIOML_HOME is set by studio", "another name"),
+        ("env: {A: 1, A: 2}\n", "A stands there twice, in line 1 and in line 1", "YAML"),
+        ("project: a\nowner: b\nproject: c\n", "project stands there twice, in line 1 and in line 3", "YAML"),
+        ("experimentLifetime: 1\nexperiment_lifetime: 1\n", "experiment_lifetime stands there twice", "delete one"),
+        ("project:\n", "project: it has no value", "studio config project"),
+        ("project: my team\n", "project 'my team' is not a valid name", "letter or digit"),
+        ("project: ''\n", "project '' is not a valid name", "letter or digit"),
+        ("project: [a]\n", "is not a text", ""),
+        ("owner: ' '\n", "owner: it is empty", ""),
+        ('owner: "a\\nb"\n', "holds a control character", ""),
+        ("store: ''\n", "store: it is empty", ""),
+        ("store: $NOT_SET_ANYWHERE/x\n", "$NOT_SET_ANYWHERE is not set", "$$"),
+        ("verbose: loud\n", "'loud' is not a level", "debug"),
+        ("heartbeat: -5s\n", "'-5s' is negative", "90s"),
+        ("heartbeat: 0\n", "heartbeat: it must be more than 0", "90s"),
+        ("stop_grace: 400d\n", "'400d' is too long", "at most 365d"),
+        ("stop_grace: 1:30\n", "'1:30' is not a duration", "90s"),
+        ("lost_after: 5s\n", "must be longer than heartbeat", "heartbeat: 10s"),
+        (f"artifact_limit: {'9' * 400}\n", "more than any machine has", "10GB"),
+        ("artifact_limit: -1\n", "'-1' is not a size", "10GB"),
+        ("resources_needed: {cpu: 2}\n", "unknown resource 'cpu'", "cpus, gpus"),
+        ("resources_needed: {cpus: 1.5}\n", "'1.5' is not a count", "whole number"),
+        ("resources_needed: {ram: much}\n", "'much' is not a size", "10GB"),
+        ("secret_names: {a: b}\n", "is not a list of names", "one,two"),
+        ("mask_output: perhaps\n", "is neither true nor false", ""),
     ],
 )
 def test_a_bad_settings_file_is_never_ignored(tmp_path: Path, text: str, message: str, hint: str) -> None:
     (tmp_path / "studio.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(folder=tmp_path)
+    said = caught.value.message
+    assert "studio.yaml" in said and message in said and hint in caught.value.hint, (said, caught.value.hint)
+    assert "\n" not in said + caught.value.hint
+
+
+def test_a_bad_settings_file_ends_a_command_with_one_line_and_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "studio.yaml").write_text("projct: x\n")
     done = studio("runs", "list", cwd=tmp_path)
-    assert done.returncode == 3
-    assert done.stdout == b""
-    said = done.stderr.decode()
-    assert "studio.yaml" in said and message in said and hint in said
-    assert "Traceback" not in said
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert done.stderr.decode().splitlines() == [
+        f"studio: {tmp_path}/studio.yaml: unknown setting 'projct'", "  hint: did you mean 'project'?"
+    ]  # fmt: skip
+
+
+def _make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _make_link_to_nothing(path: Path) -> None:
+    path.symlink_to("gone")
+
+
+def _make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [(_make_folder, "a folder"), (_make_link_to_nothing, "a link to nothing"), (_make_fifo, "not a file")],
+)
+@pytest.mark.parametrize("where", ["project", "user", "option"])
+def test_settings_that_are_no_file_are_an_error(tmp_path: Path, home: Path, make, what: str, where: str) -> None:
+    path = {"project": tmp_path / "studio.yaml", "user": home / ".studioml" / "config.yaml"}.get(where, tmp_path / "x")
+    path.parent.mkdir(exist_ok=True)
+    make(path)
+    (tmp_path / "below").mkdir()
+    with pytest.raises(ConfigError, match=f"{path} is {what}, not a file of settings"):
+        load(folder=tmp_path / "below", file=str(path) if where == "option" else None)
+
+
+GOOD: dict[str, object] = {
+    "store": "file:///somewhere/else", "project": "digits", "owner": "ada lovelace", "verbose": "debug",
+    "python": "/usr/bin/python3", "env": "MODE=fast GREETING='hello world' EMPTY= EQUALS=a=b",
+    "save_workspace_frequency": "2m", "heartbeat": "3s", "lost_after": "1h", "stop_grace": "0",
+    "artifact_limit": "2GiB", "capture_limit": "0", "resources_needed": "cpus=2 ram=3g", "experiment_lifetime": "1d",
+    "secret_names": "licence, *_pin", "mask_output": "no",
+}  # fmt: skip
+MEANT = {
+    **GOOD, "env": {"MODE": "fast", "GREETING": "hello world", "EMPTY": "", "EQUALS": "a=b"},
+    "save_workspace_frequency": 120.0, "heartbeat": 3.0, "lost_after": 3600.0, "stop_grace": 0.0,
+    "artifact_limit": 2 << 30, "capture_limit": 0,
+    "resources_needed": {"cpus": 2, "ram": 3 << 30}, "experiment_lifetime": 86400.0,
+    "secret_names": ["licence", "*_pin"], "mask_output": False,
+}  # fmt: skip
+
+
+def test_every_setting_comes_from_the_environment_and_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(GOOD) == set(KNOWN), "a setting is missing here"
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert rows == list(KNOWN)
+    (tmp_path / "studio.yaml").write_text("".join(f"{name}: {json.dumps(MEANT[name])}\n" for name in GOOD))
+    found = load(folder=tmp_path).settings
+    assert {name: found[name].value for name in KNOWN} == MEANT
+    assert {s.origin for s in found.values()} == {f"{tmp_path}/studio.yaml"}
+    (tmp_path / "studio.yaml").unlink()
+    for name, text in GOOD.items():
+        monkeypatch.setenv(f"STUDIOML_{name.upper()}", str(text))
+    found = load(folder=tmp_path).settings
+    assert {name: found[name].value for name in KNOWN} == MEANT
+    assert {name: found[name].origin for name in KNOWN} == {name: f"STUDIOML_{name.upper()}" for name in KNOWN}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("env", "MODE", "'MODE' is not a mapping of names to values"),
+        ("env", "A='x", "No closing quotation"),
+        ("env", "A=1 A=2", "A stands there twice"),
+        ("resources_needed", "gpus=-1", "'-1' is not a count"),
+        ("heartbeat", "-1", "'-1' is negative"),
+        ("project", "a/b", "project 'a/b' is not a valid name"),
+        ("verbose", "12x", "'12x' is not a level"),
+    ],
+)
+def test_a_bad_variable_is_never_ignored(tmp_path: Path, monkeypatch, name: str, text: str, message: str) -> None:
+    monkeypatch.setenv(f"STUDIOML_{name.upper()}", text)
+    with pytest.raises(ConfigError) as caught:
+        load({name: GOOD[name]}, folder=tmp_path)  # also where something else counts
+    assert caught.value.message.startswith(f"STUDIOML_{name.upper()}: ") and message in caught.value.message
+
+
+def test_values_of_a_file_are_what_is_written_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PART", "b")
+    (tmp_path / "studio.yaml").write_text(
+        "project: 1.10\nowner: 007\n"
+        "env: {A: 1.10, B: yes, C: 010, D: 12:30, E: 2026-01-01, F: '', G: 'a${PART}c$$PART', H: null-ish}\n"
+    )
+    found = load(folder=tmp_path)
+    assert (found["project"], found["owner"]) == ("1.10", "007")
+    assert found["env"] == {
+        "A": "1.10", "B": "yes", "C": "010", "D": "12:30", "E": "2026-01-01", "F": "", "G": "abc$PART", "H": "null-ish",
+    }  # fmt: skip
+
+
+def test_variables_that_are_no_settings_are_named(tmp_path: Path) -> None:
+    done = studio("config", cwd=tmp_path, env={"STUDIOML_PROJCT": "x", "STUDIOML_DEBUG": ""})
+    assert done.stderr.decode() == "STUDIOML_PROJCT is no setting: did you mean 'STUDIOML_PROJECT'?\n"
 
 
 def test_settings_reach_the_script_and_the_record(tmp_path: Path) -> None:

@@ -162,10 +162,18 @@ def test_max_duration(tmp_path: Path) -> None:
     assert record().max_duration == 1.0
 
 
-@pytest.mark.parametrize("lifetime", ["-10m", "0"])
-def test_a_run_whose_lifetime_is_over_expires(tmp_path: Path, lifetime: str) -> None:
+def test_limits_longer_than_the_systems_calls_wait_hold_and_0_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("print('ran')")
-    done = studio("run", f"--lifetime={lifetime}", "a.py", cwd=tmp_path)
+    env = {"STUDIOML_STOP_GRACE": "365d", "STUDIOML_HEARTBEAT": "40d", "STUDIOML_LOST_AFTER": "365d"}
+    env |= {"STUDIOML_SAVE_WORKSPACE_FREQUENCY": "365d"}
+    done = studio("run", "--max-duration", "40d", "--lifetime", "0", "a.py", cwd=tmp_path, env=env)
+    assert (done.returncode, done.stdout) == (0, b"ran\n"), done.stderr
+    assert (record().max_duration, record().lifetime, record().status) == (40 * 86400.0, None, "finished")
+
+
+def test_a_run_whose_lifetime_is_over_expires(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("print('ran')")
+    done = studio("run", "--lifetime", "0.000001", "a.py", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, b""), done.stderr
     assert ending(record()) == ("expired", None, None, "expired")
 

@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from studio.cli.main import command
+from studio.errors import ConfigError
 from tests.studio_process import STUDIO, environment, opened, record, studio
 
 ECHO = "import os, sys\nsys.stdout.buffer.write(b'\\0'.join(os.fsencode(a) for a in sys.argv[1:]))\n"
@@ -139,6 +142,44 @@ def test_bad_words_get_one_line_and_a_hint_and_leave_nothing(
     assert opened().experiments() == []
     assert not list((home / ".studioml").glob("experiments/*")), "a run folder is left"
     assert not list((home / ".studioml").glob("open/*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("run -e= a.py", "experiment key '=' is not"),
+        ("run --experiment= a.py", "experiment key '' is not a valid name"),
+        ("run --metric= a.py", "'' names no metric"),
+        ("run --project= a.py", "--project: project '' is not a valid name"),
+        ("run --store= a.py", "--store: it is empty"),
+        ("run --verbose=loud a.py", "--verbose: 'loud' is not a level"),
+        ("run --max-duration= a.py", "--max-duration: '' is not a duration"),
+        ("run --max-duration=-5s a.py", "--max-duration: '-5s' is negative"),
+        ("run --max-duration 366d a.py", "--max-duration: '366d' is too long"),
+        ("run --lifetime=-10m a.py", "--lifetime: '-10m' is negative"),
+        ("run --lifetime soon a.py", "--lifetime: 'soon' is not a duration"),
+        ("run --env A\tB=c a.py", "'A\\tB' is not the name of an environment variable"),
+        ("run --env STUDIOML_HOME=c a.py", "STUDIOML_HOME is set by studio"),
+        ("run --env =c a.py", "is not NAME=VALUE"),
+        ("runs stop k --timeout=-1", "--timeout: '-1' is negative"),
+        ("runs stop k --timeout nan", "--timeout: 'nan' is not a duration"),
+        ("sql SELECT --timeout=-3s", "--timeout: '-3s' is negative"),
+        ("sql SELECT --memory 0", "--memory: it must be more than 0"),
+        ("predict http://localhost -i a --timeout=-1", "--timeout: '-1' is negative"),
+        ("predict http://localhost -i a --timeout 0", "--timeout: it must be more than 0"),
+        ("predict http://localhost -i a --max-answer=-1", "--max-answer: '-1' is not a size"),
+        ("serve . --killafter=-1", "--killafter: '-1' is negative"),
+        ("serve . --killafter 400d", "--killafter: '400d' is too long"),
+        ("serve . --timeout=-1", "--timeout: '-1' is negative"),
+    ],
+)
+def test_options_out_of_range_are_errors_at_once(tmp_path: Path, monkeypatch, words: str, message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.py").write_text("")
+    done = CliRunner().invoke(command, words.split(" "), standalone_mode=False)
+    assert isinstance(done.exception, ConfigError) and message in done.exception.message, done.exception
+    assert done.exception.hint or "empty" in message
+    assert opened().experiments() == []
 
 
 def test_unknown_options_and_missing_words_are_usage_errors(tmp_path: Path) -> None:

@@ -273,7 +273,9 @@ def test_secrets_planted_everywhere_are_nowhere_afterwards(tmp_path: Path, home:
     said = done.stderr.partition(b"submitted experiment")[0]
     studio("runs", "note", "one", f"again {TOKENS['gitlab']}", cwd=folder)
     assert studio("runs", "tag", "one", TOKENS["github"], cwd=folder).returncode == 3
-    expired = studio("run", "-e", "late", "--lifetime", "0", "a.py", "--token", spots["unset"], cwd=folder, env=env)
+    expired = studio(
+        "run", "-e", "late", "--lifetime", "0.000001", "a.py", "--token", spots["unset"], cwd=folder, env=env
+    )
     assert expired.returncode == 1
     studio("runs", "rerun", "one", cwd=folder, env=env)
 

@@ -249,9 +249,9 @@ REFUSED = [
 BAD_OPTIONS = [
     (("--killafter", "banana"), "--killafter: 'banana' is not a duration"),
     (("--max-body", "x"), "--max-body: 'x' is not a size"),
-    (("--max-body", "0"), "--max-body must be more than 0"),
+    (("--max-body", "0"), "--max-body: it must be more than 0"),
     (("--max-body", "9" * 400), "--max-body"),
-    (("--timeout", "0"), "--timeout must be more than 0"),
+    (("--timeout", "0"), "--timeout: it must be more than 0"),
     (("--host", "no.such.host.invalid"), "--host 'no.such.host.invalid' is neither"),
     (("--host", "a..b"), "--host 'a..b' is neither"),
     (("--host", ""), "--host is empty"),
