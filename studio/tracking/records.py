@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +14,7 @@ from ..stores.base import Store
 from .index import Index
 
 RETRY_S = 20.0
+_random = secrets.SystemRandom()  # not the shared generator: scripts seed that one, and count on what it gives
 
 
 class Records:
@@ -78,7 +79,7 @@ class Records:
             except Conflict as exc:
                 if time.monotonic() > until:
                     raise Conflict(f"experiment {key!r} is changed by others all the time", hint="try again") from exc
-                time.sleep(random.uniform(0, wait_s))  # noqa: S311 - spreads writers, no secret
+                time.sleep(_random.uniform(0, wait_s))
                 wait_s = min(2 * wait_s, 0.2)
                 continue
             self.index.put(after, tag, faults)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
+import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,8 @@ import pytest
 
 from studio.client import AsyncModelClient, ModelClient
 from studio.errors import ServeError
+from studio.serve.codec import decode_answer
+from studio.serve.codec.json_read import _COLLECTOR
 
 from .conftest import Served
 
@@ -31,6 +36,17 @@ def test_forked_children_get_the_answers_to_their_own_questions(identity: Served
 @pytest.mark.soak
 def test_two_thousand_requests_of_forked_children(identity: Served) -> None:
     forked(identity.url, "", 8, 250)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Python 3.12 warns of every fork of a process with threads
+def test_a_child_that_is_forked_while_json_is_read_reads_it_too_and_collects_garbage() -> None:
+    with _COLLECTOR, _COLLECTOR._lock:  # as another thread of the parent may
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)  # ends it if it waits for the lock
+            right = gc.isenabled() and decode_answer(b'{"a": [1, 2]}', "application/json")["a"].tolist() == [1, 2]
+            os._exit(0 if right and gc.isenabled() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("kind", [ModelClient, AsyncModelClient])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -11,10 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from studio.client import ModelClient
+from studio.client import AsyncModelClient, ModelClient
+from studio.client.blocking import _Blocking, _done
+from studio.client.wire import connect
 from studio.errors import Overloaded, ServeError, Timeout, TooLarge
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -103,6 +107,38 @@ def test_a_server_that_does_not_read_is_left_too(raw: Callable[..., Raw]) -> Non
     server = raw(b"", reads=False)
     with ModelClient(server.url, timeout_s=1.0, retries=0) as client, pytest.raises(Timeout):
         client.predict({"a": "x" * 50_000_000})
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """A port whose queue is full: the system answers no further connection."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such a connection")
+def test_connecting_counts_and_leaves_time_for_a_further_address(raw: Callable[..., Raw], full: int) -> None:
+    async def awaited() -> None:
+        async with AsyncModelClient(f"http://127.0.0.1:{full}", timeout_s=0.5) as client:
+            await client.predict({"a": 1.0})
+
+    with ModelClient(f"http://127.0.0.1:{full}", timeout_s=0.5) as client, pytest.raises(Timeout, match="within"):
+        client.predict({"a": 1.0})
+    with pytest.raises(Timeout, match="within"):
+        asyncio.run(awaited())
+
+    class Two(_Blocking):
+        async def addresses(self, host: str, port: int, deadline: float) -> list[Any]:
+            good = raw(FINE).listener.getsockname()
+            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", at) for at in (("127.0.0.1", full), good)]
+
+    sock = _done(connect("two.example", 80, Two(), time.monotonic() + 2))
+    sock.close()
 
 
 def test_the_handshake_of_tls_counts_too(raw: Callable[..., Raw]) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import gc
 import json
 import math
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -151,6 +152,12 @@ class _Pause:
         self._inside = 0
         self._was_on = False
 
+    def forked(self) -> None:
+        """A child has none of the threads that were inside, nor the one that may hold the lock."""
+        if self._inside and self._was_on:
+            gc.enable()
+        self._lock, self._inside = threading.Lock(), 0
+
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
@@ -166,6 +173,8 @@ class _Pause:
 
 
 _COLLECTOR = _Pause()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_COLLECTOR.forked)
 
 
 def _quick(body: bytes | bytearray) -> dict[str, object] | None:
