@@ -120,9 +120,9 @@ def why_left(label: str) -> str | None:
     return None if len(parts) > DEPTH or any(part.startswith(".") for part in parts) else _left(parts[-1].lower())
 
 
-def shown(name: str) -> str:
+def shown(name: str, most: int = 200) -> str:
     """A name as one line of text, whatever it holds."""
-    return name if _plain(name) and len(name) <= 200 else repr(name[:200])
+    return name if _plain(name) and len(name) <= most else repr(name[:most])
 
 
 def kind_of(mode: int) -> str:

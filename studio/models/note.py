@@ -15,6 +15,8 @@ from .folder import DEPTH, opened, shown
 SIDECAR = ".studio.json"
 MOST_BYTES = 16 * 1024 * 1024
 LONGEST = 300
+LONGEST_WHY = 600
+"""Characters of why a model is lost: what to do comes last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +132,16 @@ def _kept(entry: dict[str, object]) -> Kept | None:
 def _lost(entry: dict[str, object]) -> Lost:
     name = entry.get("name") or entry.get("class") or "a model"
     why = entry.get("why") or "the hook does not tell why"
-    return Lost(one_line(str(name)), _seconds(entry.get("trained")), one_line(str(why)))
+    return Lost(one_line(str(name)), _seconds(entry.get("trained")), one_line(str(why), LONGEST_WHY))
 
 
-def one_line(text: str) -> str:
-    """Text from a file as one printable line of bounded length."""
-    return shown(" ".join(text.split())[:LONGEST])
+def one_line(text: str, most: int = LONGEST) -> str:
+    """Text from a file as one printable line of bounded length, which ends with a whole word where it has any."""
+    text = " ".join(text[: 10 * most].split())
+    if len(text) > most:
+        start, blank, _ = text[: most - 1].rpartition(" ")
+        text = (start if blank and len(start) > most // 2 else text[: most - 2]) + " …"
+    return shown(text, most)
 
 
 def _seconds(value: object) -> float:

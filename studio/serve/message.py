@@ -17,7 +17,7 @@ _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _ID_PREFIX = secrets.token_hex(4)
 _ID_COUNTER = itertools.count(1)
 MAX_ERRORS_HEADER = 8192
-MAX_CAVEAT = 500
+MAX_CAVEAT = 900
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -97,7 +97,10 @@ def error_reply(error: StudioError, head_id: str, *, debug: bool = False, extra:
 def caveat_header(caveat: str) -> Headers:
     """`X-Studio-Model` of every answer of a model that is not the one to be expected; nothing for all others."""
     text = caveat if caveat.isascii() else caveat.encode("ascii", "backslashreplace").decode()
-    return [(b"x-studio-model", " ".join(text.split())[:MAX_CAVEAT].encode("ascii"))] if text else []
+    text = " ".join(text.split())
+    if len(text) > MAX_CAVEAT:
+        text = text[: MAX_CAVEAT - 4].rpartition(" ")[0] + " ..."
+    return [(b"x-studio-model", text.encode("ascii"))] if text else []
 
 
 def errors_header(errors: dict[str, StudioError]) -> bytes:

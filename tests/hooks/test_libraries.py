@@ -90,10 +90,14 @@ def test_pytorch(bench):
         os.makedirs("out", exist_ok=True)
         torch.save(net.state_dict(), f"out/net-{step}.pt")
     print(float(loss.detach()))
+    late = torch.nn.Sequential(torch.nn.Linear(2, 1))
+    third = torch.optim.SGD(late.parameters(), lr=0.1)
+    late(torch.ones(1, 2)).sum().backward(); third.step()
     """
     ran = bench.run(source)
     assert (ran.code, ran.err) == (0, "")
     params = ran.params
+    assert [(lost["name"], "the variable late " in lost["why"]) for lost in ran.note["lost"]] == [("Sequential", True)]
     assert params["torch.optimizer.name"] == "adamw" and params["torch.optimizer.lr"] == 0.01
     assert params["torch.optimizer.parameters"] == 10 and params["seed.torch"] == 3
     assert params["torch.optimizer2.name"] == "sgd" and params["torch.optimizer2.groups"] == 2

@@ -28,6 +28,7 @@ from studio.models.folder import look_into, look_through
 from studio.models.note import read_note
 from studio.models.standin import outlook
 from studio.run.report import closing_line
+from studio.serve.message import caveat_header
 
 
 def slope(path: Path, value: float, mtime: float) -> None:
@@ -277,6 +278,19 @@ def test_a_stand_in_that_was_trained_later_is_not_called_older(tmp_path: Path) -
     assert model.caveat.startswith("other; model.joblib: it takes text, but studio serves rows of numbers only (Attr")
     assert model.warnings[0].endswith(". Write a wrapper that calls predict() with them: --wrapper FILE")
     assert model.warnings[1] == "serving new.joblib instead of model.joblib"
+
+
+def test_why_a_model_is_lost_is_told_with_what_to_do(tmp_path: Path) -> None:
+    why = "word " * 90 + "so save it"
+    for told, end in ((why, "so save it"), ("word " * 300, "word …"), ("x" * 900, "x …")):
+        note(tmp_path, lost=[{"name": "Net", "trained": 9e9, "why": told}])
+        with pytest.raises(ModelLoadError) as caught:
+            load_model(tmp_path)
+        assert caught.value.message.endswith(end) and len(caught.value.message) < 800
+        slope(tmp_path / "model.joblib", 2.0, 1000)
+        (value,) = [value for _, value in caveat_header(load_model(tmp_path).caveat)]
+        assert value.startswith(b"older; Net") and value.endswith(end.replace("…", "\\u2026").encode())
+        (tmp_path / "model.joblib").unlink()
 
 
 def test_a_best_file_that_is_gone_is_told(tmp_path: Path) -> None:

@@ -297,6 +297,9 @@ def finish() -> None:
         if last is not None:
             _studio_hooks.guarded("models", _look_again, last)
         _studio_hooks.guarded("saves", _studio_saves.copy_all)
+        torch = sys.modules.get("_studio_torch")
+        if torch is not None:
+            _studio_hooks.guarded("torch", torch.finish)
         chosen = _studio_models.choose()
         if chosen is not None and chosen.saved_fits != chosen.fits:
             _save(chosen)

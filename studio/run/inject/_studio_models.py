@@ -29,6 +29,7 @@ NOTE = ".studio.json"
 MOST = 20  # models that are kept; a search by hand fits thousands
 MOST_BYTES = 1 << 30
 LOST = 20  # that are told of
+LONGEST = 500  # characters of why one was lost, what to do included
 
 DUMPED = "the one that the script saved last"
 OWN = "the newest checkpoint that the script wrote into modeldir"
@@ -238,10 +239,34 @@ def lose(model: Model, why: str, *, topic: str = "", quiet: bool = False) -> Non
     _here().lost[:] = [entry for entry in _here().lost if entry["name"] != model.name][1 - LOST :]
     entry: dict[str, Any] = {"name": model.name, "class": model.kind, "library": model.library, "role": model.role}
     entry["trained"] = round(model.trained, 6)
-    _here().lost.append({**entry, "why": _studio_secrets.clean(why)[:500]})
+    _here().lost.append({**entry, "why": short(_studio_secrets.clean(why), LONGEST)})
     if not quiet:
-        _studio_track.warning(topic or f"lost {model.name}", f"the model {model.name} cannot be kept: {why}"[:600])
+        said = short(f"the model {model.name} cannot be kept: {why}", LONGEST + 100)
+        _studio_track.warning(topic or f"lost {model.name}", said)
     write()
+
+
+def short(text: str, most: int) -> str:
+    """The text, or as many of its whole words as there is room for."""
+    if len(text) <= most:
+        return text
+    start, blank, _ = text[:most].rpartition(" ")
+    return (start if blank and len(start) > most // 2 else text[: most - 2]) + " …"
+
+
+def newest_lost(library: str) -> float:
+    """When the newest model of this library that cannot be kept was trained; 0 if there is none."""
+    return max([float(entry["trained"]) for entry in _here().lost if entry.get("library") == library], default=0.0)
+
+
+def regained(library: str, names: set[str] | None = None) -> None:
+    """Models of this library, all or those with these names, are not lost any more."""
+    _carry_over()
+    lost = _here().lost
+    left = [e for e in lost if e.get("library") != library or (names is not None and e["name"] not in names)]
+    if len(left) < len(lost):
+        lost[:] = left
+        write()
 
 
 def drop(model: Model | None) -> None:

@@ -148,6 +148,9 @@ def _note(how: str, target: Any, thing: Any) -> None:
         return
     _seen().saved.pop(path, None)
     _seen().saved[path] = saved = _Saved(how, thing)
+    torch = sys.modules.get("_studio_torch")
+    if torch is not None:
+        _studio_hooks.guarded("torch", torch.saved, thing)
     last = sys.modules.get("_studio_last")
     if last is not None and saved.model is not None and (saved.model.python or not saved.itself):
         last.look_now(saved.model)  # its own file is the one that is served
@@ -331,6 +334,18 @@ def _is_written(path: str) -> bool:
 def _identity(path: str) -> tuple[int, int, int]:
     about = os.stat(path)
     return about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def newest_unknown(modeldir: str) -> float:
+    """When the newest checkpoint in `modeldir` was written that came there in a way that is not watched; 0 = none."""
+    found = [0.0]
+    known = {os.path.realpath(path) for path in _seen().saved}
+    for path in _studio_modeldir.scripts_own(modeldir):
+        try:
+            found.append(0.0 if os.path.realpath(path) in known else os.path.getmtime(path))
+        except OSError:
+            pass
+    return max(found)
 
 
 def _newest_own(modeldir: str, found: dict[str, _Saved]) -> tuple[str, float, _Saved | None]:
