@@ -100,7 +100,7 @@ def make_patch(caller: Caller, repository: Repository, state: State, scratch: st
         base, untracked = ["HEAD"], state.untracked
         if not _copy_index(repository, state, scratch + "/index"):
             base, untracked = _index_afresh(caller, repository, state, env, reading)
-        chosen = _choose(repository.root, untracked, out, named)
+        chosen = _choose(repository.root, untracked, out)
         changed = [change.path for change in state.changed]
         filters, restored = _forms(caller, repository, [*changed, *chosen])
         out.lost += [
@@ -203,12 +203,12 @@ def _index_afresh(
     return ["--cached", base], tuple(name for name in others.split(b"\0") if name)
 
 
-def _choose(root: Path, untracked: Sequence[bytes], out: Made, named: NamedSecrets) -> list[bytes]:
+def _choose(root: Path, untracked: Sequence[bytes], out: Made) -> list[bytes]:
     """The untracked files of a patch, as long as there is room: programs, those near the top and small ones first."""
     room = MOST_BYTES
     names: list[bytes] = []
     near = _near(untracked, out) if len(untracked) > MOST_LOOKED else untracked
-    sized = [one for raw in near if (one := _sized(root, raw, out, named)) is not None]
+    sized = [one for raw in near if (one := _sized(root, raw, out)) is not None]
     for _, size, raw in sorted(sized, key=lambda one: (one[0], one[2].count(b"/"), one)):
         name = os.fsdecode(raw)
         if size > LARGEST:
@@ -274,7 +274,7 @@ def _take(caller: Caller, root: Path, names: list[bytes], env: dict[str, str], o
                 out.lost.append(Lost(os.fsdecode(raw), "untracked, and git takes no file of this name"))
 
 
-def _sized(root: Path, raw: bytes, out: Made, named: NamedSecrets) -> tuple[bool, int, bytes] | None:
+def _sized(root: Path, raw: bytes, out: Made) -> tuple[bool, int, bytes] | None:
     """Whether an untracked file is no program, its size and name; None for one that cannot be in a patch."""
     name = os.fsdecode(raw)
     if name.endswith("/"):
@@ -284,15 +284,11 @@ def _sized(root: Path, raw: bytes, out: Made, named: NamedSecrets) -> tuple[bool
         out.notes.append(f"{name}: looks like a secret")
         return None
     try:
-        found = os.lstat(os.path.join(root, name))
+        size = os.lstat(os.path.join(root, name)).st_size
     except OSError as exc:
         out.lost.append(Lost(name, f"cannot be read: {exc.strerror}"))
         return None
-    link = stat.S_ISLNK(found.st_mode)  # of which git keeps the text
-    if not link and (why := named.why_file(os.path.realpath(os.path.join(root, name)), found)):
-        out.notes.append(f"{name}: {why}")
-        return None
-    return not is_program(name), found.st_size, raw
+    return not is_program(name), size, raw
 
 
 def _unreadable(path: Path) -> str:
