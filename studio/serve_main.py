@@ -261,13 +261,21 @@ def _caution(options: dict[str, Any], home: Path) -> None:
 
 def _url(sock: socket.socket, options: dict[str, Any]) -> str:
     """Where the server is; an address at which this machine itself may ask, or it says that there is none."""
-    from .serve.address import url_of
+    from .serve.address import is_loopback, url_of
+    from .serve.certificates import is_for, names
     from .serve.networks import address_to_ask, parse_networks
 
     shown, allowed = address_to_ask(sock, options["host"], parse_networks(options["allow"]))
     if not allowed:
         click.echo(f"--allow {', '.join(options['allow'])}: this machine's own requests are refused", err=True)
-    return url_of(sock, shown, tls=options["tls_cert"] is not None)
+    cert = options["tls_cert"]
+    if cert is not None and not is_for(known := names(cert), shown):
+        if is_for(known, "localhost") and is_loopback(shown):
+            shown = "localhost"
+        else:
+            told = f"it is for {', '.join(known[:5])}, not for {shown}" if known else "it has no names"
+            click.echo(f"WARNING: --tls-cert {cert}: {told}; clients that check the name refuse it", err=True)
+    return url_of(sock, shown, tls=cert is not None)
 
 
 def _experiment(source: dict[str, Any]) -> str:

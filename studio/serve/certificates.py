@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import re
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 from ..errors import ConfigError
+from .networks import canonical
 
 _CERTIFICATE = re.compile(r"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----(.*?)-----END", re.DOTALL)
 _ANY_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 _LOCKED = re.compile(r"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
 _VERSION, _UTC_TIME = 0xA0, 0x17
-_VALIDITY = 3
-"""Of the fields of a certificate after its version: number, algorithm, issuer, validity (RFC 5280, 4.1)."""
+_EXTENSIONS = 0xA3
+_VALIDITY, _SUBJECT = 3, 4
+"""Of the fields of a certificate after its version: number, algorithm, issuer, validity, subject (RFC 5280, 4.1)."""
+
+_COMMON_NAME, _ALTERNATIVE_NAMES = b"\x55\x04\x03", b"\x55\x1d\x11"
+_DNS_NAME, _IP_ADDRESS = 0x82, 0x87
 
 
 def check_pair(cert: str | None, key: str | None) -> None:
@@ -69,6 +75,25 @@ def dates(cert: str, now: float | None = None) -> list[str]:
     return out
 
 
+def names(cert: str) -> list[str]:
+    """The names and addresses that the server's own certificate is for; its common name only if it has no others."""
+    der = base64.b64decode(_CERTIFICATE.findall(Path(cert).read_text("latin-1"))[0])
+    try:
+        fields = _fields(der)
+        extensions = (content for tag, content in fields if tag == _EXTENSIONS)
+        return [name for one in extensions for name in _alternative_names(one)] or list(
+            _common_name(fields[_SUBJECT][1])
+        )
+    except (ValueError, IndexError, StopIteration):
+        return []  # OpenSSL took it; nothing can be said of its names
+
+
+def is_for(known: Sequence[str], host: str) -> bool:
+    """Whether one of a certificate's names is `host`; `*` stands for one part of a name."""
+    host = canonical(host)
+    return any(host == one or (one[:2] == "*." and host.partition(".")[2] == one[2:]) for one in map(canonical, known))
+
+
 def _text(option: str, path: str) -> str:
     if not Path(path).is_file():
         raise ConfigError(f"{option}: no file {path}", hint="--tls-cert and --tls-key take PEM files")
@@ -93,10 +118,39 @@ def _unusable(cert: str, key: str, exc: Exception) -> ConfigError:
 
 def _validity(der: bytes) -> tuple[datetime, datetime]:
     """From when until when a certificate in DER form is valid."""
-    whole = next(_elements(der))[1]
-    fields = [content for tag, content in _elements(next(_elements(whole))[1]) if tag != _VERSION]
-    begins, ends = (_moment(tag, content.decode("ascii")) for tag, content in _elements(fields[_VALIDITY]))
+    begins, ends = (_moment(tag, content.decode("ascii")) for tag, content in _elements(_fields(der)[_VALIDITY][1]))
     return begins, ends
+
+
+def _fields(der: bytes) -> list[tuple[int, bytes]]:
+    """Of a certificate in DER form, without its version."""
+    whole = _inside(der)
+    return [(tag, content) for tag, content in _elements(_inside(whole)) if tag != _VERSION]
+
+
+def _common_name(subject: bytes) -> Iterator[str]:
+    for _, group in _elements(subject):
+        for _, pair in _elements(group):
+            (_, kind), (_, value) = _elements(pair)
+            if kind == _COMMON_NAME:
+                yield value.decode("utf-8", "replace")
+
+
+def _alternative_names(extensions: bytes) -> Iterator[str]:
+    for _, extension in _elements(_inside(extensions)):
+        parts = list(_elements(extension))  # which, whether it is critical, and what it says
+        if parts[0][1] != _ALTERNATIVE_NAMES:
+            continue
+        for tag, content in _elements(_inside(parts[-1][1])):
+            if tag == _DNS_NAME:
+                yield content.decode("ascii", "replace")
+            elif tag == _IP_ADDRESS:
+                yield str(ipaddress.ip_address(content))
+
+
+def _inside(data: bytes) -> bytes:
+    """What the first element holds."""
+    return list(_elements(data))[0][1]  # noqa: RUF015 - of damaged data, an IndexError and no StopIteration
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import ConfigError
-from studio.serve.certificates import check_pair, dates
+from studio.serve.certificates import check_pair, dates, is_for, names
 from studio.serve.options import cautions
 
 DAY = 86400.0
@@ -82,6 +82,36 @@ def test_dates_are_told_in_plain_words(made: Path, monkeypatch: pytest.MonkeyPat
     late = dates("chain.crt", now - DAY)
     assert late[0].startswith(f"--tls-cert chain.crt: not valid before {begins} UTC")
     assert "certificate 2 of the chain: not valid" in late[1]
+
+
+@pytest.mark.parametrize(
+    ("extension", "known", "right", "wrong"),
+    [
+        ("", ["plain.example"], "Plain.example", "a.plain.example"),
+        ("DNS:*.example.org,DNS:example.org,IP:10.0.0.1,IP:2001:db8::1",
+         ["*.example.org", "example.org", "10.0.0.1", "2001:db8::1"], "api.example.org", "a.b.example.org"),
+        ("critical,DNS:localhost,IP:127.0.0.1", ["localhost", "127.0.0.1"], "127.0.0.1", "plain.example"),
+        ("email:a@example.org", ["plain.example"], "plain.example", "example.org"),
+    ],
+)  # fmt: skip
+def test_what_a_certificate_is_for(
+    made: Path, extension: str, known: list[str], right: str, wrong: str, tmp_path: Path
+) -> None:
+    words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-key",
+        str(made / "one.key"),
+        "-days",
+        "3",
+        "-subj",
+        "/O=x/CN=plain.example/L=y",
+    ]
+    words += ["-addext", f"subjectAltName={extension}"] if extension else []
+    subprocess.run([*words, "-out", str(tmp_path / "c")], check=True, capture_output=True)
+    assert names(str(tmp_path / "c")) == known
+    assert is_for(known, right) and not is_for(known, wrong)
 
 
 def test_files_that_everybody_can_read_are_told(tmp_path: Path) -> None:
