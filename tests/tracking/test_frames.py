@@ -40,7 +40,7 @@ def found(tracking: Tracking) -> Experiments:
     a = experiment(
         "a", status="finished", tags=("x", "y"), times=Times(1e9, 1e9 + 1, 1e9 + 3.5), exit=Exit(0, None, "finished"),
         git=Git(commit="1" * 40, dirty=True), params={"lr": 0.1, "n": 2, "on": True, "mixed": 1, "list": [1, None]},
-        summary={"loss": Summary(0.5, 0.25, 1.0, 9, 2, 1.0), "loss.max": Summary(7.0, 7.0, 7.0, 0, 1, 7.0)},
+        summary={"loss": Summary(0.5, 0.25, 1.0, 9, 2, 1.0), "loss.max": Summary(7.0, 7.0, 7.0, 0, 0, 7.0)},
     )  # fmt: skip
     b = experiment(
         "b", status="failed", times=Times(2e9), exit=Exit(None, 9, "killed"), notes="ünï\n二 \udc80",
