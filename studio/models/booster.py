@@ -17,7 +17,7 @@ from .categories import of_lightgbm, of_xgboost, recorded_columns
 from .forked import Damaged, survive
 from .note import entry_of
 from .rows import proven_rows
-from .trees import check_lightgbm, check_sets, check_xgboost
+from .trees import check_file, check_lightgbm, check_xgboost
 from .ubj import read_ubj
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _walk(module: Any, path: Path) -> None:
     """
     if module.__name__ == "xgboost":
         with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):  # the library says it better
-            check_sets((read_ubj if path.suffix == ".ubj" else json.loads)(path.read_bytes()))
+            check_file((read_ubj if path.suffix == ".ubj" else json.loads)(path.read_bytes()))
         booster = module.Booster(model_file=str(path))
         check_xgboost(json.loads(booster.save_raw(raw_format="json")))
         return

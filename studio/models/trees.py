@@ -50,15 +50,21 @@ def check_xgboost(model: Mapping[str, Any]) -> None:
         _check_sets(k, tree)
 
 
-def check_sets(model: Mapping[str, Any]) -> None:
-    """Checks the sets of categories in a file of XGBoost, which copies what lies beyond their ends.
+def check_file(model: Mapping[str, Any]) -> None:
+    """Checks what XGBoost uses while it loads: it copies what lies beyond an end, and makes room for each output.
 
     Raises:
-        Damaged: they are not where it says.
+        Damaged: these numbers cannot be true; says which.
     """
-    booster = model["learner"]["gradient_booster"]
-    for k, tree in enumerate(booster.get("gbtree", booster)["model"].get("trees", ())):
+    told, booster = model["learner"]["learner_model_param"], model["learner"]["gradient_booster"]
+    groups = max(1, int(told.get("num_class", 0))) * max(1, int(told.get("num_target", 1)))
+    inner = booster.get("gbtree", booster)["model"]
+    trees = inner.get("trees", ())
+    for k, tree in enumerate(trees):
         _check_sets(k, tree)
+    outputs = [int(tree["tree_param"]["size_leaf_vector"]) for tree in trees]
+    if groups > max(1000, len(trees), len(inner.get("weights", ())), *outputs):
+        raise Damaged(f"it has no trees for {groups} outputs")
 
 
 def _check_nodes(k: int, tree: Mapping[str, Any], features: int, groups: int) -> None:
@@ -122,6 +128,8 @@ def check_lightgbm(text: str) -> int:
 
 
 def _check_text(text: str) -> int:
+    if not text.endswith("\n"):  # where the library reads on
+        raise Damaged("its last line is cut off")
     text = re.split(r"\n(?:end of trees|feature.importances:)", text, maxsplit=1)[0]  # no trees come after them
     starts = [found.start() for found in re.finditer(r"^Tree=", text, re.MULTILINE)]
     head = _fields(text[: starts[0]] if starts else text)

@@ -19,7 +19,7 @@ from studio.errors import MissingExtra, ModelLoadError
 from studio.models import TensorModel, load_model
 from studio.models.find import find_checkpoints
 from studio.models.forked import Damaged
-from studio.models.trees import check_lightgbm, check_sets, check_xgboost
+from studio.models.trees import check_file, check_lightgbm, check_xgboost
 from studio.models.ubj import read_ubj
 
 DATA = np.random.default_rng(5).normal(size=(120, 4))
@@ -66,6 +66,7 @@ FORGED: dict[str, tuple[str, Forge]] = {
     "category": ("categories that are not there", lambda tree, _: tree["categories_nodes"].append(0)),
     "kind": ("the categories that its nodes ask for", lambda tree, _: tree["split_type"].__setitem__(0, 1)),
     "rounds": ("rounds have trees", lambda _, model: model["iteration_indptr"].__setitem__(1, 9)),
+    "classes": ("no trees for 99999 outputs", lambda _, model: model["whole"].update(num_class="99999")),
     "group": ("not as many groups", lambda _, model: model["tree_info"].pop()),
     "leaf": ("leaves that are not there", lambda tree, _: tree["right_children"].__setitem__(-1, 10**8)),
 }
@@ -78,9 +79,10 @@ def test_trees_that_cannot_be_walked_are_refused_and_the_next_best_is_served(tmp
     for kind, (said, forge) in FORGED.items():
         whole = json.loads(booster.save_raw(raw_format="json"))
         model = whole["learner"]["gradient_booster"]["model"]
+        model["whole"] = whole["learner"]["learner_model_param"]
         forge(model["trees"][0], model)
         with pytest.raises(Damaged) as caught:
-            (check_sets if kind == "category" else check_xgboost)(whole)
+            (check_file if kind in ("category", "classes") else check_xgboost)(whole)
         assert said in str(caught.value), kind
     (tmp_path / "forged.json").write_text(json.dumps(whole, separators=(",", ":")))
     model["trees"][0]["parents"][1] = 10**8
@@ -107,7 +109,7 @@ def test_lightgbms_trees_that_cannot_be_walked_are_refused(tmp_path: Path) -> No
         forged = text[:at] + value + text[at + 1 :]
         with pytest.raises(Damaged):
             check_lightgbm(forged)
-    for cut in (text.index("\nright_child"), text.index("\nshrinkage", text.index("Tree=1"))):
+    for cut in (text.index("\nright_child"), text.index("\nshrinkage", text.index("Tree=1")), -1):
         with pytest.raises(Damaged):
             check_lightgbm(text[:cut])
     check_lightgbm(text)

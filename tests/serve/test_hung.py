@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from studio.errors import ServeError
 from studio.models.base import DictModel, TensorModel, TensorSpec
 from studio.serve.access import Access
+from studio.serve.codec import weight_of_plain
 from studio.serve.cost import LOOP_BELOW_S, Cost
 from studio.serve.endpoint import Endpoint, Limits
 from studio.serve.idle import Idle
@@ -263,6 +265,8 @@ def objects(items: list[Any]) -> Any:
         lambda data: {"a": Decimal(1), "b": doubled(UserList)},
         lambda data: {"a": doubled(objects, 30)},
         lambda data: {"a": range(10**15)},
+        lambda data: {"a": range(10**30)},
+        lambda data: {"a": [range(10**7 + k) for k in range(9)]},
         lambda data: {"a": doubled(lambda two: [two], 300)},
         lambda data: {"a": 1 << (1 << 26)},
     ],
@@ -287,6 +291,25 @@ def test_an_answer_without_end_says_what_is_wrong(answer: dict[str, Any], said: 
     reply = drive(DictModel(style="test", call=lambda data: answer, threads=1), work)
     assert reply.status == 500
     assert said in json.loads(reply.body)["error"]
+
+
+def test_what_is_too_large_is_refused_before_it_is_unfolded() -> None:
+    made = []
+
+    class Lazy(Sequence[int]):
+        def __len__(self) -> int:
+            return 19_000_000
+
+        def __getitem__(self, at: Any) -> Any:
+            made.append(at)
+
+    ranges = [range(19_000_000 + k) for k in range(4)]
+    for answer in (ranges, [ranges[0], Lazy()], {"a": [0.0] * 10**6, "b": {"c": Lazy(), "d": ranges[0]}}):
+        with pytest.raises(ServeError, match="too large"):
+            weight_of_plain({"y": answer})
+    assert not made
+    for few in (range(0), range(5), range(1 << 40, (1 << 40) + 9), range(-(1 << 70), 4, 1 << 69)):
+        assert weight_of_plain({"y": few}) == weight_of_plain({"y": list(few)})
 
 
 def test_what_is_only_shared_is_written() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence, Set, ValuesView
 from itertools import islice
+from operator import length_hint
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,7 @@ class _Walk:
 
     def __init__(self) -> None:
         self.plain = True
+        self._met = 0  # values of all groups so far
         self._known: dict[int, tuple[int, int] | None] = {}  # None = what is being measured
         self._kept: list[object] = []  # so that no other object gets the id of one that was measured
 
@@ -88,23 +90,37 @@ class _Walk:
         if depth > DEEPEST:
             raise ServeError(f"the model's answer is nested deeper than {DEEPEST}", hint="return flat values or arrays")
         self._known[id(group)] = None
+        self._met += _length(group)
+        if self._met > MOST_VALUES:  # before its values are made: each group is met once, so no answer counts less
+            raise _too_large()
+        size, count = self._ranged(group) if isinstance(group, range) else self._unfolded(group, depth)
+        if count > MOST_VALUES:
+            raise _too_large()
+        self._known[id(group)] = size, count
+        return size, count
+
+    def _ranged(self, group: range) -> tuple[int, int]:
+        """Of a range: no number of it is needed but the first and the last."""
+        extremes = [group[0], group[-1]] if group else [0]
+        return len(group) * (_EACH + self._bits(extremes) // 8), len(group)
+
+    def _unfolded(self, group: object, depth: int) -> tuple[int, int]:
         items = self._items(group)
         size, count = _EACH * len(items) * (2 if isinstance(group, dict) else 1), len(items)
         kinds = set(map(type, items))
         if int in kinds:
-            size += self._integers([item for item in items if type(item) is int])
-        if not kinds <= _NUMBERS:
-            for item in items:
-                if type(item) in _NUMBERS:
-                    continue
-                if _is_group(item):
-                    more = self.measure(item, depth + 1)
-                    size, count = size + more[0], count + more[1]
-                else:
-                    size += self._single(item)
-        if count > MOST_VALUES:
-            raise _too_large()
-        self._known[id(group)] = size, count
+            whole = items if len(kinds) == 1 else [item for item in items if type(item) is int]
+            size += len(whole) * (self._bits(whole) // 8)  # type: ignore[arg-type]
+        if kinds <= _NUMBERS:
+            return size, count
+        for item in items:
+            if type(item) in _NUMBERS:
+                continue
+            if _is_group(item):
+                more = self.measure(item, depth + 1)
+                size, count = size + more[0], count + more[1]
+            else:
+                size += self._single(item)
         return size, count
 
     def _items(self, group: object) -> Collection[object]:
@@ -114,15 +130,16 @@ class _Walk:
         if kind is dict:
             return group.values()  # type: ignore[attr-defined, no-any-return]
         self.plain = False
-        if isinstance(group, range) and len(group) > MOST_VALUES:  # else millions of numbers are made to be refused
-            raise _too_large()
         values: Any = group.ravel().tolist() if isinstance(group, np.ndarray) else group
         values = values.values() if isinstance(values, Mapping) else values
-        items = list(islice(values, MOST_VALUES + 1))
+        told = _length(group)
+        items = list(islice(values, MOST_VALUES - self._met + told + 1))
+        self._met += len(items) - told  # it may have told another length
         self._kept.append(items)
         return items
 
-    def _integers(self, items: Collection[int]) -> int:
+    def _bits(self, items: Collection[int]) -> int:
+        """Of the longest."""
         bits = max(int(max(items)).bit_length(), int(min(items)).bit_length())
         if bits > LONGEST_INT:
             raise ServeError(
@@ -130,7 +147,7 @@ class _Walk:
                 hint="return it as text or as bytes",
             )
         self.plain = self.plain and bits <= _LONG_INT
-        return len(items) * (bits >> 3)
+        return bits
 
     def _single(self, one: object) -> int:
         kind = type(one)
@@ -141,8 +158,16 @@ class _Walk:
         if kind not in _PLAIN and not (isinstance(one, np.generic) and kind.__module__ == "numpy"):
             self.plain = False
             if isinstance(one, int):
-                self._integers([one])
+                self._bits([one])
         return 0
+
+
+def _length(group: object) -> int:
+    """What it tells, in time and room that do not grow with it; 0 if it tells none."""
+    try:
+        return group.size if isinstance(group, np.ndarray) else length_hint(group, 0)
+    except OverflowError:  # more than Python can count
+        return MOST_VALUES + 1
 
 
 def _is_group(one: object) -> bool:
