@@ -15,7 +15,7 @@ from pathlib import Path
 from .config import Config
 from .errors import StudioError
 from .tracking import Tracking
-from .units import show_size
+from .units import counted, show_size
 
 EXTRAS = {
     "keras": "keras", "tensorflow": "keras", "sklearn": "sklearn", "torch": "torch", "onnxruntime": "onnx",
@@ -145,4 +145,4 @@ def _interpreter(config: Config, home: Path) -> Iterator[Finding]:
     except StudioError as exc:
         yield Finding("scripts", "broken", exc.message, exc.hint)
         return
-    yield Finding("scripts", "ok", f"run with Python {version} at {interpreter}, {len(packages)} packages")
+    yield Finding("scripts", "ok", f"run with Python {version} at {interpreter}, {counted(len(packages), 'package')}")

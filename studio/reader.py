@@ -68,15 +68,33 @@ class Reader:
             query: As in `metrics.val_acc.max > 0.9 and params.opt = "adam"`; empty = all.
             project: Only those of this project.
             owner: Only those of this user.
-            sort: A field; `-` before it sorts downwards.
+            sort: A field; `-` before it sorts downwards. One that no experiment has is a ConfigError; such a name in a
+                query only makes `notify` say so, as a query may ask for what is not there.
             limit: At most so many; None = all.
             offset: So many are left out first.
         """
         from .tracking.frames import Experiments
 
         self._refresh()
+        if query or sort != "-added":
+            from .tracking.unheard import mentioned, refuse_order
+
+            refuse_order(self.tracking.index, sort)
         found = self.tracking.index.search(query, project=project, owner=owner, sort=sort, limit=limit, offset=offset)
+        if query:
+            for line in mentioned(self.tracking.index, query):
+                self.notify(line)
         return Experiments(found, self.tracking)
+
+    def refuse_columns(self, words: Sequence[str]) -> None:
+        """Refuses metrics and parameters that no experiment has; the hint names the nearest that some have.
+
+        Raises:
+            ConfigError: one is not there, or is no field.
+        """
+        from .tracking.unheard import refuse_columns
+
+        refuse_columns(self.tracking.index, words)
 
     def children(self, key: str) -> list[Experiment]:
         """What a run's script started as runs, in the order in which they began; not reruns or servings of the run."""

@@ -112,3 +112,8 @@ def show_size(size_bytes: float) -> str:
         return f"{size_bytes:.0f} B"
     power = min(4, int(math.log(size_bytes, 1024)))
     return f"{size_bytes / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count and what it counts: `1 row`, `1,024 rows`; `many` where that is not `one` and an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..errors import BadInput, ConfigError, ServeError, TooLarge
+from ..units import counted
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 LARGEST_SIDE = 16384
@@ -184,7 +185,10 @@ def _table(path: Path) -> CsvFile:
             raise BadInput(f"{path} cannot be read: it holds no rows", hint=hint)
         rows = np.loadtxt(lines, delimiter=",", ndmin=2, quotechar='"')
         if sure and len(names) != rows.shape[1]:
-            raise BadInput(f"{path} cannot be read: {len(names)} names above {rows.shape[1]} columns", hint=hint)
+            raise BadInput(
+                f"{path} cannot be read: {counted(len(names), 'name')} above {counted(rows.shape[1], 'column')}",
+                hint=hint,
+            )
         return CsvFile(path, names, rows, sure=sure)
     except (ValueError, csv.Error) as exc:
         raise BadInput(f"{path} cannot be read: {exc}", hint=hint) from exc

@@ -31,7 +31,7 @@ def command() -> None:
 )
 @click.option("--limit", type=click.IntRange(0), default=50, show_default=True, metavar="N", help="At most N; 0 = all.")
 @click.option("--columns", "names", metavar="A,B,…", help="Columns: key, status, metrics.NAME[.max], params.NAME, …")
-@click.option("--metric", metavar="NAME[:min|:max]", help="Show this metric and sort by it.")
+@click.option("--metric", metavar="NAME[.min|.max]", help="Show this metric and sort by it.")
 @click.option("--tree", "as_tree", is_flag=True, help="Each below the run that it is a child of, with all children.")
 @click.option("--short", "-s", is_flag=True, help="Keys only.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
@@ -55,17 +55,14 @@ def list_(
     if words in (("users",), ("projects",)):
         _count(words[0], as_json, studio)
         return
-    chosen = names.split(",") if names else list(columns.DEFAULT)
+    chosen = columns.check(names) if names else list(columns.DEFAULT)
     if metric:
-        from ..run.plan import parse_metric
-
-        wanted = parse_metric(metric)
-        column = f"metrics.{wanted.name}" + ("" if wanted.mode == "last" else f".{wanted.mode}")
+        column, lowest_first = columns.metric(metric)
         chosen = [column if c == "metric" else c for c in chosen]
-        sort = column if wanted.mode == "min" else f"-{column}"
-    chosen = columns.check(chosen)
+        sort = column if lowest_first else f"-{column}"
     query, project, owner = _scope(words, studio)
     found = studio.experiments(query, project=project, owner=owner, sort=sort, limit=(limit or None) and limit + 1)
+    studio.refuse_columns(chosen)
     more = bool(limit) and len(found) > limit
     shown = list(found[:limit] if limit else found)
     depths = [0] * len(shown)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..units import counted
 from .groups import complete_keys
 from .options import print_json, print_table, say, settings
 
@@ -48,11 +49,16 @@ def _what(entry: MediaEntry) -> str:
         case {"width": width, "height": height}:
             return f"{width}×{height}"
         case {"rows": rows, "columns": columns}:
-            return f"{rows} rows, {columns} columns"
+            return f"{_counted(rows, 'row')}, {_counted(columns, 'column')}"
         case {"duration": duration}:
             return f"{duration} s"
         case {"values": values}:
-            return f"{values} values"
+            return _counted(values, "value")
         case {"chars": chars}:
-            return f"{chars} characters"
+            return _counted(chars, "character")
     return entry.file.rpartition(".")[2]
+
+
+def _counted(number: object, one: str) -> str:
+    """A number that a file says of itself, and what it counts."""
+    return counted(number, one) if isinstance(number, int) else f"{number} {one}s"

@@ -10,7 +10,8 @@ from ..experiment import RERUN, SERVING, Experiment
 from ..run.code import without
 from ..run.ending import signal_name
 from ..run.left_out import left_out_of
-from ..units import show_duration, show_size
+from ..tracking.rows import text
+from ..units import counted, show_duration, show_size
 from .cells import one_line
 from .columns import moment, number
 
@@ -38,11 +39,11 @@ def sheet(experiment: Experiment, media: Sequence[str] = (), children: Sequence[
     curves = sorted(experiment.summary.items())
     kept = [(name, ref) for name, ref in sorted(experiment.artifacts.items()) if ref.manifest]
     for title, rows in (
-        ("parameters", [(n, one_line(str(v), most=_VALUE_CHARS)) for n, v in sorted(experiment.params.items())]),
+        ("parameters", [(n, one_line(text(v), most=_VALUE_CHARS)) for n, v in sorted(experiment.params.items())]),
         ("variables", [(n, one_line(v.value, most=_VALUE_CHARS)) for n, v in sorted(experiment.env.items())]),
         ("metrics", [(n, _curve(s.last, s.min, s.max, s.step)) for n, s in curves if not n.startswith(USAGE)]),
         ("resources", [(n.removeprefix(USAGE), _used(n, s.max)) for n, s in curves if n.startswith(USAGE)]),
-        ("artifacts", [(name, f"{ref.files} files, {show_size(ref.bytes)}") for name, ref in kept]),
+        ("artifacts", [(name, f"{counted(ref.files, 'file')}, {show_size(ref.bytes)}") for name, ref in kept]),
         ("not captured", _not_captured(experiment)),
         ("models", _models(experiment)),
         ("saved by the script", _saved(experiment)),
@@ -85,7 +86,8 @@ def _head(experiment: Experiment) -> list[tuple[str, str]]:
         rows.append(
             (
                 "host",
-                f"{host.name}, {host.cores} cores, {show_size(host.memory)}" + "".join(f", {g}" for g in host.gpus),
+                f"{host.name}, {counted(host.cores, 'core')}, {show_size(host.memory)}"
+                + "".join(f", {g}" for g in host.gpus),
             )
         )
     rows.append(("added", moment(times.added)))
@@ -108,7 +110,7 @@ def _not_captured(experiment: Experiment) -> list[tuple[str, str]]:
         if one.reason:
             rows.append(("…", f"{one.files:,} more ({one.reason})") if one.path == "./" else (one.path, one.reason))
             continue
-        files = f"{one.files:,} files" if one.path.endswith("/") else ""
+        files = counted(one.files, "file") if one.path.endswith("/") else ""
         rows.append((one.path, ", ".join(filter(None, [files, show_size(one.bytes) if one.bytes >= 0 else ""]))))
     return rows
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ContractViolation, ModelLoadError
+from ..units import counted
 from .note import one_line
 from .probe import Domain, signature_of
 
@@ -182,7 +183,8 @@ def of_lightgbm(booster: Any, name: str, recorded: Sequence[Mapping[str, Any]]) 
     places = _declared_places(booster, listed) if known is None else known
     if places is None:
         raise ModelLoadError(
-            f"{name} was trained on a table with {len(listed)} columns of categories and does not tell which they are",
+            f"{name} was trained on a table with {counted(len(listed), 'column')} of categories"
+            " and does not tell which they are",
             hint=f"train it with studio run, which records that, or {HINT}",
         )
     columns = {k: _numeric(name, Column(names[k], v)) for k, v in zip(places, listed, strict=True)}

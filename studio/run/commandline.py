@@ -130,11 +130,12 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
 
 
 def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Config) -> Plan:
-    pairs = {name: parse_value(value) for name, value in parse_pairs(options.param, "--param").items()}
+    typed = parse_pairs(options.param, "--param")
+    pairs = {name: parse_value(value) for name, value in typed.items()}
     env = {check_variable(name, value): value for name, value in parse_pairs(options.env, "--env").items()}
     if words := _own_words(plan.command):
         remember_words(tracking.home, plan.folder, words)
-    secrets = tuple(secrets_of([*plan.command.args, *options.capture_once], pairs, env))
+    secrets = tuple(secrets_of([*plan.command.args, *options.capture_once], typed, env))
     secrets += _secrets_in_files({**config["env"], **env}, plan.folder, tracking.home)
     learn(secrets)
     if plan.command.kind == "script":

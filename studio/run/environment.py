@@ -16,6 +16,7 @@ from pathlib import Path
 from ..errors import ConfigError, RunFailed
 from ..experiment import Experiment
 from ..tracking import Notify
+from ..units import counted
 from .redact import clean
 
 READY = "ready"
@@ -53,7 +54,7 @@ def restore(experiment: Experiment, cache: Path, notify: Notify, *, without: Seq
     with open(folder.with_suffix(".lock"), "w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)  # its programs name the folder, so that it is made in place
         if not (folder / READY).exists():
-            notify(f"making an environment with Python {version} and {len(known)} packages")
+            notify(f"making an environment with Python {version} and {counted(len(known), 'package')}")
             _make(folder, _python(version), list(known.values()))
         if ours:
             _link_studio(folder)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from ..errors import ConfigError, nearest
 from ..experiment import Command, Experiment, Metric, Resources, check_name
+from ..tracking import fields
 from . import interpreter
 
 SCRIPT_KINDS = ("script", "module", "exec")
 RESERVED = ("workspace", "output")
+_MOST_DIGITS = 308
+"""Records keep whole numbers of so many digits as numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +174,15 @@ def parse_reuse(text: str) -> Reuse:
 def parse_metric(text: str) -> Metric:
     """`NAME[:min|:max]` of `--metric`; without, the last value counts. A name with a colon in it takes `:last`.
 
+    `metrics.NAME.min` is the same, as queries spell it.
+
     Raises:
         ConfigError: there is no name, or something else stands behind the colon.
     """
     name, colon, mode = text.rpartition(":")
+    field = fields.find(text) if text.startswith("metrics.") else None
+    if field is not None:
+        name, colon, mode = field.name, ":", field.column
     if not colon:
         name, mode = text, "last"
     if not name:
@@ -198,12 +208,25 @@ def parse_pairs(texts: Iterable[str], option: str) -> dict[str, str]:
 
 
 def parse_value(text: str) -> object:
-    """A parameter's text as a number, a boolean or null where it is one, else as it stands."""
+    """A parameter's text as a number, a boolean, null or a list of such, where it is one; else as it stands.
+
+    A number that would not be written again with the same digits stays a text, such as `1.10`.
+    """
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = json.loads(text, parse_float=_exact)
+    except (ValueError, RecursionError):
         return text
-    return value if isinstance(value, bool | int | float) or value is None else text
+    if text.strip() == "-0" or (isinstance(value, int) and len(text) > _MOST_DIGITS):
+        return text
+    return value if isinstance(value, bool | int | float | list) or value is None else text
+
+
+def _exact(digits: str) -> float | str:
+    """The number, if it has these digits; else their text."""
+    value = float(digits)
+    if "e" in digits.lower():
+        return value if math.isfinite(value) and Decimal(repr(value)) == Decimal(digits) else digits
+    return value if repr(value) == digits or Decimal(repr(value)).as_tuple() == Decimal(digits).as_tuple() else digits
 
 
 def _in_folder(target: str, folder: Path) -> str:

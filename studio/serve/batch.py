@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ServeError, StudioError
 from ..models.base import Run
+from ..units import counted
 from .cost import LOOP_BELOW_S, TOO_LONG_S, Cost
 from .threads import FEW, call_soon
 
@@ -49,7 +50,7 @@ class Stacking:
         """Whether each output has its rows; where one has not, requests are not merged any more."""
         for k, (output, by_row) in enumerate(zip(outputs, self.by_row, strict=True)):
             if by_row and not _has_rows(output, rows):
-                shown = f"{len(output)} rows" if output.ndim else "a single value"
+                shown = counted(len(output), "row") if output.ndim else "a single value"
                 self._stop(f"the model answered {shown} for {rows} in the output {self.names[k]!r}")
                 return False
         return True

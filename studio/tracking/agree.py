@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..experiment import Experiment
+from ..units import counted
 from . import Tracking
 from .apart import TOLERANCE, apart, clocked, is_own, numbers, own_metrics, same
 from .cells import MISSING, Cell, Difference, Secret, Unknown, rows
@@ -145,7 +146,7 @@ def _metrics(pair: tuple[Experiment, Experiment], kept: Sequence[Kept], toleranc
                 told.append(Difference("metrics", name, numbers(found)))
             told.append(Difference("curves part at", name, (MISSING, step)))
         elif counts[0] != counts[1]:
-            out.unequal.append(f"{name} has {counts[1]} points, had {counts[0]}")
+            out.unequal.append(f"{name} has {counted(counts[1], 'point')}, had {counts[0]:,}")
         if told and None not in found and measures_time(name):
             out.timed.append(name)
             continue

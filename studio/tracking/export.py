@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +18,9 @@ from .frames import Experiments, curve_tables, gathered, warn_of_damage
 from .tables import Table
 
 FORMATS = ("csv", "json", "parquet")
+_PLAIN = re.compile(r"[\w.+:/@%=()<>*-]+( [\w.+:/@%=()<>*-]+)*", re.ASCII)
+"""Texts that CSV needs no quotes for."""
+_FORMULAS = ("=", "+", "@", "-")
 
 
 def export(
@@ -80,24 +83,37 @@ def write_csv(file: IO[str], tables: Iterable[Table]) -> int:
     """The tables' rows as CSV under one line of names; returns how many rows.
 
     Texts that begin with `=`, `+` or `@` get an apostrophe before them: no spreadsheet is to run what a script logged.
+    Whatever is not a plain word is quoted, so that no reader takes a part of it for a separator, a comment or the end
+    of a line. An empty text is `""`, a missing value is nothing; a row of one missing value is `""` too, as readers
+    skip empty lines. A carriage return in a name is spelled out: DuckDB takes it for the end of the first line.
     """
-    writer, count = csv.writer(file, lineterminator="\n"), 0
+    count = 0
     for number, table in enumerate(tables):
         if number == 0:
-            writer.writerow(map(_harmless, table.names))
-        writer.writerows(map(_harmless, row) for row in table.texts())
+            file.write(_row([name.replace("\r", "\\r") for name in table.names]))
+        file.writelines(map(_row, table.cells()))
         count += len(table)
     return count
 
 
+def _row(cells: Sequence[str | None]) -> str:
+    line = ",".join(["" if cell is None else _quoted(_harmless(cell)) for cell in cells])
+    return (line or '""') + "\n"  # empty is only the line of one missing value
+
+
+def _quoted(cell: str) -> str:
+    return cell if _PLAIN.fullmatch(cell) else '"' + cell.replace('"', '""') + '"'
+
+
 def _harmless(cell: str) -> str:
     """A text that a spreadsheet would compute, behind an apostrophe; numbers as they are."""
-    if not cell.startswith(("=", "+", "@", "-")):
+    start = cell.lstrip("\t\n\r ")[:1]  # spreadsheets pass over these
+    if start not in _FORMULAS or not start:
         return cell
     try:
         float(cell)
     except ValueError:
-        formula = cell[0] != "-" or any(sign in cell for sign in "|!(")  # `--lr 0.1` is no formula
+        formula = start != "-" or any(sign in cell for sign in "|!(")  # `--lr 0.1` is no formula
         return "'" + cell if formula else cell
     return cell
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..errors import ConfigError
+from ..errors import ConfigError, nearest
 
 TEXT, NUMBER, TIME, DURATION, SIZE, FLAG, PARAM, LABELS, PACKAGES = (
     "text", "number", "time", "duration", "size", "flag", "parameter", "labels", "packages",
@@ -31,7 +31,7 @@ _COLUMNS = {
 }
 _FACTS = {
     TEXT: "notes parent relation studio git.url git.commit git.branch host.name host.os host.cpu command.kind"
-    " command.target command.python command.interpreter",
+    " command.target command.python command.interpreter exit.error exit.by",
     NUMBER: "host.cores host.gpus resources.cpus resources.gpus",
     SIZE: "host.memory resources.ram resources.hdd",
     DURATION: "lifetime max_duration",
@@ -44,13 +44,21 @@ STATIC: dict[str, Field] = {
     "artifacts": Field(LABELS, "labels", "text", "artifacts"),
     "packages": Field(PACKAGES, "lists", "value"),
 }
+LISTED = {
+    "reason": "exit.reason", "error": "exit.error", "exit_code": "exit.code", "dirty": "git.dirty",
+    "python": "command.python", "model": "artifacts.modeldir.bytes",
+}  # fmt: skip
+"""Names of columns of listings and tables, which queries take too; without an operator they are words to look for."""
 ALIASES = {
     "id": "key", "user": "owner", "tag": "tags", "note": "notes", "artifact": "artifacts", "package": "packages",
     "times.added": "added", "times.started": "started", "times.finished": "finished", "times.duration": "duration",
-    "host": "host.name", "branch": "git.branch", "commit": "git.commit", "exit": "exit.code",
+    "host": "host.name", "branch": "git.branch", "commit": "git.commit", "exit": "exit.code", **LISTED,
 }  # fmt: skip
 OF_METRIC = ("last", "min", "max", "first", "count", "step")
 _WORD = re.compile("[a-z]+")
+PLAIN_NAME = re.compile(r"\w[\w.-]*")
+"""A name of the user's own that needs no quotes."""
+_BETWEEN = re.compile(r"""(?:[^,"]|"(?:[^"\\]|\\.)*"|")+""")
 OF_ARTIFACT = {"files": NUMBER, "bytes": SIZE}
 OPEN = ("metrics", "params", "artifacts")
 """Prefixes after which a name of the user's own stands."""
@@ -61,41 +69,70 @@ def is_open(word: str) -> bool:
     return word.partition(".")[0] in OPEN and "." in word
 
 
-def spelled(word: str) -> str:
+def find(word: str) -> Field | None:
+    """The field that a word names; None if it names none.
+
+    A metric's statistic is spelled `metrics.NAME.min` or `metrics.NAME:min`.
+
+    Raises:
+        ConfigError: what follows a metric's colon is a word, but none of `OF_METRIC`.
+    """
+    word = ALIASES.get(word, word)
+    if word in STATIC or not is_open(word):
+        return STATIC.get(word)
+    group, _, rest = word.partition(".")
+    if group == "params":
+        name = _joined(*_split(rest))
+        return Field(PARAM, "facts", "num", "params." + name) if name else None
+    if group == "metrics":
+        name, end = _split(_with_dot(rest))
+        if end not in OF_METRIC:
+            name, end = _joined(name, end), "last"
+        return Field(NUMBER, "metrics", end, name) if name else None
+    name, end = _split(rest)
+    if name and end in OF_ARTIFACT:
+        return Field(OF_ARTIFACT[end], "facts", "num", f"artifacts.{name}.{end}")
+    return None
+
+
+def near(word: str) -> str:
+    """A hint that names the field which an unknown word may mean; "" if none is near."""
+    group, dot, rest = word.partition(".")
+    if dot and group + "s" in OPEN:
+        return f"did you mean '{group}s.{rest}'?"
+    return nearest(word, [*STATIC, *ALIASES])
+
+
+def split(names: str) -> list[str]:
+    """Names that are separated by commas; a comma within quotes is part of a name."""
+    return [found.strip() for found in _BETWEEN.findall(names) if found.strip()]
+
+
+def dotted(word: str) -> str:
     """`metrics.NAME:min` as `metrics.NAME.min`; other words as they are.
 
     Raises:
-        ConfigError: what follows the colon is a word, but none of `OF_METRIC`.
+        ConfigError: as in `find`.
     """
-    name, colon, end = word.rpartition(":")
-    if not colon or not word.startswith("metrics.") or not _WORD.fullmatch(end):
-        return word
+    group, dot, rest = word.partition(".")
+    return group + dot + _with_dot(rest) if group == "metrics" else word
+
+
+def _with_dot(rest: str) -> str:
+    """`NAME:min` as `NAME.min`; a name as it is."""
+    name, colon, end = rest.rpartition(":")
+    if not colon or not _WORD.fullmatch(end):
+        return rest
     if end not in OF_METRIC:
         raise ConfigError(
-            f"{word!r}: a metric has no {end!r}",
+            f"'metrics.{rest}': a metric has no {end!r}",
             hint=f'NAME:{"|".join(OF_METRIC)}; a colon in the name: metrics."NAME"',
         )
     return f"{name}.{end}"
 
 
-def find(word: str) -> Field | None:
-    """The field that a word names; None if it names none."""
-    found = STATIC.get(ALIASES.get(word, word))
-    if found is not None or not is_open(word):
-        return found
-    group, _, rest = word.partition(".")
-    name, end = _split(rest)
-    if group == "params":
-        name = name + "." + end if end else name
-        return Field(PARAM, "facts", "num", "params." + name) if name else None
-    if group == "metrics":
-        column = end if end in OF_METRIC else "last"
-        if end and end not in OF_METRIC:
-            name = f"{name}.{end}"
-        return Field(NUMBER, "metrics", column, name) if name else None
-    if name and end in OF_ARTIFACT:
-        return Field(OF_ARTIFACT[end], "facts", "num", f"artifacts.{name}.{end}")
-    return None
+def _joined(name: str, end: str) -> str:
+    return f"{name}.{end}" if end else name
 
 
 def _split(rest: str) -> tuple[str, str]:

@@ -25,8 +25,7 @@ def find_experiment(
     if word == LAST and not exact:
         newest = tracking.index.newest(kind="run", project=project, owner=owner)
         if newest is None:
-            where = f"project {project!r}" if project else "this store"
-            raise ExperimentNotFound(f"no experiment in {where} yet", hint="studio run train.py makes one")
+            raise _none_yet(tracking, project, owner)
         if f"records/{LAST}.json" in tracking.index.broken() or LAST in tracking.index.keys(
             LAST
         ):  # from before such a key was refused
@@ -50,6 +49,18 @@ def find_experiment(
         or "list them with: studio runs list"
     )
     raise ExperimentNotFound(f"no experiment {word!r} in {tracking.url}", hint=hint)
+
+
+def _none_yet(tracking: Tracking, project: str | None, owner: str | None) -> ExperimentNotFound:
+    """That nobody, or not this owner, has run anything yet."""
+    where = f"project {project!r}" if project else "this store"
+    others = owner and tracking.index.newest(kind="run", project=project)
+    if others:
+        return ExperimentNotFound(
+            f"no experiment of yours ({owner}) in {where} yet",
+            hint="studio run train.py makes one; studio runs list all shows those of others",
+        )
+    return ExperimentNotFound(f"no experiment in {where} yet", hint="studio run train.py makes one")
 
 
 def children(tracking: Tracking, key: str) -> list[Experiment]:

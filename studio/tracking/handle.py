@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ConfigError, StoreError
-from . import database
+from . import database, exact
 from .database import Identity
 from .forking import guard, single
 
@@ -132,6 +132,8 @@ class Handle:
         self._pid = os.getpid()
         self._file = database.identity(self.path)
         db.create_function("regexp", 2, self._regexp, deterministic=True)
+        db.create_function("exact", 2, exact.order, deterministic=True)
+        db.create_collation("exact", exact.order)  # type: ignore[arg-type]  # it never gets NULL
 
     def _mend(self, exc: sqlite3.DatabaseError, mended: Callable[[Path, str, Identity], sqlite3.Connection]) -> None:
         """Puts a connection that works in place of one that said this, or raises what it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import NotFound
 from ..experiment import Experiment, Faults, to_json
 from ..stores.base import Store
-from . import documents, forgetting, rows, schema
+from . import documents, exact, forgetting, rows, schema
 from .freshness import Freshness, touch
 from .handle import Busy, Handle
 from .sync import LIVE, RECORDS, Changes, Heartbeats, Live, sync
@@ -62,7 +63,7 @@ class Index:
 
     def __init__(self, store: Store, folder: Path, *, lost_after_s: float = LOST_AFTER_S) -> None:
         self.store = store
-        self.path = folder / (hashlib.sha256(store.url.encode()).hexdigest()[:16] + ".sqlite")
+        self.path = folder / (hashlib.sha256(os.fsencode(store.url)).hexdigest()[:16] + ".sqlite")
         self._lost_after_s = lost_after_s
         self._heartbeats = Heartbeats(store)
         self._warned: frozenset[str] = frozenset()
@@ -251,6 +252,19 @@ class Index:
 
         return next(iter(self._filled(find)), None)
 
+    def has(self, table: str, name: str) -> bool:
+        """Whether an experiment has this metric (table `metrics`), or this single value (`facts`)."""
+        return bool(self._select(f"SELECT 1 FROM {table} WHERE name = ? LIMIT 1", (name,)))  # noqa: S608 - our names
+
+    def has_any(self) -> bool:
+        """Whether there is any experiment."""
+        return bool(self._select("SELECT 1 FROM experiments LIMIT 1", ()))
+
+    def names(self, table: str, prefix: str) -> list[str]:
+        """The names that begin with `prefix` of what `has` knows, sorted."""
+        sql = f"SELECT DISTINCT name FROM {table} WHERE name >= ? AND name < ? ORDER BY name"  # noqa: S608 - our names
+        return [row[0] for row in self._select(sql, (prefix, prefix + "\U0010ffff"))]
+
     def projects(self) -> list[tuple[str, int]]:
         """Every project and how many experiments it has, by name."""
         return self._select("SELECT project, count(*) FROM experiments GROUP BY project ORDER BY project", ())
@@ -292,7 +306,7 @@ class Index:
         return self._filled(lambda: self._rows(sql, values))
 
     def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        known = [rows.text(v) if isinstance(v, str) else v for v in values]  # halves of characters as in the rows
+        known = [rows.text(v) if isinstance(v, str) else exact.kept(v) for v in values]  # as in the rows
         return self._handle.query(lambda db: db.execute(sql, known).fetchall())
 
     def _shown(self, ids: list[tuple[int]], alive_after: float) -> list[Experiment]:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 
 from ..errors import ConfigError
 from ..units import parse_duration, parse_size
+from . import exact
 
+NUMBERS = {"true": 1, "false": 0, "inf": math.inf, "infinity": math.inf}
+"""Words that are numbers."""
 DAYS = ("now", "today", "yesterday")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _TIME_FORMS = 'write 2026-11-01, "2026-11-01 12:30" (your local time), 2026-11-01T12:30Z, or -7d for seven days ago'
 
 
-def amount(text: str, *, size: bool, duration: bool) -> float:
+def as_json(text: str) -> str:
+    """A list as records keep it, whatever its spaces; any other text as it stands."""
+    if not text.startswith("["):
+        return text
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def amount(text: str, *, size: bool, duration: bool) -> int | float:
     """A number, or bytes or seconds of `2h`, `3g` …; where neither is expected, whichever it can only be.
 
     Raises:
@@ -21,9 +36,9 @@ def amount(text: str, *, size: bool, duration: bool) -> float:
     """
     word = text.strip()
     if _NUMBER.fullmatch(word):
-        return float(word)
+        return exact.literal(word)
     if size:
-        return float(parse_size(word))
+        return parse_size(word)
     if duration:
         return parse_duration(word)
     found = []

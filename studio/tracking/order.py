@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..errors import ConfigError, nearest
-from . import fields
+from ..errors import ConfigError
+from . import exact, fields
 from .fields import MANY, PARAM, Field
 
 Parameter = str | float | int
@@ -15,6 +15,14 @@ Sql = tuple[str, list[Parameter]]
 STATUS = "(CASE WHEN e.status = 'running' AND e.heartbeat < ? THEN 'lost' ELSE e.status END)"
 """The status that people see; its one parameter is the oldest heartbeat, by the store's clock, of a run that lives."""
 _NEVER_MISSING = ("key", "added", "project", "owner", "kind", "status")
+
+
+_LARGE = exact.IS_LARGE.format("{alias}.num")
+_PARAM = (
+    "{alias}.num", f"CASE WHEN {_LARGE} THEN {{alias}}.text END COLLATE exact",
+    "CASE WHEN {alias}.num IS NULL THEN {alias}.text END",
+)  # fmt: skip
+"""Parameters go by their numbers; those with the same double by their own value, and what is no number by its text."""
 
 
 class Order(NamedTuple):
@@ -41,16 +49,16 @@ def compile_sort(sort: str, *, alive_after: float = 0.0) -> Order:
     join_parameters: list[Parameter] = []
     terms: list[str] = []
     term_parameters: list[Parameter] = []
-    for part in [p.strip() for p in sort.split(",", 8) if p.strip()]:
-        found = _field(part.lstrip("+-"))
+    for part in fields.split(sort):
+        found = field(part)
         if found.table == "experiments":
             values = [scalar(found, alive_after)]
         else:
             alias = f"s{len(joins)}"
             joins.append(f" LEFT JOIN {found.table} {alias} ON {alias}.name = ? AND {alias}.id = e.id")
             join_parameters.append(found.name)
-            columns = [found.column, "text"] if found.type == PARAM else [found.column]
-            values = [(f"{alias}.{column}", []) for column in columns]
+            columns = _PARAM if found.type == PARAM else (f"{{alias}}.{found.column}",)
+            values = [(column.format(alias=alias), []) for column in columns]
         for sql, some in values:
             if found.table != "experiments" or found.column not in _NEVER_MISSING:
                 terms.append(f"{sql} IS NULL")
@@ -60,10 +68,16 @@ def compile_sort(sort: str, *, alive_after: float = 0.0) -> Order:
     return Order("".join(joins), join_parameters, ", ".join([*terms, "e.key"]), term_parameters, first)
 
 
-def _field(name: str) -> Field:
-    found = fields.find(fields.spelled(name))
+def field(part: str) -> Field:
+    """The field of one part of a sort order.
+
+    Raises:
+        ConfigError: there is none, or it has many values.
+    """
+    name = part.lstrip("+-")
+    found = fields.find(name)
     if found is None:
-        hint = nearest(name, fields.STATIC) or "such as: -added, duration, -metrics.loss.min, params.lr"
+        hint = fields.near(name) or "such as: -added, duration, -metrics.loss.min, params.lr"
         raise ConfigError(f"cannot sort by {name!r}: there is no such field", hint=hint)
     if found.type in MANY:
         raise ConfigError(f"cannot sort by {name!r}: it has many values", hint="such as: -added, -metrics.loss.min")

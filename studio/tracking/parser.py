@@ -21,7 +21,9 @@ _LEX = re.compile(
     )""",
     re.VERBOSE,
 )
-COMPARE = ("=", "!=", "<", "<=", ">", ">=", "~", "!~", "in", "not in")
+COMPARE = ("=", "!=", "<", "<=", ">", ">=", "~", "!~", "in", "not in", "is", "is not")
+STATES = ("nan", "none")
+"""What may stand after `is`; before anything else it is a word to look for."""
 
 
 class Node:
@@ -135,10 +137,7 @@ class _Parser:
 
     def comparison(self, depth: int) -> Node:
         left = self.sum(depth)
-        op = "=" if self.text == "==" else self.text if self.kind == "op" else self.keyword
-        if op == "not" and self.tokens[self.index + 1][1].lower() == "in":
-            self.step()
-            op = "not in"
+        op = self.operator()
         if op not in COMPARE:
             return left
         self.step()
@@ -146,6 +145,18 @@ class _Parser:
         if (self.kind == "op" and self.text in COMPARE) or self.text == "==":
             raise fail(self.query, self.at, self.end, "comparisons do not chain", "write: a < b and b < c")
         return Node("compare", op, [left, right], left.at, right.end)
+
+    def operator(self) -> str:
+        """The comparison that begins here, before the last of its words; any other text is none."""
+        if self.keyword not in ("is", "not"):
+            return "=" if self.text == "==" else self.text if self.kind == "op" else self.keyword
+        words = [text.lower() for _, text, _, _ in self.tokens[self.index : self.index + 3]]
+        if words[0] == "is" and words[1] in STATES:
+            return "is"
+        if words[:2] == ["not", "in"] or (words[:2] == ["is", "not"] and words[2] in STATES):
+            self.step()
+            return " ".join(words[:2])
+        return ""
 
     def choices(self, depth: int) -> Node:
         at = self.at

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
 from ..experiment import Faults, is_moment
-from . import documents
+from . import documents, exact
 
 _COLUMNS = (
     "id", "key", "tag", "status", "heartbeat", "modified", "added", "started", "finished", "duration", "project",
     "owner", "kind", "command", "args", "metric", "exit_code", "exit_signal", "exit_reason", "packages",
 )  # fmt: skip
-_SUMMARY = ("last", "min", "max", "first", "step", "count")
+STATISTICS = ("last", "min", "max", "first", "step", "count")
+"""The columns of a metric, in order; the bits of `nan` are in the same order."""
+_NAN = "NaN"
+"""As records spell it."""
 _FACTS = {
     "git": ("url", "commit", "branch", "dirty"),
     "host": ("name", "os", "cpu", "cores", "memory"),
@@ -24,8 +26,6 @@ _FACTS = {
     "command": ("kind", "target", "python", "interpreter"),
 }
 _TOP_FACTS = ("notes", "parent", "relation", "lifetime", "max_duration", "studio")
-_NUMERIC = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
-
 _PLACE = itemgetter(0, 1)
 
 Row = tuple[Any, ...]
@@ -130,7 +130,7 @@ def set_live(db: sqlite3.Connection, key: str, live: tuple[str, float, Mapping[s
     _remove_metrics(db, row[0], {**summary, **before})
     if live is not None and row[1] == "running":
         summary = {**summary, **live[2]}
-    db.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _metrics(row[0], summary))
+    db.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _metrics(row[0], summary))
 
 
 def live_summary(db: sqlite3.Connection, key: str) -> dict[str, Any]:
@@ -143,26 +143,16 @@ def text(value: Any) -> str:
     """The text that a value is searched by: itself if it is one, else its JSON form."""
     if type(value) is float:
         return repr(value)
-    spelled = value if isinstance(value, str) else json.dumps(value)
+    spelled = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if spelled.isascii():
         return spelled
-    return spelled.encode("utf-8", "replace").decode("utf-8")  # lone surrogates are no UTF-8
+    return spelled.encode("utf-8", "backslashreplace").decode("utf-8")  # bytes that are no UTF-8
 
 
 def number(value: Any) -> float | int | None:
-    """The number that a value is compared as: numbers, booleans and texts that spell a number; else None."""
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float):
-        return value
-    try:
-        if isinstance(value, int):
-            return value if -(2**63) <= value < 2**63 else float(value)
-        if isinstance(value, str) and len(value) < 64 and _NUMERIC.fullmatch(value):
-            return float(value)
-    except OverflowError:
-        return None
-    return None
+    """The number that a value is compared as, as the index keeps it; None if it is none."""
+    found = exact.number(value)
+    return None if found is None else exact.kept(found)
 
 
 def _moment(value: Any) -> float | None:
@@ -199,10 +189,18 @@ def _facts(data: Mapping[str, Any]) -> list[tuple[str, Any]]:
             found += [(f"{group}.{n}", values[n]) for n in names if values.get(n) not in (None, "")]
     if (data.get("host") or {}).get("gpus") is not None:
         found.append(("host.gpus", len(data["host"]["gpus"])))
+    found += [(f"exit.{name}", said) for name, said in _ended(data.get("exit") or {}) if said]
     found += [(n, data[n]) for n in _TOP_FACTS if data.get(n) not in (None, "")]
     for name, one in (data.get("artifacts") or {}).items():
         found += [(f"artifacts.{text(name)}.{n}", one.get(n) or 0) for n in ("files", "bytes")]
     return found
+
+
+def _ended(end: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Who stopped it, and the exception that ended it."""
+    error = end.get("error") or {}
+    said = f"{error.get('type')}: {error['message']}" if error.get("message") else error.get("type")
+    return [("by", end.get("by")), ("error", said)]
 
 
 def _labels(data: Mapping[str, Any]) -> set[tuple[str, str]]:
@@ -211,19 +209,13 @@ def _labels(data: Mapping[str, Any]) -> set[tuple[str, str]]:
 
 
 def _metrics(id_: int, summary: Summary) -> list[Row]:
-    """One row for each metric; NaN becomes NULL there, so it compares as missing, as in IEEE 754."""
-    merged = {text(name): one for name, one in summary.items()}
-    return [
-        (name, id_, *[v if type(v) is float else _value(v) for v in map(one.get, _SUMMARY)])
-        for name, one in merged.items()
-    ]
-
-
-def _value(value: Any) -> float | None:
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    """One row for each metric; NaN becomes NULL, so that it compares as missing, as in IEEE 754, and a bit in `nan`."""
+    found: list[Row] = []
+    for name, one in {text(name): one for name, one in summary.items()}.items():
+        values = [one.get(part) for part in STATISTICS]
+        nan = sum(1 << at for at, v in enumerate(values) if v == _NAN) if _NAN in values else 0
+        found.append((name, id_, *[v if type(v) is float else number(v) for v in values], nan))
+    return found
 
 
 def _remove_metrics(db: sqlite3.Connection, id_: int, summary: Mapping[str, Any]) -> None:

@@ -6,33 +6,51 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from ..errors import ConfigError
 from ..experiment import Experiment
 from ..extras import need
+from ..units import counted
 from . import Notify, Tracking
 from .duck import Duck
 from .frames import gathered, join
-from .tables import BOOLEAN, INTEGER, OTHER, REAL, TEXT, TEXTS, TIME, Column, Table, text_column
-from .views import VIEWS
+from .tables import (
+    ANY_SIZE,
+    BOOLEAN,
+    DECIMAL,
+    INTEGER,
+    LARGE,
+    OTHER,
+    REAL,
+    TEXT,
+    TEXTS,
+    TIME,
+    UNSIGNED,
+    Column,
+    Table,
+    clean,
+    text_column,
+)
+from .views import VIEWS, rounded
 
 CHUNK_ROWS = 10_000
 SILENCE_S = 2.0
 TIMEOUT_S = 300.0
 _SQL = {
     TEXT: "VARCHAR", INTEGER: "BIGINT", REAL: "DOUBLE", BOOLEAN: "BOOLEAN", TIME: "TIMESTAMP WITH TIME ZONE",
-    TEXTS: "VARCHAR[]",
+    TEXTS: "VARCHAR[]", ANY_SIZE: "BIGNUM",
 }  # fmt: skip
 _KINDS = {
     **dict.fromkeys(("VARCHAR", "UUID", "ENUM"), TEXT), "BOOLEAN": BOOLEAN, "VARCHAR[]": TEXTS,
-    **{f"{u}{size}": INTEGER for u in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")},
-    **dict.fromkeys(("DOUBLE", "FLOAT", "DECIMAL", "INTERVAL"), REAL),
+    **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"), INTEGER),
+    "UBIGINT": UNSIGNED, "HUGEINT": LARGE, "UHUGEINT": LARGE, "BIGNUM": ANY_SIZE,
+    **dict.fromkeys(("DOUBLE", "FLOAT", "INTERVAL"), REAL),
     **{f"TIMESTAMP{rest}": TIME for rest in ("", " WITH TIME ZONE", "_S", "_MS", "_NS")},
 }  # fmt: skip
 _HINT = "SELECT … FROM " + ", ".join(VIEWS)  # noqa: S608 - words for the user
+_NUMBER = re.compile(r"\bnumber\b", re.IGNORECASE)
 _INDIRECT = re.compile(r"\bquery(_table)?\s*\(", re.IGNORECASE)
 
 
@@ -47,7 +65,7 @@ class Answer:
         self._duck = duck
         described = duck.connection.description or ()
         self.names = _distinct([column[0] for column in described])
-        self._kinds = [_KINDS.get(str(column[1]).partition("(")[0], OTHER) for column in described]
+        self._kinds = [_kind(str(column[1])) for column in described]
 
     def __enter__(self) -> Answer:
         return self
@@ -110,6 +128,7 @@ def ask(
     """
     for library in ("duckdb", "pyarrow", "pytz"):
         need(library, extra="sql")
+    query = clean(query)  # as the tables have such texts
     if memory_bytes is None:
         import psutil
 
@@ -143,6 +162,10 @@ def _fill(duck: Duck, query: str, find: Callable[[], Sequence[Experiment]], trac
         duck.connection.execute(f"CREATE TABLE {name} ({columns})")
         if _INDIRECT.search(query) or re.search(rf"\b{name}\b", query, re.IGNORECASE):
             experiments = find() if experiments is None else experiments
+            if name == "params" and re.search(r"\bnumber\b", query, re.IGNORECASE) and (count := rounded(experiments)):
+                notify(
+                    f"params.number rounds {counted(count, 'whole number')} beyond 2^53; params.integer has all digits"
+                )
             said = _spoken(view.read(experiments, tracking, notify), name, len(experiments), duck, notify)
             for table in gathered(said):
                 duck.call(partial(_insert, name=name, table=table))
@@ -172,6 +195,13 @@ def _fetch(connection: Any, count: int) -> list[tuple[object, ...]]:
     return list(connection.fetchmany(count))
 
 
+def _kind(declared: str) -> str:
+    """The kind of a column that DuckDB declares so."""
+    if declared.startswith("DECIMAL(") and declared.endswith(")"):
+        return declared.replace("DECIMAL", DECIMAL)
+    return _KINDS.get(declared.partition("(")[0], OTHER)
+
+
 def _distinct(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
@@ -186,6 +216,8 @@ def _distinct(names: Sequence[str]) -> list[str]:
 def _column(kind: str, values: Sequence[object]) -> Column:
     if kind == TEXT:
         return text_column([None if v is None else str(v) for v in values])
+    if kind == ANY_SIZE:
+        return Column(kind, [None if v is None else int(str(v)) for v in values])
     if kind in (REAL, TIME, OTHER):
         return Column(kind, [_value(v) for v in values])
     return Column(kind, values)
@@ -193,8 +225,6 @@ def _column(kind: str, values: Sequence[object]) -> Column:
 
 def _value(value: object) -> object:
     """A value of DuckDB's as tables have it: intervals in seconds, times in UTC."""
-    if isinstance(value, Decimal):
-        return float(value)
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, datetime):

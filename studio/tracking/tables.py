@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, NamedTuple, cast
+from datetime import date, datetime, time, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from ..errors import ConfigError
 from ..extras import need
 
 if TYPE_CHECKING:
@@ -16,7 +18,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TEXT, INTEGER, REAL, BOOLEAN, TIME, TEXTS, OTHER = "text", "integer", "real", "boolean", "time", "texts", "other"
-"""What a column holds: `time` is timezone-aware, `texts` lists of texts, `other` whatever has no kind of its own."""
+UNSIGNED, LARGE, ANY_SIZE, DECIMAL = "unsigned", "large", "any size", "decimal"
+"""What a column holds: `time` is timezone-aware, `texts` lists of texts, `other` whatever has no kind of its own.
+
+Whole numbers are `integer` up to 64 bits, `unsigned` up to 64 bits without a sign, `large` up to 128, or of `any size`;
+`decimal(p,s)` has decimals of `p` digits, `s` of them after the point.
+"""
 
 _SPELLED = frozenset({"NaN", "Infinity", "-Infinity"})
 _WORDS = {
@@ -66,7 +73,8 @@ class Table:
         """The table as a DataFrame.
 
         Texts are of dtype `string`, times `datetime64[us, UTC]`, numbers `float64`; integers `int64` and booleans
-        `bool`, or `Int64` and `boolean` where some are missing. Lists and mixed columns are objects.
+        `bool`, or `Int64` and `boolean` where some are missing. Lists, decimals, larger integers and mixed columns are
+        objects: Python's own values.
 
         Raises:
             MissingExtra: pandas is not installed.
@@ -76,30 +84,31 @@ class Table:
         return cast("pandas.DataFrame", pd.DataFrame(series, columns=list(self.columns)))
 
     def to_arrow(self) -> pyarrow.Table:
-        """The table as an Arrow table; mixed columns are texts in it.
+        """The table as an Arrow table; mixed columns are texts in it, and so are whole numbers of any size.
 
         Raises:
+            ConfigError: a whole number has more than the 38 digits that Arrow's decimals hold.
             MissingExtra: pyarrow is not installed.
         """
         pa = need("pyarrow", extra="parquet")
-        types = {
-            TEXT: pa.string(), INTEGER: pa.int64(), REAL: pa.float64(), BOOLEAN: pa.bool_(),
-            TIME: pa.timestamp("us", "UTC"), TEXTS: pa.list_(pa.string()), OTHER: pa.string(),
-        }  # fmt: skip
-        arrays = []
-        for kind, values in self.columns.values():
-            texts = [None if v is None else spell(v) for v in values] if kind == OTHER else values
-            arrays.append(pa.array(texts, type=types[kind]))
+        arrays = [_arrow(pa, name, column) for name, column in self.columns.items()]
         return pa.Table.from_arrays(arrays, names=list(self.columns))
 
     def texts(self) -> Iterator[tuple[str, ...]]:
-        """Each row as CSV and a terminal show it: missing values empty, times in ISO 8601, lists with commas."""
+        """Each row as CSV and a terminal show it: missing values empty, times in ISO 8601, lists as JSON."""
+        return (tuple(cell or "" for cell in row) for row in self.cells())
+
+    def cells(self) -> Iterator[tuple[str | None, ...]]:
+        """Each row as `texts` has it, with None for a missing value, which is no empty text."""
         return zip(*([_cell(v) for v in _plain(column)] for column in self.columns.values()), strict=True)
 
     def json_rows(self) -> Iterator[dict[str, object]]:
-        """Each row as JSON shows it: times in ISO 8601, what JSON has no form for as text; NaN stays a float."""
+        """Each row as JSON shows it: times in ISO 8601, what JSON has no form for as text; NaN stays a float.
+
+        A decimal is a number where a float has all its digits, else a text.
+        """
         for row in self:
-            yield {n: v.isoformat() if isinstance(v, datetime) else v for n, v in zip(self.columns, row, strict=True)}
+            yield {name: _as_json(value) for name, value in zip(self.columns, row, strict=True)}
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -123,7 +132,8 @@ def text_column(values: Iterable[str | None]) -> Column:
 def any_column(values: Sequence[object]) -> Column:
     """A column of what users gave: of the one kind that all of them have, else `other`.
 
-    A record spells NaN and infinities as texts; among numbers, or alone, they are numbers again.
+    A record spells NaN and infinities as texts; among numbers, or alone, they are numbers again. Numbers are of kind
+    `real` only if doubles hold all of them: no whole number loses its last digits to its neighbours.
     """
     kinds = {type(v) for v in values if v is not None}
     if kinds == {str} and all(v is None or v in _SPELLED for v in values):
@@ -134,10 +144,12 @@ def any_column(values: Sequence[object]) -> Column:
         return Column(BOOLEAN, values)
     if int in kinds or float in kinds:
         numbers = [v for v in values if v is not None and not (isinstance(v, str) and v in _WORDS)]
-        if all(type(v) is float or (type(v) is int and -(2**63) <= v < 2**63) for v in numbers):
-            if kinds == {int}:
-                return Column(INTEGER, values)
-            return Column(REAL, [None if v is None else _real(v) for v in values])
+        if kinds == {int} and all(-(2**63) <= v < 2**63 for v in cast("list[int]", numbers)):
+            return Column(INTEGER, values)
+        if {type(v) for v in numbers} <= {int, float}:
+            if all(type(v) is float or abs(cast("int", v)) <= 2**53 for v in numbers):
+                return Column(REAL, [None if v is None else _real(v) for v in values])
+            return Column(OTHER, [_WORDS[v] if isinstance(v, str) else v for v in values])
     return Column(OTHER, [clean(v) if isinstance(v, str) else v for v in values])
 
 
@@ -148,9 +160,24 @@ def clean(text: str) -> str:
 
 def spell(value: object) -> str:
     """A value of a mixed column as text: itself if it is one, else its JSON form if it has one, cleaned."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if not isinstance(value, dict | list | tuple | bool):
         return clean(str(value))
-    return clean(json.dumps(value, ensure_ascii=False, default=str))
+    return clean(json.dumps(_as_json(value), ensure_ascii=False))
+
+
+def _as_json(value: object) -> object:
+    """The value as JSON has it."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Decimal):
+        return float(value) if Decimal(repr(float(value))) == value else f"{value:f}"
+    if isinstance(value, dict):
+        return {str(_as_json(k)): _as_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(v) for v in value]
+    return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
 def _real(value: object) -> float:
@@ -165,16 +192,34 @@ def _plain(column: Column) -> Sequence[object]:
     return [None if v is None else cast("datetime", v).replace(tzinfo=timezone.utc) for v in values]
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> str | None:
     if value is None:
-        return ""
+        return None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
-        return ",".join(value)
     return spell(value)
+
+
+def _arrow(pa: Any, name: str, column: Column) -> object:
+    """A column as an Arrow array."""
+    kind, values = column
+    types = {
+        TEXT: pa.string(), INTEGER: pa.int64(), UNSIGNED: pa.uint64(), LARGE: pa.decimal128(38), REAL: pa.float64(),
+        BOOLEAN: pa.bool_(), TIME: pa.timestamp("us", "UTC"), TEXTS: pa.list_(pa.string()),
+    }  # fmt: skip
+    if kind in (OTHER, ANY_SIZE):
+        values, kind = [None if v is None else spell(v) for v in values], TEXT
+    if kind.startswith(DECIMAL):
+        precision, scale = kind.removeprefix(DECIMAL).strip("()").split(",")
+        return pa.array(values, type=pa.decimal128(int(precision), int(scale)))
+    if kind == LARGE and any(v is not None and abs(cast("int", v)) >= 10**38 for v in values):
+        raise ConfigError(
+            f"column {name}: Parquet has no whole numbers of more than 38 digits",
+            hint=f"write them as texts: CAST({name} AS VARCHAR)",
+        )
+    return pa.array(values, type=types[kind])
 
 
 def _for_pandas(pd: object, column: Column) -> object:
@@ -186,13 +231,17 @@ def _for_pandas(pd: object, column: Column) -> object:
         return make(values, dtype="string")
     if kind == TIME:
         return make(_plain(column), dtype="datetime64[us, UTC]")
-    if kind in (INTEGER, BOOLEAN):
-        names = {INTEGER: ("int64", "Int64"), BOOLEAN: ("bool", "boolean")}
-        return make(values, dtype=names[kind][gaps])
+    if kind == LARGE and all(v is None or -(2**63) <= cast("int", v) < 2**63 for v in values):
+        kind = INTEGER
+    if kind in _DTYPES:
+        return make(values, dtype=_DTYPES[kind][gaps])
     if kind == REAL:
         return make(values, dtype="float64") if not gaps else make(_nan(values), dtype="float64")
-    series = pd.Series(list(values), dtype=object)  # type: ignore[attr-defined]
-    return series if kind == TEXTS else series.infer_objects()
+    return pd.Series(list(values), dtype=object)  # type: ignore[attr-defined]
+
+
+_DTYPES = {INTEGER: ("int64", "Int64"), UNSIGNED: ("uint64", "UInt64"), BOOLEAN: ("bool", "boolean")}
+"""Kind → pandas' dtype, and the one that has missing values."""
 
 
 def _nan(values: Sequence[object] | NDArray[np.generic]) -> list[object]:

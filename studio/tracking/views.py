@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..experiment import Experiment
-from . import Notify, Tracking, fields
+from . import Notify, Tracking, exact, fields
 from .frames import FIXED, curve_tables, experiment_table
-from .rows import number, text
-from .tables import BOOLEAN, INTEGER, REAL, TEXT, TIME, Column, Table, text_column
+from .rows import text
+from .tables import ANY_SIZE, BOOLEAN, INTEGER, REAL, TEXT, TIME, Column, Table, text_column
 
 Read = Callable[[Sequence[Experiment], Tracking, Notify], Iterable[Table]]
 
@@ -39,8 +39,15 @@ def _column(kind: str, values: tuple[object, ...]) -> Column:
 
 def _params(experiment: Experiment) -> Iterator[tuple[object, ...]]:
     for name, value in experiment.params.items():
-        as_number = number(value)
-        yield name, None if value is None else text(value), None if as_number is None else float(as_number)
+        found = exact.number(value)
+        double = None if found is None else float(exact.kept(found))
+        yield name, None if value is None else text(value), double, found if isinstance(found, int) else None
+
+
+def rounded(experiments: Iterable[Experiment]) -> int:
+    """How many parameters are whole numbers that no double holds."""
+    numbers = (exact.number(value) for e in experiments for value in e.params.values())
+    return sum(isinstance(found, int) and found != float(exact.kept(found)) for found in numbers)
 
 
 def _metrics(experiment: Experiment) -> Iterator[tuple[object, ...]]:
@@ -69,7 +76,7 @@ VIEWS: dict[str, View] = {
         {name: kind for name, (kind, _) in FIXED.items()},
         lambda experiments, tracking, notify: [experiment_table(experiments, fixed_only=True)],
     ),
-    "params": _rows({"name": TEXT, "value": TEXT, "number": REAL}, _params),
+    "params": _rows({"name": TEXT, "value": TEXT, "number": REAL, "integer": ANY_SIZE}, _params),
     "metrics": _rows({"name": TEXT, **_STATISTICS}, _metrics),
     "curves": View({"key": TEXT, "name": TEXT, "step": INTEGER, "time": TIME, "value": REAL}, _curves),
     "tags": _rows({"tag": TEXT}, lambda e: ((tag,) for tag in e.tags)),

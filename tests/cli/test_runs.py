@@ -12,6 +12,8 @@ import pytest
 
 from studio.errors import NotFound
 from studio.experiment import ArtifactRef, Command, Exit, Experiment, Metric, Summary, Times
+from studio.tracking import fields
+from tests.commands import run_all
 from tests.studio_process import opened, record, studio
 
 
@@ -77,6 +79,63 @@ def test_a_statistic_that_no_metric_has_is_refused(option: str, tmp_path: Path) 
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.usefixtures("three")
+def test_queries_columns_orders_and_metrics_take_one_spelling(tmp_path: Path) -> None:
+    """Every field of a query is a column and an order; what no experiment has is refused with the nearest name."""
+    asked = [
+        ["--metric", "acc.max"], ["--metric", "metrics.acc:max"], ["--metric", '"acc".max'],
+        ["--sort", "-metrics.acc.max"], ["metrics.acc:max > 0", "--sort", '-metrics."acc":max'],
+    ]  # fmt: skip
+    one = [n for n, f in fields.STATIC.items() if f.type not in fields.MANY]
+    names = [*one, *fields.ALIASES, "artifacts.modeldir.files"]
+    wrong = [
+        ("--sort", "metrics.ac", "'metrics.acc'"), ("--columns", "metrics.acc.mxa", "'metrics.acc.max'"),
+        ("--columns", "params.lrr", "'params.lr'"), ("--metric", "acd:min", "'metrics.acc.min'"),
+        ("--sort", "artifacts.modeldri.bytes", "'artifacts.modeldir.bytes'"),
+        ("--columns", "metric.acc", "'metrics.acc'"),
+        ("--sort", "param.lr", "'params.lr'"), ("--sort", "git.brunch", "'git.branch'"),
+    ]  # fmt: skip
+    found = run_all(
+        [
+            *(["runs", "list", "all", "--short", *words] for words in asked),
+            ["runs", "list", "all", "--columns", ",".join([*names, "tags", "packages"])],
+            *(["runs", "list", "all", "--short", "--sort", ",".join(one[at : at + 9])] for at in range(0, len(one), 9)),
+            ["runs", "list", "all", "metrics.acd > 1 or params.lr is none", "--short"],
+            ["runs", "list", "all", "notes is none note = ''", "--columns", "key,note,notes"],
+            *(["runs", "list", "all", option, word] for option, word, _ in wrong),
+        ],
+        cwd=tmp_path,
+    )
+    assert [ran.out.split() for ran in found[: len(asked)]] == [[b"a-2", b"b-1", b"a-1"]] * len(asked)
+    done, refused = found[len(asked) : -len(wrong)], found[-len(wrong) :]
+    assert [(ran.code, ran.err) for ran in done[:-2]] == [(0, "")] * (len(done) - 2)
+    assert done[-2].err == "studio: no experiment has 'metrics.acd': did you mean 'metrics.acc'?\n"
+    assert done[-1].out.split() == [b"key", b"note", b"note", b"b-1", b"a-2", b"a-1"]
+    for ran, (_, _, near) in zip(refused, wrong, strict=True):
+        assert (ran.code, ran.out) == (3, b"") and f"did you mean {near}?" in ran.err, ran
+
+
+def test_values_are_shown_with_all_their_digits_and_lists_as_json(tmp_path: Path) -> None:
+    big, records = 2**128 - 1, opened().tracking.records
+    params = {"seed": big, "ver": "1.10", "net": ["a", None, True, 2**70], "on": True, "x": "-Infinity"}
+    summary = {"loss": Summary(0.5, 0.25, 1.0, 2**53 + 1, 1234567)}
+    records.create(Experiment("k", Command("script", "t.py"), params=params, summary=summary))
+    records.create(Experiment("l", Command("script", "t.py"), params={"seed": big - 1, "x": 1}))
+    names = "params.seed,params.ver,params.net,params.on,metrics.loss.step,metrics.loss.count"
+    ask = [
+        ["runs", "list", f"params.seed = {big}", "--columns", names], ["runs", "show", "k"],
+        ["runs", "show", "k", "--json"],
+        ["index", "rebuild"], ["runs", "list", "params.x < 0", "--sort", "params.x", "--columns", names],
+        ["runs", "list", f"params.seed < {big}", "--short"],
+    ]  # fmt: skip
+    listed, shown, document, _, again, less = run_all(ask, cwd=tmp_path)
+    row = [str(big), "1.10", '["a", null, true, 1180591620717411303424]', "true", str(2**53 + 1), "1234567"]
+    for ran in (listed, again):
+        assert re.split(r"  +", ran.out.decode().splitlines()[1].strip()) == row, ran
+    assert all(text in shown.out.decode() for text in row[:4]) and f"step {2**53 + 1}" in shown.out.decode()
+    assert json.loads(document.out)["params"] == params and less.out == b"l\n"
+
+
 def test_a_metric_with_a_colon_in_its_name_is_shown(tmp_path: Path) -> None:
     summary = {"val:loss": Summary(3, 1, 4, 5, 6), "top:5": Summary(7, 7, 7, 5, 6)}
     opened().tracking.records.create(Experiment("k", Command("script", "train.py", ()), summary=summary))
@@ -138,7 +197,7 @@ def test_last_of_an_older_store_is_deleted_by_its_exact_key_alone(tmp_path: Path
 @pytest.mark.usefixtures("three")
 def test_show_and_the_ways_to_name_an_experiment(tmp_path: Path) -> None:
     text = studio("runs", "show", "a-2", cwd=tmp_path).stdout.decode()
-    for part in ("train.py --lr 1", "finished", "digits", "0.9 (step 5; 0.8 to 0.9)", "1 files, 2.0 KiB", "took", "v2"):
+    for part in ("train.py --lr 1", "finished", "digits", "0.9 (step 5; 0.8 to 0.9)", "1 file, 2.0 KiB", "took", "v2"):
         assert part in text
     assert "a-2" in studio("runs", "show", "last", cwd=tmp_path).stdout.decode()
     assert "b-1" in studio("runs", "show", "b", cwd=tmp_path).stdout.decode()
@@ -168,7 +227,7 @@ def test_names_and_values_of_any_length_leave_the_page_readable(tmp_path: Path) 
     assert lines[lines.index("note     one") + 1] == "         two"
     for words in (
         ["runs", "list"],
-        ["runs", "list", "--columns", "key,params.lr,params.red," + "metrics." + "m" * 5000],
+        ["runs", "list", "--columns", "key,params.lr,params.red," + "metrics." + "m" * 1024],
     ):
         text = studio(*words, cwd=tmp_path).stdout.decode()
         assert "\x1b" not in text and len(text.splitlines()) == 2 and len(text.splitlines()[1]) < 200

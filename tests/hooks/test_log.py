@@ -55,7 +55,7 @@ def test_values_of_any_kind_and_steps_in_any_order(bench):
         ("t.log({'a': 1.0}, step=1.5)", "a step is a whole number, not 1.5"),
         ("t.log({'a': 1.0}, step=2 ** 63)", f"step {2**63} of metric 'a' does not fit 64 bits"),
         ("t.log(3.0)", "studio.log takes a mapping of names to numbers, not float"),
-        ("t.log_many('a', [1, 2], [1.0])", "metric 'a': 2 steps but 1 values"),
+        ("t.log_many('a', [1, 2], [1.0])", "metric 'a': 2 steps but 1 value"),
         ("t.log_many('a', None, ['x'])", "the value of metric 'a' must be one number, not str"),
     ],
 )

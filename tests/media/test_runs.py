@@ -42,7 +42,7 @@ def test_a_run_and_the_command_that_shows_its_media(tmp_path: Path) -> None:
     listed = studio("runs", "media", "a", cwd=tmp_path)
     assert listed.returncode == 0, listed.stderr
     assert listed.stdout.decode().splitlines()[1:] == [
-        "results  3     table  35     1 rows, 1 columns",
+        "results  3     table  35     1 row, 1 column",
         "words    0     text   3      3 characters       said",
         "words    1     text   3      3 characters       said",
     ]

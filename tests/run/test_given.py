@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
+import pytest
+
+from studio.run.plan import parse_value
 from tests.studio_process import studio
 
 SOURCE = """
@@ -53,3 +57,18 @@ def test_a_run_that_goes_on_with_other_arguments_has_theirs(tmp_path: Path) -> N
     assert shown(tmp_path, "k") == ({"lr": 0.5, "depth": 2, "width": 7, "note": "x"}, ["lr", "note"])
     assert studio("run", "--resume", "k", "a.py", "--depth", "3", cwd=tmp_path).returncode == 0
     assert shown(tmp_path, "k")[0] == {"lr": 0.1, "depth": 3, "width": 7, "note": "x"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("1.10", "1.10"), ("0.10", "0.10"), ("1.1", 1.1), ("2.0", 2.0), ("1.00", "1.00"), ("1e-3", 0.001), ("1E5", 1e5),
+        ("0.1000000000000000055511151231257827", "0.1000000000000000055511151231257827"), ("1e999", "1e999"),
+        ("12345678901234567890.5", "12345678901234567890.5"), ("007", "007"), ("-0", "-0"), ("-0.0", -0.0), ("7", 7),
+        (str(2**128 - 1), 2**128 - 1), ("9" * 400, "9" * 400), ("9" * 5000, "9" * 5000), ("-Infinity", -math.inf),
+        ("true", True), ("null", None), ("adam", "adam"), ('"a"', '"a"'), ("[64,64]", [64, 64]), ("[1.10]", ["1.10"]),
+        ("[a]", "[a]"), ('{"a": 1}', '{"a": 1}'), ("[" * 5000, "[" * 5000), ("", ""), ("1_000", "1_000"),
+    ],
+)  # fmt: skip
+def test_a_typed_value_is_a_number_only_with_the_same_digits(typed: str, kept: object) -> None:
+    assert (parse_value(typed), type(parse_value(typed))) == (kept, type(kept))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import random
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -119,7 +120,7 @@ def test_csv_json_and_parquet_hold_the_same(found: Experiments, tracking: Tracki
     with open(tmp_path / "e.csv", newline="", encoding="utf-8") as file:
         a, b, _ = csv.DictReader(file)
     assert (a["added"], a["tags"], a["params.on"], a["params.list"]) == (
-        "2001-09-09T01:46:40+00:00", "x,y", "true", "[1, null]")  # fmt: skip
+        "2001-09-09T01:46:40+00:00", '["x", "y"]', "true", "[1, null]")  # fmt: skip
     assert (b["notes"], b["exit_code"], b["metrics.loss"], b["metrics.loss.max"]) == (
         "ünï\n二 \\udc80", "", "nan", "inf")  # fmt: skip
     records = json.loads((tmp_path / "e.json").read_text())
@@ -131,6 +132,48 @@ def test_csv_json_and_parquet_hold_the_same(found: Experiments, tracking: Tracki
     assert df["params.mixed"].tolist()[:2] == ["1", "x"] and df["params.lr"].iloc[0] == 0.1
     curves = pd.read_parquet(tmp_path / "curves-e.parquet")
     assert curves["value"].iloc[3] == -INF and str(curves["time"].dtype.tz) == "UTC"
+
+
+HOSTILE = [
+    "a\rb", "\r", "\n", "\r\n", '"', '""', 'a"b', ",", "#c", " lead", "trail ", "\t", ";", "|", "'", "\\", "\\n",
+    "\ufeff", "x\u2028y", "\x85", "\x0b", "\x1c", "NULL", "NA", "nan", "None", "", None, "\x00", "a\x00b",
+    "\x1a", "-1", "1e5", "01", "ü😀", "//", "a,b\r", "`", '[1, "a"]', "<NA>", "\x7f", "\u200b", "\xa0", "\x1b[31m",
+    "'quoted'", "a\r\n\rb",
+]  # fmt: skip
+"""Texts that are separators, ends of lines, comments, missing values or numbers to some reader; none is a formula."""
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(300, marks=pytest.mark.soak)])
+def test_csv_comes_back_from_every_reader(tmp_path: Path, seed: int) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed")
+    chance, path = random.Random(seed), tmp_path / "t.csv"
+    for _ in range(seed):
+        names = ["n", "a\rb", "#c", *chance.sample([t for t in HOSTILE[:20] if t and "\r" not in t], 2)]
+        made = ["".join(chance.choices("\r\n\",'#; a", k=4)) for _ in range(20)]
+        texts = [chance.sample([*HOSTILE, *made], len(HOSTILE) + 20) for _ in names[1:]]
+        columns = [Column("integer", list(range(len(texts[0])))), *(Column("text", one) for one in texts)]
+        table = Table(dict(zip(names, columns, strict=True)))
+        assert write(path, [table]) == len(table)
+        wanted = list(table.cells())
+        full = [tuple(cell or "" for cell in row) for row in wanted]
+        with open(path, newline="", encoding="utf-8") as file:
+            head, *rows = csv.reader(file)
+        names[1] = "a\\rb"
+        assert head == names and list(map(tuple, rows)) == full
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        assert list(frame) == names and list(frame.itertuples(index=False, name=None)) == full
+        how = "all_varchar = true, header = true, delim = ',', quote = '\"', escape = '\"', allow_quoted_nulls = false"
+        assert duckdb.sql(f"SELECT * FROM read_csv('{path}', {how})").fetchall() == wanted
+    one = Table({"only": Column("text", ["", None, "x", None])})
+    assert write(path, [one]) == 4 and path.read_text() == 'only\n""\n""\nx\n""\n'
+
+
+def test_a_formula_is_never_the_first_thing_that_a_spreadsheet_reads(tmp_path: Path) -> None:
+    cells = ["=1+1", "+a", "@a", "-a|b", "\t=1", "\r=1", "-0.5", "+1e3", "--lr 0.1"]
+    write(tmp_path / "t.csv", [Table({"a": Column("text", cells)})])
+    with open(tmp_path / "t.csv", newline="") as file:
+        found = [cell for (cell,) in csv.reader(file)][1:]
+    assert found == [f"'{cell}" for cell in cells[:6]] + cells[6:]
 
 
 def test_halves_of_characters_within_values_are_spelled(tracking: Tracking, tmp_path: Path) -> None:
@@ -168,6 +211,8 @@ def test_a_column_of_what_users_gave_has_the_one_kind_of_all() -> None:
     }  # fmt: skip
     for kind, values in kinds.items():
         assert any_column(values).kind == kind
+    big = any_column([2**53 + 1, 0.5, "Infinity", None])  # doubles would round the first
+    assert (big.kind, list(big.values)) == ("other", [2**53 + 1, 0.5, INF, None])
     assert any_column([2**70]).kind == "other" and any_column(["nan"]).kind == "text"
     spelled = any_column(["NaN", "-Infinity", None])  # as a record spells them
     assert spelled.kind == "real" and list(spelled.values)[1:] == [-INF, None]

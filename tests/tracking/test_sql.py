@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.server
+import json
 import math
 import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -65,8 +67,9 @@ def test_every_table_has_its_columns_and_rows(sql: Ask) -> None:
     first = sql("SELECT * FROM experiments ORDER BY key").to_records()[0]
     assert list(first) == list(FIXED) and first["added"] == datetime(2001, 9, 9, 1, 46, 40, tzinfo=timezone.utc)
     assert (first["duration"], first["tags"], first["exit_code"], first["dirty"]) == (2.5, ["x", "y"], 0, None)
-    assert list(sql("SELECT name, value, number FROM params WHERE key = 'a' ORDER BY name")) == [
-        ("lr", "0.1", 0.1), ("none", None, None), ("odd", "?", None), ("on", "true", 1.0), ("opt", "adam", None),
+    assert list(sql("SELECT name, value, number, integer FROM params WHERE key = 'a' ORDER BY name")) == [
+        ("lr", "0.1", 0.1, None), ("none", None, None, None), ("odd", "\\udc80", None, None), ("on", "true", 1.0, 1),
+        ("opt", "adam", None, None),
     ]  # fmt: skip
     assert list(sql("SELECT tag FROM tags")) == [("x",), ("y",)]
     assert list(sql("SELECT name, version FROM packages")) == [("numpy", "2.0"), ("odd", "")]
@@ -101,6 +104,49 @@ def test_a_curve_that_is_not_whole_is_reported(sql: Ask) -> None:
         f"experiment a: the curve {name} is damaged: {left} points are left"
         for name, left in (("loss", "2 of 10"), ("ü", "0 of 1"))
     ]
+
+
+def test_decimals_and_large_integers_keep_their_digits(sql: Ask) -> None:
+    big, most, cents = 2**127 - 1, 2**128 - 1, Decimal("12345678901234567890.10")
+    query = f"SELECT 1.10 AS d, {cents} AS e, {big} AS h, {most} AS u, sum(range) AS s, {2**64 - 1}::UBIGINT AS b,"
+    found = sql(query + f" '{most}1'::BIGNUM AS n, [1.10] AS l, TIME '12:00' AS t, 'x'::BLOB AS raw FROM range(3)")
+    row = found.to_records()[0]
+    assert [row[name] for name in "dehusbn"] == [Decimal("1.10"), cents, big, most, 3, 2**64 - 1, int(f"{most}1")]
+    assert next(found.texts())[:7] == ("1.10", str(cents), str(big), str(most), "3", str(2**64 - 1), f"{most}1")
+    shown = json.loads(json.dumps(next(found.json_rows())))
+    assert (shown["d"], shown["e"], shown["h"], shown["l"]) == (1.1, str(cents), big, [1.1])
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = found.to_pandas()
+    assert isinstance(frame, pd.DataFrame) and [frame[name].iloc[0] for name in "dehun"] == [row[n] for n in "dehun"]
+    assert frame["s"].dtype == "int64" and frame["b"].dtype == "uint64"
+    fits = sql(f"SELECT 1.10 AS d, sum(range) AS s, {2**64 - 1}::UBIGINT AS b, 7::BIGNUM AS n FROM range(3)").to_arrow()
+    assert fits.to_pylist() == [{"d": Decimal("1.10"), "s": 3, "b": 2**64 - 1, "n": "7"}]
+    with pytest.raises(ConfigError, match="column h: Parquet has no whole numbers of more than 38 digits") as caught:
+        found.to_arrow()
+    assert "CAST(h AS VARCHAR)" in caught.value.hint
+
+
+def test_a_number_that_is_rounded_is_named(tracking: Tracking) -> None:
+    one = Experiment("a", Command("script", "t.py"), params={"seed": 2**53 + 1, "x": 2**53, "inf": "-Infinity"})
+    said: list[str] = []
+
+    def rows(query: str) -> list[tuple[object, ...]]:
+        with ask(query, lambda: [one], tracking, notify=said.append) as answer:
+            return list(answer.table())
+
+    assert rows(f"SELECT name FROM params WHERE integer = {2**53 + 1}") == [("seed",)] and not said
+    assert rows("SELECT name FROM params WHERE number < -1e308") == [("inf",)]
+    assert said == ["params.number rounds 1 whole number beyond 2^53; params.integer has all digits"]
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT '\udcff' AS a", 'SELECT 1 AS "\udcff"', "\udcff", "FROM params WHERE name = '\udcff'"]
+)
+def test_bytes_that_are_no_utf_8_are_no_traceback(sql: Ask, query: str) -> None:
+    try:
+        assert "\udcff" not in str(sql(query).to_records())
+    except ConfigError as exc:
+        assert "syntax error" in exc.message
 
 
 def test_a_table_is_read_only_if_the_query_names_it(tracking: Tracking, sql: Ask) -> None:

@@ -124,7 +124,9 @@ class Writer:
         n = len(points)
         given = None if steps is None else _studio_points.numbers("q", steps, name)
         if given is not None and len(given) != n:
-            raise TypeError(f"metric {name!r}: {len(given)} steps but {n} values")
+            raise TypeError(
+                f"metric {name!r}: {len(given)} step{'s' * (len(given) != 1)} but {n} value{'s' * (n != 1)}"
+            )
         if not n:
             return
         mixed = array("q", bytes(24 * n))
@@ -289,7 +291,8 @@ class Writer:
                 _fsync(self._fd)
             if self.dropped:
                 self._warned = False
-                self._say(f"metrics: {self.dropped} points were dropped, the disk did not take them in time")
+                points = "1 point was" if self.dropped == 1 else f"{self.dropped} points were"
+                self._say(f"metrics: {points} dropped, the disk did not take them in time")
 
     def write_at_once(self) -> None:
         """From here on every point is written when it is logged, by the thread that logs it."""

@@ -1,0 +1,309 @@
+"""Random queries, orders and tables over numbers that doubles cannot hold, against an evaluation that knows no SQL.
+
+Each field is written in any of its spellings.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.experiment import Command, Exit, Experiment, Failure, Summary, Times
+from studio.tracking import Tracking
+from studio.tracking.frames import Experiments
+
+Value = int | float | None
+Record = Experiment
+Condition = tuple[str, Callable[[Record], bool]]
+TOP, BITS = 2**1024 - 1, 2**63
+LARGEST = int(1.7976931348623157e308)
+INTEGERS = [
+    0, 1, -1, 7, 2**53, 2**53 + 1, -(2**53) - 1, BITS - 1, BITS, BITS + 1, -BITS, -BITS - 1, 2**64, 10**20, 10**20 + 1,
+    2**127 + 1, 2**128 - 1, 2**128 - 2, -(2**127) - 3, 2**1023 + 3, TOP, TOP - 1, -TOP,
+]  # fmt: skip
+FLOATS = [0.5, 1.1, -2.5, 2.0**53, 1e20, 1e300, -1e300, 2.0**63, math.inf, -math.inf, math.nan]
+TEXTS = ["1.10", "adam", "inf", "NaN", "9007199254740993", " 7 ", "1e3", "true", "", "ü", "[64,64]", "-Infinity"]
+LISTS: list[Any] = [[64, 64], ["a", "ü"], [2**70, None], []]
+COMPARE = {
+    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+def made(count: int, chance: random.Random) -> list[Experiment]:
+    """Experiments with parameters `a` to `d` and metrics of every kind of number; some have few of them."""
+    found = []
+    for at in range(count):
+        pool = [*INTEGERS, *FLOATS, *FLOATS, *TEXTS, *LISTS, True, False, None]
+        real = [*FLOATS, 0.25, 3.0]
+        params = {name: chance.choice(pool) for name in ("a", "b", "c.d", "e/f") if chance.random() < 0.85}
+        summary = {
+            name: Summary(*chance.choices(real, k=3), chance.choice([0, 5, 2**53 + 1]), 3, chance.choice([*real, None]))
+            for name in ("loss", "top:5", "a.max") if chance.random() < 0.8
+        }  # fmt: skip
+        end = chance.choice([None, Exit(chance.choice([0, 1]), None, "finished"), Exit(None, 9, "killed", "ada")])
+        if end is not None and chance.random() < 0.3:
+            end = Exit(1, None, "failed", error=Failure("ValueError", chance.choice(["", "half \udc80"])))
+        found.append(
+            Experiment(
+                f"k{at:02d}",
+                Command("script", "t.py"),
+                params=params,
+                summary=summary,
+                exit=end,
+                notes=chance.choice(["", "x", "ü\ny"]),
+                tags=tuple(chance.sample(["x", "y"], chance.randrange(3))),
+                times=Times(1e9, 1e9 + 1, chance.choice([None, 1e9 + 3.5])),
+            )
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tracking, list[Experiment]]]:
+    folder = tmp_path_factory.mktemp("exact")
+    tracking = Tracking(f"file://{folder}/store", folder / "home")
+    records = made(60, random.Random(5))
+    for one in records[::-1]:
+        tracking.records.create(one)
+    yield tracking, records
+    tracking.index.close()
+
+
+# ---- what a value is, without any code of studio
+
+
+def number(value: Any) -> Value:
+    if isinstance(value, str):
+        word = value.strip()
+        if re.fullmatch(r"[+-]?[0-9]+", word):
+            return int(word)
+        plain = re.fullmatch(r"[+-]?([0-9.]+(e[0-9]+)?|inf(inity)?)", word, re.IGNORECASE)
+        return float(word) if plain else None
+    if value is None or isinstance(value, list) or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return int(value) if isinstance(value, bool) else value  # type: ignore[no-any-return]
+
+
+def text(value: Any) -> str | None:
+    if isinstance(value, float) and value - value != 0:
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def double(value: Value) -> Value:
+    """As arithmetic takes it."""
+    if value is None or isinstance(value, float) or -BITS <= value < BITS:
+        return value
+    return float(max(-LARGEST, min(LARGEST, value)))
+
+
+def combined(op: str, one: Value, other: Value) -> Value:
+    a, b = double(one), double(other)
+    if a is None or b is None or (op == "/" and b == 0):
+        return None
+    if op == "/":
+        found: Value = float(a) / float(b)
+    else:
+        found = {"+": operator.add, "-": operator.sub, "*": operator.mul}[op](a, b)
+        if isinstance(found, int) and not -BITS <= found < BITS:
+            found = {"+": operator.add, "-": operator.sub, "*": operator.mul}[op](float(a), float(b))
+    return None if found != found else found
+
+
+class Field:
+    """One field: its spellings, and what a record has there."""
+
+    def __init__(self, spellings: list[str], read: Callable[[Record], Any]) -> None:
+        self.spellings = spellings
+        self.read = read
+
+    def number(self, record: Record) -> Value:
+        return number(self.read(record))
+
+
+def param(name: str, *spellings: str) -> Field:
+    return Field([f"params.{s}" for s in spellings], lambda r: r.params.get(name))
+
+
+def metric(name: str, part: str, *spellings: str) -> Field:
+    forms = [f"metrics.{s}.{part}" for s in spellings] + [f"metrics.{s}:{part}" for s in spellings]
+    if part == "last":
+        forms += [f"metrics.{s}" for s in spellings]
+    return Field(forms, lambda r: getattr(r.summary[name], part) if name in r.summary else None)
+
+
+PARAMS = [
+    param("a", "a", '"a"'), param("b", "b"), param("c.d", "c.d", '"c.d"', 'c."d"'), param("e/f", '"e/f"'),
+]  # fmt: skip
+METRICS = [
+    *(metric("loss", part, "loss", '"loss"') for part in ("last", "min", "max", "first", "step", "count")),
+    metric("top:5", "min", '"top:5"'), metric("a.max", "last", '"a.max"'), metric("a.max", "max", "a.max", '"a.max"'),
+]  # fmt: skip
+CODE = Field(["exit.code", "exit", "exit_code"], lambda r: r.exit and r.exit.code)
+WORDS = [
+    Field(["notes", "note"], lambda r: r.notes or None),
+    Field(["exit.reason", "reason"], lambda r: r.exit and r.exit.reason),
+    Field(["exit.by"], lambda r: r.exit and r.exit.by),
+]
+
+
+# ---- random conditions, each a text and what it means
+
+
+def spelled(value: Any, chance: random.Random) -> str:
+    if isinstance(value, float) and math.isinf(value):
+        return ("-" if value < 0 else "") + chance.choice(["inf", "Infinity", "INF"])
+    return repr(value)
+
+
+def literal(chance: random.Random) -> int | float:
+    value = chance.choice([*INTEGERS, *INTEGERS, *(f for f in FLOATS if f == f)])
+    return value + chance.choice([0, 0, 1, -1]) if isinstance(value, int) else value
+
+
+def compared(chance: random.Random) -> Condition:
+    op = chance.choice(list(COMPARE))
+    left = chance.choice([*PARAMS, *PARAMS, *METRICS, CODE])
+    form, read = chance.choice(left.spellings), left.number
+    if chance.random() < 0.25:
+        sign, step = chance.choice("+-*/"), chance.choice([1, 2, 0.5, 2**53])
+        form, read = f"({form} {sign} {step!r})", lambda r: combined(sign, left.number(r), step)
+    if chance.random() < 0.35:
+        right = chance.choice([*PARAMS, *METRICS])
+        other, of = chance.choice(right.spellings), right.number
+    else:
+        value = literal(chance)
+        other, of = spelled(value, chance), lambda r: value
+    if chance.random() < 0.2 and "." in form.partition(" ")[0] and "(" not in form and not other.startswith("-"):
+        form, read, other, of = other, of, form, read
+
+    def holds(record: Record) -> bool:
+        a, b = read(record), of(record)
+        return op == "!=" if a is None or b is None else bool(COMPARE[op](a, b))
+
+    return f"{form} {op} {other}", holds
+
+
+def among(chance: random.Random) -> Condition:
+    field, word = chance.choice([*PARAMS, *METRICS]), chance.choice(["in", "not in"])
+    values = [literal(chance) for _ in range(3)]
+    form = f"{chance.choice(field.spellings)} {word} ({', '.join(spelled(v, chance) for v in values)})"
+    return form, lambda r: (field.number(r) in values) == (word == "in")
+
+
+def state(chance: random.Random) -> Condition:
+    field, no = chance.choice([*PARAMS, *METRICS, CODE]), chance.choice(["", "not "])
+    if chance.random() < 0.5:
+        holds = lambda r: text(field.read(r)) == "NaN"  # noqa: E731
+        return f"{chance.choice(field.spellings)} is {no}nan", lambda r: holds(r) == (not no)
+    gone = lambda r: field.read(r) is None if field in PARAMS else field.number(r) is None  # noqa: E731
+    return f"{chance.choice(field.spellings)} is {no}none", lambda r: gone(r) == (not no)
+
+
+def words(chance: random.Random) -> Condition:
+    op = chance.choice(["=", "!="])
+    field = chance.choice([*PARAMS, *WORDS])
+    value = chance.choice([*TEXTS, *map(text, LISTS), "x", "killed", "ada", "18446744073709551616"])
+    assert isinstance(value, str)
+
+    def holds(record: Record) -> bool:
+        found = text(field.read(record))
+        if field in WORDS and not value:
+            return (not found) == (op == "=")
+        same = found is not None and (found == value or (value == "[64,64]" and found == "[64, 64]"))
+        return (same and field in PARAMS) == (op == "=") if field in PARAMS else (found == value) == (op == "=")
+
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{chance.choice(field.spellings)} {op} "{quoted}"', holds
+
+
+def condition(chance: random.Random) -> Condition:
+    kinds = [compared, compared, compared, among, state, words]
+    form, holds = chance.choice(kinds)(chance)
+    for _ in range(chance.choice([0, 0, 1, 2])):
+        word, (more, also), before = chance.choice(["and", "or"]), chance.choice(kinds)(chance), holds
+        turned = chance.random() < 0.3
+        form = f"({form}) {word} not {more}" if turned else f"({form}) {word} {more}"
+        if word == "and":
+            holds = lambda r, a=before, b=also, no=turned: a(r) and b(r) != no  # noqa: E731
+        else:
+            holds = lambda r, a=before, b=also, no=turned: a(r) or b(r) != no  # noqa: E731
+    return form, holds
+
+
+COUNTS = [200, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_random_queries_find_what_their_meaning_says(kept: tuple[Tracking, list[Experiment]], count: int) -> None:
+    tracking, records = kept
+    chance = random.Random(count)
+    wrong = []
+    for _ in range(count):
+        query, holds = condition(chance)
+        found = [e.key for e in tracking.index.search(query, sort="key", limit=None)]
+        if found != (wanted := [r.key for r in records if holds(r)]):
+            wrong.append((query, set(found) ^ set(wanted)))
+    assert not wrong, f"{len(wrong)} of {count}: {wrong[:3]}"
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_orders_go_by_the_values_themselves(kept: tuple[Tracking, list[Experiment]], down: bool) -> None:
+    tracking, records = kept
+    for field in [*PARAMS, *METRICS, CODE, *WORDS]:
+        values = {r.key: field.number(r) if field not in WORDS else None for r in records}
+        rest = {r.key: text(field.read(r)) if field in PARAMS or field in WORDS else None for r in records}
+        first = sorted((k for k, v in values.items() if v is not None), key=lambda k: values[k], reverse=down)  # type: ignore[arg-type, return-value]
+        then = [k for k in values if values[k] is None and rest[k] is not None]
+        then = sorted(then, key=lambda k: str(rest[k]), reverse=down)
+        wanted = first + then + [k for k in values if values[k] is None and rest[k] is None]
+        for form in field.spellings:
+            found = [e.key for e in tracking.index.search(sort="-" * down + form, limit=None)]
+            assert found == wanted, form
+
+
+def test_an_index_that_is_rebuilt_and_every_table_keep_all_digits(
+    kept: tuple[Tracking, list[Experiment]], tmp_path: Path
+) -> None:
+    from studio.tracking.export import export
+
+    tracking, records = kept
+    for again in (False, True):
+        if again:
+            assert tracking.index.rebuild() == len(records)
+        found = tracking.index.search(sort="key", limit=None)
+        for one, before in zip(found, records, strict=True):
+            assert {n: text(v) for n, v in one.params.items()} == {n: text(v) for n, v in before.params.items()}
+    experiments = Experiments(found, tracking)
+    whole = {r.key: r.params["b"] for r in records if type(r.params.get("b")) is int}
+    assert any(abs(v) > 2**64 for v in whole.values())
+    some = Experiments([e for e in found if e.key in whole], tracking)
+    assert [row["params.b"] for row in some.to_records()] == list(whole.values())
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    pytest.importorskip("duckdb", reason="duckdb is not installed")
+    for table in (some.to_pandas(), experiments.to_pandas()):
+        shown = dict(zip(table["key"], table["params.b"], strict=True))
+        assert {key: shown[key] for key in whole} == whole
+    from studio.tracking.sql import ask
+
+    with ask("SELECT key, integer FROM params WHERE name = 'b'", lambda: found, tracking, notify=print) as answer:
+        integers = dict(answer.table())
+    assert {key: integers[key] for key in whole} == whole  # type: ignore[index]
+    value = next(v for v in whole.values() if abs(v) > 2**64)
+    query = f"SELECT key FROM params WHERE name = 'b' AND integer = {value} ORDER BY key"
+    with ask(query, lambda: found, tracking, notify=print) as answer:
+        assert [key for (key,) in answer.table()] == [key for key, other in whole.items() if other == value]
+    import csv
+
+    export(tmp_path / "all.csv", experiments, tracking)
+    with open(tmp_path / "all.csv", newline="", encoding="utf-8") as file:
+        cells = {row["key"]: row["params.b"] for row in csv.DictReader(file)}
+    assert {key: int(cells[key]) for key in whole} == whole
