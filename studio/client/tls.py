@@ -8,7 +8,7 @@ import ssl
 from time import monotonic
 
 from ..errors import ServeError
-from .wire import PIECE, Waits, Wire
+from .wire import Waits, Wire
 
 
 def make_context(fingerprint: str | None) -> ssl.SSLContext:
@@ -83,7 +83,7 @@ class TlsWire(Wire):
 
     def _try_receive(self) -> bytes | None:
         try:
-            return self.sock.recv(PIECE)
+            return self.sock.recv(self._room)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except ssl.SSLZeroReturnError:

@@ -18,6 +18,9 @@ from time import monotonic
 from typing import Any, Protocol
 
 PIECE = 1 << 18
+FIRST_PIECE = 1 << 14
+"""What memory is taken for at first: most answers are short, and a look at an idle connection finds nothing."""
+
 LATE = 16 << 20
 """Bytes that are taken after the deadline: more than a system keeps for a socket, so more cannot have come in time."""
 
@@ -63,6 +66,7 @@ class Wire:
         self.sock, self._waits = sock, waits
         self._came: bytes | None = None
         self._late = 0
+        self._room = FIRST_PIECE
         self.writes = True
         """Whether what could not be sent can be sent when the socket can be written."""
         _wires.add(self)
@@ -97,6 +101,7 @@ class Wire:
             self._check_time(deadline)
             await self._waits.ready(self.sock, read=True, write=False, deadline=deadline)
         came, self._came = self._came or b"", None
+        self._room = PIECE if len(came) == self._room or len(came) > FIRST_PIECE else FIRST_PIECE
         if monotonic() >= deadline:
             self._late += len(came)
             if self._late > LATE:
@@ -128,7 +133,7 @@ class Wire:
 
     def _try_receive(self) -> bytes | None:
         try:
-            return self.sock.recv(PIECE)
+            return self.sock.recv(self._room)
         except BlockingIOError:
             return None
 
