@@ -63,7 +63,7 @@ class Studio(Reader):
         """Runs a plan in the background and returns its key once it is stored."""
         from .run.detach import detach
 
-        return detach(plan, lambda plan, notify: Studio(self.config, notify=notify).run(plan))
+        return detach(plan, lambda plan, notify: Studio(self.config, notify=notify).run(plan), self.notify)
 
     def run(self, plan: Plan) -> int:
         """Runs a plan in place and returns the exit code for the shell."""

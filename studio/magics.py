@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load_ipython_extension", "studio_run"]
 
+FLAGS = frozenset({"--force-git", "--no-autolog", "--no-workspace", "--debug"})
+"""Options of `studio run` without a value that a cell may have."""
 _HISTORY = re.compile(r"_(?:i+|i?\d+|_{0,2}|oh|dh|sh|exit_code)")
 
 
@@ -99,9 +101,26 @@ def _words(line: str) -> tuple[list[str], list[str]]:
         raise ConfigError(f"%%studio_run {line}: {exc}") from exc
     at = words.index("--") if "--" in words else len(words)
     options, arguments = words[:at], words[at + 1 :]
+    _check_options(options)
     if not any(word.partition("=")[0] == "--python" for word in options):
         options = ["--python", sys.executable, *options]
     return options, arguments
+
+
+def _check_options(options: Sequence[str]) -> None:
+    """Refuses what would run something else than the cell, or without its values."""
+    if "--detach" in options:
+        raise ConfigError(
+            "%%studio_run --detach: a cell gives its values back when it ends, so that the notebook has to wait",
+            hint="leave --detach out, or write the code to a file: !studio run --detach train.py",
+        )
+    takes_value = False
+    for word in options:
+        if not takes_value and (word == "-m" or not word.startswith("-")):
+            raise ConfigError(
+                f"%%studio_run {word}: the cell is the script", hint=f"its arguments stand behind --: -- {word}"
+            )
+        takes_value = not takes_value and "=" not in word and word not in FLAGS
 
 
 @contextlib.contextmanager

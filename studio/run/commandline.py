@@ -99,6 +99,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
                 f"--resume goes on in {before.key}, -e {options.experiment} names another experiment",
                 hint=f"leave -e out; for a new experiment with its code and inputs: studio run {before.key}",
             )
+        _check_resume(options, before)
         key, env = before.key, given_again(before, os.environ)
         if not words:
             kind, words = before.command.kind, [before.command.target, *_arguments(before, tracking)]
@@ -187,6 +188,20 @@ def _own_words(command: Command) -> list[str]:
                 words += shlex.split(word)
     own = any(re.fullmatch(r"studio(?:[.-]\w+)*", os.path.basename(word)) for word in words)
     return words if own else []
+
+
+def _check_resume(options: Options, before: Experiment) -> None:
+    """Refuses options that say how a run begins: this one has begun."""
+    given = {"--capture-once": options.capture_once, "--reuse": options.reuse, "--lifetime": options.lifetime}
+    unfit = next((option for option, value in given.items() if value), None)
+    fixed = {name for name, ref in before.artifacts.items() if not ref.mutable}
+    taken = next((text for text in options.capture if text.rpartition(":")[2] in fixed), None)
+    if unfit or taken:
+        raise ConfigError(
+            f"{unfit} cannot be given with --resume: {before.key} has begun" if unfit
+            else f"--capture {taken}: {before.key} has captured this one once, at its start",
+            hint=f"for a new experiment with its code and inputs: studio run {before.key}",
+        )  # fmt: skip
 
 
 def _parent() -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..config import Config
 from ..errors import Conflict, NotFound, StoreError
-from ..experiment import CHILD, Exit, Experiment, Variable, check_name, check_new_key, new_key
+from ..experiment import CHILD, ArtifactRef, Exit, Experiment, Variable, check_name, check_new_key, new_key
 from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from . import interpreter
@@ -20,7 +20,7 @@ from .host import read_host
 from .inputs import FOLDERS, Inputs, bring
 from .interrupts import held_interrupts
 from .plan import Plan, has_workspace
-from .redact import redact_command
+from .redact import clean, redact_command, redact_params
 from .spool import Spool, unwritable
 from .supervisor import Supervisor, first_record
 from .variables import recorded
@@ -226,10 +226,22 @@ def _resume(
 
 
 def _running_again(experiment: Experiment, plan: Plan, env: Mapping[str, Variable]) -> Experiment:
-    """With other arguments, what was typed before was not typed now."""
-    same = experiment.command.args == redact_command(plan.command).args
-    given = experiment.given if same else plan.given
-    return experiment.with_changes(status="running", exit=None, given=given, env={**experiment.env, **env})
+    """The record with what the command names now; with other arguments, what was typed before was not typed now.
+
+    The same again changes nothing.
+    """
+    command = redact_command(plan.command)
+    same = (experiment.command.target, experiment.command.args) == (command.target, command.args)
+    notes = [experiment.notes] if clean(plan.notes) in experiment.notes else [experiment.notes, clean(plan.notes)]
+    new = {c.name: ArtifactRef(True) for c in plan.captures if c.name not in experiment.artifacts}
+    return experiment.with_changes(
+        status="running", exit=None, env={**experiment.env, **env}, max_duration=plan.max_duration,
+        command=experiment.command if same else replace(command, python=experiment.command.python),
+        params={**experiment.params, **redact_params(plan.params)},
+        given=tuple(dict.fromkeys([*(experiment.given if same else ()), *plan.given])),
+        tags=tuple(dict.fromkeys([*experiment.tags, *plan.tags])), notes="\n".join(filter(None, notes)),
+        metric=plan.metric or experiment.metric, artifacts={**experiment.artifacts, **new},
+    )  # fmt: skip
 
 
 def _bring_streams(key: str, tracking: Tracking, spool: Spool) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from studio.cli import run
+from studio.errors import ConfigError
+from studio.magics import FLAGS, studio_run
 from studio.run.cell import compose
 from studio.run.inject import _studio_cell  # type: ignore[attr-defined]
 from tests.studio_process import environment
@@ -67,3 +70,34 @@ def test_a_folder_that_others_can_reach_is_not_read(mode, tmp_path: Path, monkey
     folder.chmod(0o700)
     done = subprocess.run([sys.executable, "cell.py"], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0 and (tmp_path / "evil").exists()  # the test would see it
+
+
+class Notebook:
+    """As much of a shell as a cell needs that never runs."""
+
+    user_ns: dict = {}
+    user_ns_hidden: dict = {}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--detach", "%%studio_run --detach: a cell gives its values back"),
+        ("--project p --detach -- x", "%%studio_run --detach: a cell gives its values back"),
+        ("train.py", "%%studio_run train.py: the cell is the script"),
+        ("--no-autolog train.py -- x", "%%studio_run train.py: the cell is the script"),
+        ("--project=p pkg::mod", "%%studio_run pkg::mod: the cell is the script"),
+        ("-e k -m pkg.mod", "%%studio_run -m: the cell is the script"),
+    ],
+)
+def test_a_line_that_does_not_run_the_cell_is_refused(line, said, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        studio_run(line, "x = 1", Notebook())
+    assert caught.value.message.startswith(said) and caught.value.hint
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_magic_knows_which_options_take_no_value() -> None:
+    flags = {name for param in run.command.params if getattr(param, "is_flag", False) for name in param.opts}
+    assert flags == FLAGS | {"--detach"}

@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from studio.cli.main import command
+from studio.errors import ConfigError
 from tests.studio_process import alive, environment, opened, record, studio, until
 
 
@@ -32,12 +35,67 @@ def test_a_detached_run_can_be_stopped(tmp_path: Path) -> None:
     assert record(key).status == "stopped"
 
 
-def test_what_is_wrong_with_a_detached_run_is_said_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", ["taken", "expired", "store", "home"])
+def test_a_detached_run_fails_like_one_in_the_foreground(tmp_path: Path, home: Path, case: str) -> None:
+    (tmp_path / "a.py").write_text("")
+    words, env = ["-e", "k", "a.py"], {}
+    if case == "taken":
+        assert studio("run", *words, cwd=tmp_path).returncode == 0
+    elif case == "expired":
+        words = ["--lifetime", "0.000001", *words]
+    elif case == "store":
+        (tmp_path / "file").write_text("")
+        words = ["--store", f"file://{tmp_path}/file/x", *words]
+    else:
+        env = {"STUDIOML_HOME": "/dev/null/home"}
+    there = studio("run", "--detach", *words, cwd=tmp_path, env=env)
+    here = studio("run", *[word if word != "k" or case == "taken" else "k2" for word in words], cwd=tmp_path, env=env)
+    if case == "store":  # the run goes on without it, and says so
+        assert (there.returncode, there.stdout) == (0, b"k\n"), (there.stderr, here.stderr)
+        assert b"studio: the store cannot be written" in there.stderr and b"the store cannot be written" in here.stderr
+        return
+    assert there.returncode == here.returncode == {"taken": 5, "expired": 1, "home": 5}[case], there.stderr
+    assert there.stdout == here.stdout == b""
+    assert there.stderr.replace(b"studio: ", b"") == here.stderr.replace(b"studio: ", b"").replace(
+        b"studio run: ", b""
+    ).replace(b"k2", b"k")
+
+
+def test_resume_merges_tags_notes_and_parameters(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import sys; sys.exit(1)")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "x").write_text("1")
+    old = ("--tag", "a", "--note", "first", "--param", "lr=0.1", "--param", "n=1", "--max-duration", "1h")
+    assert studio("run", "-e", "k", *old, "a.py", "x", cwd=tmp_path).returncode == 1
+    new = ("--tag", "b", "--tag", "a", "--note", "second", "--param", "lr=0.2", "--param", "m=2", "--metric", "acc:max")
+    (tmp_path / "a.py").write_text("")
+    done = studio("run", "--resume", "k", *new, "--capture", "more:more", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = record("k")
+    assert (found.tags, found.notes) == (("a", "b"), "first\nsecond")
+    assert (found.params, found.given) == ({"lr": 0.2, "n": 1, "m": 2}, ("lr", "n", "m"))
+    assert found.metric is not None and (found.metric.name, found.max_duration) == ("acc", None)
+    assert found.artifacts["more"].files == 1 and found.artifacts["more"].mutable
+    assert studio("run", "--resume", "k", *new, "a.py", "other", cwd=tmp_path).returncode == 0
+    again = record("k")
+    assert (again.tags, again.notes, again.params) == (found.tags, found.notes, found.params), (
+        "the same changes nothing"
+    )
+    assert (again.command.args, again.command.python) == (("other",), found.command.python)
+
+
+def test_resume_refuses_what_says_how_a_run_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_text("")
     assert studio("run", "-e", "k", "a.py", cwd=tmp_path).returncode == 0
-    done = studio("run", "--detach", "-e", "k", "a.py", cwd=tmp_path)
-    assert done.returncode == 1
-    assert b"experiment k exists already" in done.stderr
+    monkeypatch.chdir(tmp_path)
+    for words, said in (
+        ("--capture-once a.py:x", "--capture-once cannot be given with --resume: k has begun"),
+        ("--reuse k/modeldir:x", "--reuse cannot be given with --resume: k has begun"),
+        ("--lifetime 1h", "--lifetime cannot be given with --resume: k has begun"),
+        ("--capture a.py:workspace", "--capture a.py:workspace: k has captured this one once, at its start"),
+    ):
+        done = CliRunner().invoke(command, ["run", *words.split(), "--resume", "k"], standalone_mode=False)
+        assert isinstance(done.exception, ConfigError) and done.exception.message == said, done.exception
 
 
 RESUMABLE = (
