@@ -130,6 +130,7 @@ def _read_url(url: str) -> tuple[bool, str, int, str, str | None]:
         raise ConfigError(f"{shown!r}: an address takes nothing after ? but one token=…", hint=_EXAMPLE)
     pasted = pairs[0][1].replace(" ", "+") if pairs else None  # a "+" that was pasted as it is
     tls = parts.scheme == "https"
+    host = host.replace("%25", "%")  # before the zone of an IPv6 address
     return tls, host, port or (443 if tls else 80), parts.path.rstrip("/") + "/", pasted
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from ..experiment import JSON
 
 HINT = "is it a studio server?"
-_BY_STATUS = {413: errors.TooLarge, 415: errors.UnsupportedType, 400: errors.BadInput, 503: Overloaded,
-              504: errors.Timeout}  # fmt: skip
+_BY_STATUS = {400: errors.BadInput, 401: errors.Unauthorized, 403: errors.Forbidden, 413: errors.TooLarge,
+              415: errors.UnsupportedType, 503: Overloaded, 504: errors.Timeout}  # fmt: skip
 
 
 def one_line(text: object, most: int = 2000) -> str:

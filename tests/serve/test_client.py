@@ -27,7 +27,17 @@ from studio.client.blocking import _Blocking, _done
 from studio.client.settings import FORMS
 from studio.client.tries import Tries
 from studio.client.wire import Wire
-from studio.errors import BadInput, ConfigError, ModelNotFound, Overloaded, ServeError, Timeout, TooLarge, Unauthorized
+from studio.errors import (
+    BadInput,
+    ConfigError,
+    Forbidden,
+    ModelNotFound,
+    Overloaded,
+    ServeError,
+    Timeout,
+    TooLarge,
+    Unauthorized,
+)
 from studio.serve.codec import CONTENT_TYPES
 from studio.serve.told import wait_of
 
@@ -132,6 +142,8 @@ def test_busy_is_asked_again_and_then_told(fake: Callable[..., str]) -> None:
         (500, b"[" * 100_000, ServeError),
         (500, b'{"error": "no", "kind": "__class__"}', ServeError),
         (502, b"<html>a proxy</html>", ServeError),
+        (401, b"<html>a proxy</html>", Unauthorized),
+        (403, b'{"error": "no"}', Forbidden),
     ],
 )
 def test_errors_are_of_the_class_that_the_server_names(
