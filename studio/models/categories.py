@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ContractViolation, ModelLoadError
 from ..units import counted
-from .note import one_line
+from .note import entry_of, one_line
 from .probe import Domain, signature_of
 
 if TYPE_CHECKING:
     from .base import Array
 
-HINT = "write a wrapper that calls predict() with a table: --wrapper FILE"
+WRAPPERS = "docs/howto/wrappers.md"
+
+
+def wrapper_hint(values: str) -> str:
+    """What to do about a model that takes other values than rows of numbers: texts, say."""
+    return f"write a wrapper that calls predict() with {values} ({WRAPPERS}): --wrapper FILE"
+
+
+HINT = wrapper_hint("a DataFrame")
 SHOWN = 8
 
 _STORED = {9: "int8", 10: "uint8", 11: "int16", 12: "uint16", 13: "int32", 14: "uint32", 15: "int64", 16: "uint64"}
@@ -123,6 +131,23 @@ def no_numbers(column: Mapping[str, Any]) -> str:
     if dtype == "str" or (dtype == "category" and any(isinstance(value, str) for value in categories)):
         return "text"
     return "dates" if dtype.startswith(("datetime", "timedelta")) else ""
+
+
+def fitted_on(path: Path) -> str:
+    """What the model in this file was fitted on, by the run's note; "" where rows of numbers can stand for that."""
+    entry = entry_of(path)
+    try:
+        for one in entry["signature"]["inputs"]:
+            columns = (one.get("columns") or ()) if entry.get("library") != "keras" else ()
+            kinds = {column["dtype"] for column in columns}
+            if one["dtype"] in ("str", "string") or (one["dtype"] == "object" and len(one["shape"]) == 1):
+                return "texts" if one["dtype"] != "object" or kinds == {"str"} else "objects that are no numbers"
+            for column in columns:
+                if held := no_numbers(column):
+                    return f"the column {one_line(str(column.get('name')))!r} of {held}"
+    except (KeyError, TypeError, AttributeError):  # a script may write there what it likes
+        pass
+    return ""
 
 
 def of_xgboost(booster: Any, name: str, recorded: Sequence[Mapping[str, Any]]) -> Categories:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelLoadError, NotAModel
 from ..extras import need
 from .base import LoadedModel, Run, said
-from .categories import no_numbers, recorded_columns
+from .categories import HINT, fitted_on, wrapper_hint
 from .estimator_inputs import columns_of, features_of, likely_features, names_of, takes_strings, takes_text
 from .note import entry_of, one_line
 from .rows import proven_rows
@@ -45,6 +45,11 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         raise ModelLoadError(f"joblib cannot load {path.name}: {said(exc)}") from exc
     if not callable(getattr(estimator, "predict", None)):
         raise NotAModel(f"{path.name} holds a {type(estimator).__name__}, which has no predict()")
+    if held := fitted_on(path):  # numbers that it happens to answer prove nothing
+        raise ModelLoadError(
+            f"{path.name} was fitted on {held}, and a checkpoint is served with rows of numbers only",
+            hint=wrapper_hint("a DataFrame" if "column" in held else "texts" if held == "texts" else "such objects"),
+        )
     ready = prepared(path, estimator)
     features = features_of(estimator)
     model = proven_rows(
@@ -59,19 +64,14 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
 
 
 def _refuse_other_than_numbers(path: Path, estimator: Any) -> None:
-    """Refuses what answers rows of numbers, but was fitted on others: an encoder may take them for the unknown.
+    """Refuses what answers rows of numbers, but learned from others: an encoder may take them for the unknown.
 
     Raises:
-        ModelLoadError: its encoders know texts, or the run saw columns of text or dates.
+        ModelLoadError: its encoders know texts.
     """
-    kind = takes_strings(estimator)
-    for column in recorded_columns(path):
-        if not kind and (held := no_numbers(column)):
-            kind = f"the column {str(column.get('name'))[:80]!r} of {held}"
-    if kind:
+    if kind := takes_strings(estimator):
         raise ModelLoadError(
-            f"{path.name} takes {one_line(kind)}, and a checkpoint is served with rows of numbers only",
-            hint="write a wrapper that calls predict() with them: --wrapper FILE",
+            f"{path.name} takes {one_line(kind)}, and a checkpoint is served with rows of numbers only", hint=HINT
         )
 
 
@@ -132,7 +132,7 @@ def _hopeless(name: str, estimator: Any, exc: BaseException) -> None:
     if kind:
         raise ModelLoadError(
             f"{name}: it takes {kind}, but studio serves rows of numbers only ({said(exc)})",
-            hint="write a wrapper that calls predict() with them: --wrapper FILE",
+            hint=wrapper_hint("texts") if kind == "text" else HINT,
         ) from exc
 
 

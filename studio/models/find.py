@@ -9,10 +9,13 @@ from ..errors import ConfigError, ModelLoadError, ModelNotFound, nearest
 from .folder import Candidate, look_into
 from .note import Kept, Note, one_line
 
-_METRIC = re.compile(
-    r"(?P<name>(?:val_)?(?:loss|acc|accuracy|auc|mae|mse|f1))[-_=](?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)"
+_BETTER = {"loss": "smaller", "mae": "smaller", "mse": "smaller"} | dict.fromkeys(
+    ("acc", "accuracy", "auc", "f1"), "larger"
 )
-_SMALLER_IS_BETTER = ("loss", "mae", "mse", "error")
+_METRIC = re.compile(
+    rf"(?<![a-z0-9])(?P<val>val[_-])?(?P<name>{'|'.join(_BETTER)})[-_=]"
+    r"(?P<value>-?\d+(?:\.\d+)?(?:e[-+]?\d+)?|nan|-?inf)(?![a-z0-9]|\.\d)"
+)
 
 
 def find_checkpoints(modeldir: Path) -> list[Candidate]:
@@ -96,7 +99,8 @@ def best_first(candidates: list[Candidate], modeldir: Path, note: Note, where: s
     """The same checkpoints, the one with the best metric first, those without one as `chosen_first` has them.
 
     The metric comes from `.studio.json`, which studio's Keras hook writes, else from the file names
-    (`model-03-val_loss=0.21.keras`); a name with the word `best` wins where no number is known.
+    (`model-03-val_loss=0.21.keras`): one that all names with a metric have, of validation if there is one. A name with
+    the word `best` wins where no number is known.
 
     Raises:
         ConfigError: nothing tells which one is best.
@@ -105,24 +109,49 @@ def best_first(candidates: list[Candidate], modeldir: Path, note: Note, where: s
     first = [c for c in candidates if c.label(modeldir) == note.best]
     if first:
         return first + [c for c in candidates if c not in first]
-    scores = _from_names(candidates)
+    _, scores = _from_names(candidates)
     if scores:
-        return sorted(candidates, key=lambda c: scores.get(c.path, float("inf")))
+        return sorted(candidates, key=lambda c: scores.get(c.path, (float("inf"), ""))[0])
     named = [c for c in candidates if re.search(r"(?<![a-z])best(?![a-z])", c.path.name.lower())]
     if named:
         return named + [c for c in candidates if c not in named]
+    where = where or str(modeldir)
+    some = any(_metrics(c) for c in candidates)
     raise ConfigError(
-        f"--best: no checkpoint of {where or modeldir} has a metric",
+        f"--best: the checkpoints of {where} have no metric in common"
+        if some
+        else f"--best: no checkpoint of {where} has a metric",
         hint="leave out --best, or name checkpoints like model-{epoch:02d}-val_loss={val_loss:.4f}.keras",
     )
 
 
-def _from_names(candidates: list[Candidate]) -> dict[Path, float]:
-    """Path → score, smaller is better, for the names that tell one."""
-    scores: dict[Path, float] = {}
-    for candidate in candidates:
-        hit = _METRIC.search(candidate.path.name.removesuffix(candidate.path.suffix).lower())
-        if hit is not None:
-            sign = 1.0 if any(word in hit["name"] for word in _SMALLER_IS_BETTER) else -1.0
-            scores[candidate.path] = sign * float(hit["value"])
-    return scores
+def judged_by(served: Candidate, candidates: list[Candidate], modeldir: Path, note: Note) -> str:
+    """What tells that this one is the best, in words; "" where it is not, or no number tells."""
+    if served.label(modeldir) == note.best:
+        return note.best_by
+    name, scores = _from_names(candidates)
+    if served.path not in scores:
+        return ""
+    return (
+        f"{name} {scores[served.path][1]} of {len(scores)} checkpoints, {_BETTER[name.removeprefix('val_')]} is better"
+    )
+
+
+def _from_names(candidates: list[Candidate]) -> tuple[str, dict[Path, tuple[float, str]]]:
+    """A metric that all names with any have, and path → score, smaller is better, and the value as it stands there."""
+    found = {c.path: metrics for c in candidates if (metrics := _metrics(c))}
+    shared = [name for name in next(iter(found.values()), {}) if all(name in metrics for metrics in found.values())]
+    if not shared:
+        return "", {}
+    best = next((name for name in shared if name.startswith("val_")), shared[0])
+    sign = 1.0 if _BETTER[best.removeprefix("val_")] == "smaller" else -1.0
+    scores = {path: sign * float(metrics[best]) for path, metrics in found.items()}
+    return best, {p: (float("inf") if s != s else s, found[p][best]) for p, s in scores.items()}
+
+
+def _metrics(candidate: Candidate) -> dict[str, str]:
+    """Metric → value as the file's name has them; the first value of each."""
+    found: dict[str, str] = {}
+    for hit in _METRIC.finditer(candidate.path.name.removesuffix(candidate.path.suffix).lower()):
+        found.setdefault(f"{'val_' if hit['val'] else ''}{hit['name']}", hit["value"])
+    return found

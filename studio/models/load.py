@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import plugins
 from ..errors import ConfigError, ModelLoadError, ModelNotFound, StudioError
 from .base import DictModel, LoadedModel
-from .find import best_first, chosen_first, named
+from .find import best_first, chosen_first, judged_by, named
 from .folder import Candidate, Found, Leftover, look_at, look_into, shown
 from .note import Note, one_line, read_note
 from .ownership import foreign
@@ -147,6 +147,8 @@ def _checkpoint(modeldir: Path, folder: Path, found: Found, choice: _Choice) -> 
             tried.passed.append(candidate)
             continue
         notes, caveat = tried.caveats(candidate)
+        if choice.best and (best := judged_by(candidate, candidates, folder, note)):
+            notes.append(f"--best: {candidate.label(folder)} has the best {best}")
         return replace(model, file=candidate.label(folder), warnings=(*notes, *model.warnings), caveat=caveat)
     raise tried.error(where, single=folder != modeldir) from next((exc for _, exc in tried.failures), None)
 

@@ -76,7 +76,7 @@ def refuse_text(name: str, inputs: Sequence[TensorSpec]) -> None:
     if text:
         raise ModelLoadError(
             f"{name}: it takes text ({', '.join(text)} has dtype string), but studio serves numbers only",
-            hint="write a wrapper that calls the model with the strings: --wrapper FILE",
+            hint="write a wrapper that calls the model with texts (docs/howto/wrappers.md): --wrapper FILE",
         )
 
 

@@ -42,13 +42,17 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What the file tells. `written` is its time of change, 0 without one; `dropped` counts models without room."""
+    """What the file tells. `written` is its time of change, 0 without one; `dropped` counts models without room.
+
+    `best_by` says in words by which metric `best` is the best.
+    """
 
     best: str | None = None
     models: tuple[Kept, ...] = ()
     lost: tuple[Lost, ...] = ()
     written: float = 0.0
     dropped: int = 0
+    best_by: str = ""
 
     @property
     def chosen(self) -> Kept | None:
@@ -109,7 +113,16 @@ def parse_note(data: bytes, written: float = 0.0) -> Note:
         tuple(_lost(entry) for entry in lost if entry.get("role") != "helper"),
         written,
         int(_seconds(told.get("dropped"))),
+        _best_by(best) if isinstance(best, dict) else "",
     )
+
+
+def _best_by(best: dict[str, object]) -> str:
+    metric, value, better = best.get("metric"), best.get("value"), {"max": "larger", "min": "smaller"}
+    mode = better.get(str(best.get("mode")), "")
+    if not isinstance(metric, str) or not isinstance(value, int | float) or not mode:
+        return ""
+    return f"{one_line(metric)} {_seconds(value):.4g} of the epochs that were kept, {mode} is better"
 
 
 def _kept(entry: dict[str, object]) -> Kept | None:

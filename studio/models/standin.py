@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ModelLoadError, NotAModel, StudioError
-from .categories import no_numbers
+from .categories import fitted_on
 from .find import trained_at
 from .folder import Candidate, Found, look_into, shown
-from .note import Note, entry_of, one_line, read_note
+from .note import Note, one_line, read_note
 
 SAME_SAVE_S = 60.0
 """Weights beside a whole model that are newer by less than this were written by the same save."""
@@ -170,7 +170,7 @@ def outlook(folder: Path) -> str | None:
     """
     found, note = look_into(folder), read_note(folder)
     tried = Tried(folder, found, note)
-    stuck = {c.label(folder): held for c in found.checkpoints if (held := _fitted_on(c))}
+    stuck = {c.label(folder): held for c in found.checkpoints if (held := fitted_on(c.path))}
     if note.chosen is not None and note.chosen.file in stuck:
         return f"{shown(note.chosen.file)} was fitted on {stuck[note.chosen.file]}"
     numbers = [c for c in found.checkpoints if c.label(folder) not in stuck]
@@ -178,21 +178,6 @@ def outlook(folder: Path) -> str | None:
         return ""
     predictors = [c.label(folder) for c in found.checkpoints if c not in numbers and not tried.known_helper(c)]
     return f"{shown(predictors[0])} was fitted on {stuck[predictors[0]]}" if predictors else None
-
-
-def _fitted_on(candidate: Candidate) -> str:
-    """What it was fitted on, by the run's note, if rows of numbers cannot stand for that; "" for all others."""
-    entry = entry_of(candidate.path)
-    try:
-        for one in entry["signature"]["inputs"]:
-            if one["dtype"] in ("str", "object", "string") and len(one["shape"]) == 1:
-                return "texts"
-            for column in (one.get("columns") or ()) if entry.get("library") != "keras" else ():
-                if held := no_numbers(column):
-                    return f"the column {one_line(str(column.get('name')))!r} of {held}"
-    except (KeyError, TypeError, AttributeError):  # a script may write there what it likes
-        pass
-    return ""
 
 
 def joined(reasons: list[str]) -> str:

@@ -30,15 +30,16 @@ def closing_line(
     """
     times = experiment.times
     took = show_duration((times.finished or times.added) - (times.started or times.added))
-    following = f"runs show {experiment.key}"
+    following, reason = f"runs show {experiment.key}", ""
     if experiment.kind == "serving":
         following = f"runs logs {experiment.key}"
     elif experiment.status == "finished" and (found := _to_serve(experiment, modeldir, descendants)):
         key, why = found
-        following = f"serve {key}" + " --wrapper FILE" * bool(why)
-        where += f", as {why}" if why else ""
+        following = f"serve {key}" + " --wrapper wrapper.py" * bool(why)
+        reason = f"; {why}, so write a wrapper (docs/howto/wrappers.md), such as wrapper.py" if why else ""
     when = f" after {took}" if times.started else " before it began"
-    return f"studio run: {experiment.key} {experiment.status}{_how(experiment)}{when}; next: studio {following}{where}"
+    ended = f"{experiment.status}{_how(experiment)}{when}{reason}"
+    return f"studio run: {experiment.key} {ended}; next: studio {following}{where}"
 
 
 def _how(experiment: Experiment) -> str:

@@ -98,6 +98,23 @@ def test_of_a_loss_the_smallest_is_the_best_and_nan_is_never(tmp_path, clock, ch
     assert files(tmp_path) == [".studio.json", "model-002.keras", "model-004.keras"]
 
 
+@pytest.mark.parametrize(
+    ("names", "judge"),
+    [
+        ("loss val_loss val_brier_score", "val_loss"), ("loss val_fid_score val_loss", "val_loss"),
+        ("val_inaccuracy val_loss", "val_loss"), ("val_neg_accuracy val_loss", "val_loss"),
+        ("val_raccoon val_disco val_loss", "val_loss"), ("val_precision_loss val_loss", "val_loss"),
+        ("val_out_sparse_top_k_categorical_accuracy val_loss", "val_out_sparse_top_k_categorical_accuracy"),
+        ("val_auc_1 val_loss", "val_auc_1"), ("val_f1_score val_loss", "val_f1_score"), ("loss iou", "iou"),
+        ("val_mean_io_u val_loss", "val_mean_io_u"),
+        ("d_loss loss", "loss"), ("mae", None),
+    ],
+)  # fmt: skip
+def test_the_best_epoch_is_judged_by_what_is_surely_better(names, judge):
+    found = _studio_checkpoints._judged_by(dict.fromkeys(names.split(), 0.5))
+    assert (found and found[0]) == judge
+
+
 @pytest.mark.parametrize(("epoch_s", "save_s"), [(1.0, 0.2), (0.1, 0.5), (10.0, 0.1), (1.0, 0.03)])
 def test_saving_takes_a_twentieth_of_the_time_at_most(clock, checkpoints, epoch_s, save_s):
     model = SlowModel(clock, save_s, parameters=int(save_s * 200e6 / 12))

@@ -16,7 +16,7 @@ from sklearn.linear_model import LinearRegression
 
 from studio.errors import ConfigError, ModelLoadError
 from studio.models import TensorModel, load_model
-from studio.models.find import best_first, find_checkpoints
+from studio.models.find import best_first, find_checkpoints, judged_by
 from studio.models.h5_guard import check_file
 from studio.models.note import Note, read_note
 
@@ -62,6 +62,32 @@ def test_best_by_the_hooks_note_by_names_or_not_at_all(tmp_path: Path) -> None:
         best_first(find_checkpoints(plain), plain, Note())
     touch(plain / "best.keras", 0)
     assert best_first(find_checkpoints(plain), plain, Note())[0].path.name == "best.keras"
+
+
+@pytest.mark.parametrize(
+    ("names", "best", "by"),
+    [
+        ("m-1-loss=0.50-val_loss=0.30 m-2-loss=0.10-val_loss=0.90", "m-1", "val_loss 0.30 of 2 checkpoints, smaller"),
+        ("m-1-loss=0.10-val_loss=0.90 m-2-loss=0.50", "m-1", "loss 0.10 of 2 checkpoints, smaller"),
+        ("m-1-loss=0.50-val_acc=0.3 m-2-loss=0.90-val_acc=0.4 best", "m-2", "val_acc 0.4 of 2 checkpoints, larger"),
+        ("m-1-val_loss=nan m-2-val_loss=1e-3 m-3-val_loss=0.2", "m-2", "val_loss 1e-3 of 3 checkpoints, smaller"),
+        ("m-1-xloss=0.1 m-2-val-loss=0.2.extra m-3_val_loss_0.3", "m-2", "val_loss 0.2 of 2 checkpoints, smaller"),
+        ("m-1-val_loss=0.1 m-2-val_acc=0.2 best-3", "best-3", ""),
+        ("m-1-val_loss=0.1 m-2-val_acc=0.2", None, "have no metric in common"),
+    ],
+)
+def test_best_compares_one_metric_that_all_names_have(tmp_path: Path, names: str, best: str | None, by: str) -> None:
+    for at, name in enumerate(names.split()):
+        touch(tmp_path / f"{name}.keras", 1000 + at)
+    found = find_checkpoints(tmp_path)
+    if best is None:
+        with pytest.raises(ConfigError, match=by):
+            best_first(found, tmp_path, Note())
+        return
+    first = best_first(found, tmp_path, Note())[0]
+    assert first.path.name.startswith(best)
+    said = judged_by(first, found, tmp_path, Note())
+    assert said == f"{by} is better" if by else said == ""
 
 
 def test_no_folder_and_no_checkpoint_are_the_identity_with_a_warning(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ def test_a_stand_in_that_was_trained_later_is_not_called_older(tmp_path: Path) -
     model = load_model(tmp_path)
     assert model.file == "new.joblib"
     assert model.caveat.startswith("other; model.joblib: it takes text, but studio serves rows of numbers only (Attr")
-    assert model.warnings[0].endswith(". Write a wrapper that calls predict() with them: --wrapper FILE")
+    assert ". Write a wrapper that calls predict() with texts (docs/howto/wrappers.md): --w" in model.warnings[0]
     assert model.warnings[1] == "serving new.joblib instead of model.joblib"
 
 
@@ -300,6 +300,12 @@ def test_a_best_file_that_is_gone_is_told(tmp_path: Path) -> None:
     assert model.file == "m-val_loss=0.3.joblib"
     assert "the best one was kept as gone.joblib, which is not there" in model.caveat
     assert any("gone.joblib" in line for line in model.warnings)
+    assert model.warnings[-1].startswith("--best: m-val_loss=0.3.joblib has the best val_loss 0.3 of 1 checkpoints, sm")
+    by = {"file": "m-val_loss=0.3.joblib", "metric": "val_auc", "value": 0.25, "mode": "max"}
+    note(tmp_path, best=by)
+    said = "--best: m-val_loss=0.3.joblib has the best val_auc 0.25 of the epochs that were kept, larger is better"
+    assert load_model(tmp_path, best=True).warnings == (said,)
+    note(tmp_path, best={"file": "gone.joblib"})
     assert (load_model(tmp_path).warnings, load_model(tmp_path).caveat) == ((), "")
 
 
@@ -333,6 +339,10 @@ def test_a_run_proposes_to_serve_what_may_be_served_only(tmp_path: Path) -> None
     assert outlook(tmp_path) == "model.joblib was fitted on texts"
     note(tmp_path, models=[CLUSTERS, TEXT | {"signature": signature("str", [-1]), "chosen": False}])
     assert outlook(tmp_path) == "model.joblib was fitted on texts"
+    slope(tmp_path / "model.joblib", 2.0, 1000)  # even if it happens to answer numbers
+    with pytest.raises(ModelLoadError, match=r"was fitted on texts, and .* numbers only") as caught:
+        load_model(tmp_path, model="Pipeline")
+    assert "predict() with texts (docs" in caught.value.hint
     slope(tmp_path / "ridge.joblib", 2.0, 1000)
     assert outlook(tmp_path) == "", "of two that nobody has chosen, the one that can be served"
 
@@ -357,9 +367,10 @@ def test_a_run_proposes_a_wrapper_for_what_takes_no_numbers(tmp_path: Path, colu
     note(tmp_path, models=[TEXT | {"signature": told}, kept("older")])
     assert outlook(tmp_path) == (f"model.joblib was fitted on {said}" if said else "")
     ended = Experiment("k", Command("script", "t.py"), status="finished", times=Times(1.0, 1.0, 2.0))
-    line = closing_line(ended, tmp_path, " --store s").rpartition("; next: ")[2]
-    wanted = f"--wrapper FILE --store s, as model.joblib was fitted on {said}" if said else "--store s"
-    assert line == f"studio serve k {wanted}"
+    before, _, line = closing_line(ended, tmp_path, " --store s").rpartition("; next: ")
+    assert line == f"studio serve k {'--wrapper wrapper.py ' if said else ''}--store s"
+    why = f"; model.joblib was fitted on {said}, so write a wrapper (docs/howto/wrappers.md), such as wrapper.py"
+    assert before.endswith(why if said else "after 1.0s")
 
 
 def test_what_loads_and_cannot_be_served_is_not_said_to_be_unreadable(tmp_path: Path) -> None:

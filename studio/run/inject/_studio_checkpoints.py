@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 import warnings
@@ -35,7 +36,15 @@ else:
 
 SHARE = 0.05
 BYTES_PER_S = 200e6  # a guess, until the first save was timed
-BIGGER_IS_BETTER = ("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "dice", "r2", "score", "similarity")
+BIGGER_IS_BETTER = frozenset(
+    {"acc", "accuracy", "auc", "precision", "recall", "f1", "fbeta", "iou", "dice", "r2", "jaccard"}
+)
+BIGGER_IN_TWO = frozenset(
+    {("io", "u"), ("cosine", "similarity"), ("dice", "coef"), ("dice", "coefficient")}
+    | {(word, "score") for word in ("f1", "fbeta", "r2", "dice", "iou", "accuracy", "auc")}
+)
+TURNED = frozenset({"error", "loss", "neg", "negative", "inv", "inverse", "minus", "non", "not", "drop", "gap", "in"})
+"""Words that may turn the sense of a metric's name."""
 
 
 def _known() -> list[Checkpoints]:
@@ -340,11 +349,16 @@ def _judged_by(metrics: dict[str, float]) -> tuple[str, float] | None:
     numbers = {name: float(value) for name, value in metrics.items()}
     for names in ([n for n in numbers if n.startswith("val_")], [n for n in numbers if not n.startswith("val_")]):
         scores = [name for name in names if _is_bigger_better(name)]
-        losses = [name for name in names if name.endswith("loss")]
+        losses = [name for name in names if name in ("loss", "val_loss")]
+        losses += [name for name in names if name.endswith("loss")]
         for name in scores[:1] + losses[:1]:
             return name, numbers[name]
     return None
 
 
 def _is_bigger_better(name: str) -> bool:
-    return any(word in name for word in BIGGER_IS_BETTER) and "loss" not in name and "error" not in name
+    """Whether that is certain; `brier_score`, `fid_score` and `inaccuracy` are not judged by."""
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word and not word.isdigit()]
+    if not words or TURNED.intersection(words):
+        return False
+    return words[-1] in BIGGER_IS_BETTER or tuple(words[-2:]) in BIGGER_IN_TWO
