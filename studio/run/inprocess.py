@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from ..config import Config
 from ..errors import ArtifactNotFound
-from ..experiment import CHILD, Command, Exit, Experiment, Failure, Times, new_key
+from ..experiment import CHILD, Command, Exit, Experiment, Failure, Times, check_new_key, new_key
 from ..tracking import Notify, Tracking
 from .delivery import Delivery, mutable_artifacts
 from .events import failure_of
@@ -117,7 +117,7 @@ class InProcessRun(Run):
         parent: str | None = None,
     ) -> None:
         use_names(config)
-        own = key or new_key()
+        own = new_key() if key is None else check_new_key(key)
         plan = Plan(
             command=_own_command(), program=sys.executable, argv=(sys.executable,), folder=Path.cwd(),
             project=config["project"], owner=config["owner"], key=key, notes=notes,

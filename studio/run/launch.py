@@ -33,7 +33,7 @@ def launch(plan: Plan, *, tracking: Tracking, config: Config, notify: Notify) ->
         Conflict: the key is taken.
         ConfigError: something that the plan names cannot be used; nothing is stored then.
     """
-    key = check_name(plan.key, "experiment key") if plan.key else new_key()
+    key = check_name(plan.key, "experiment key") if plan.key is not None else new_key()
     plan = replace(plan, env={**{name: str(value) for name, value in config["env"].items()}, **plan.env})
     spool, lock = claim(plan, key, tracking)
     code: Code | None = None
@@ -96,7 +96,7 @@ def claim(plan: Plan, key: str, tracking: Tracking) -> tuple[Spool, int]:
     """
     spool = Spool(tracking.home, key)
     fresh = not plan.resume
-    if plan.key and fresh:
+    if plan.key is not None and fresh:
         check_new_key(key)
         _refuse_existing(key, tracking, spool)
     was_open = spool.open_mark.exists()

@@ -38,6 +38,9 @@ def check_options(options: Mapping[str, Any]) -> None:
     parse_hosts(options["allowed_host"])
     check_pair(options["tls_cert"], options["tls_key"])
     _check_choice(options)
+    for name in ("model", "name"):
+        if options[name] == "":
+            raise ConfigError(f"--{name} is empty", hint="leave it out, or give a name")
     if options["wrapper"] is not None:
         check_wrapper(options["wrapper"])
     check_token(

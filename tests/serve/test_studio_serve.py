@@ -267,6 +267,8 @@ BAD_OPTIONS = [
     (("--token", "a\nb"), "printable ASCII"),
     (("--token-file", "."), "--token-file . cannot be read"),
     (("--no-token", "--host", "0.0.0.0"), "would let anybody ask"),
+    (("--model", ""), "--model is empty"),
+    (("--name", ""), "--name is empty"),
     (("--model", "x", "--best"), "--model and --best exclude each other"),
     (("--identity", "--model", "x"), "--identity and --model exclude each other"),
     (("-w", "wrapper.py", "--model", "x"), "--wrapper and --model exclude each other"),
