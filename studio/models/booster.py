@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtra, ModelLoadError
 from .base import LoadedModel, said
-from .categories import of_lightgbm, of_xgboost, recorded_columns
+from .categories import lacks_margin, of_lightgbm, of_xgboost, recorded_columns
 from .forked import Damaged, survive
 from .note import entry_of
 from .rows import proven_rows
@@ -115,13 +115,13 @@ def _walk(module: Any, path: Path) -> None:
 
 
 def _booster(path: Path, library: str) -> tuple[Any, tuple[str, ...]]:
-    """The library's own model, and a warning if the file could not be tried before."""
+    """The library's own model, and warnings: the file could not be tried before, or the model misses a margin."""
     try:
         module = importlib.import_module(library)
     except ModuleNotFoundError as exc:
         raise MissingExtra(f"{library} is not installed", hint=f"pip install {library}") from exc
     untried = survive(path.name, library, lambda: _walk(module, path))
     try:
-        return module.Booster(model_file=str(path)), untried
+        return module.Booster(model_file=str(path)), (*untried, *lacks_margin(path))
     except Exception as exc:  # each has an error class of its own, over C++'s
         raise ModelLoadError(f"{library} cannot load {path.name}: {said(exc)}") from exc

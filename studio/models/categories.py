@@ -150,6 +150,19 @@ def fitted_on(path: Path) -> str:
     return ""
 
 
+def lacks_margin(path: Path) -> tuple[str, ...]:
+    """A warning for the model in this file, if it was trained on a margin for each row, which no request has."""
+    signature = entry_of(path).get("signature")
+    margin = signature.get("margin") if isinstance(signature, dict) else None
+    if not isinstance(margin, str) or not margin:
+        return ()
+    name = one_line(margin)
+    return (
+        f"the model was trained with {name} for each row, and answers without: predictions with {name} need a wrapper "
+        f"({WRAPPERS})",
+    )
+
+
 def of_xgboost(booster: Any, name: str, recorded: Sequence[Mapping[str, Any]]) -> Categories:
     """The columns of feature type `c`; their categories are in the booster (XGBoost 3.1 and later), or recorded.
 

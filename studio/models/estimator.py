@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelLoadError, NotAModel
 from ..extras import need
 from .base import LoadedModel, Run, said
-from .categories import HINT, fitted_on, wrapper_hint
+from .categories import HINT, fitted_on, lacks_margin, wrapper_hint
 from .estimator_inputs import columns_of, features_of, likely_features, names_of, takes_strings, takes_text
 from .note import entry_of, one_line
 from .rows import proven_rows
@@ -57,7 +57,8 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
         len(ready.categories.names) if features < 0 and ready.categories.names else features,
         columns=ready.categories.domains() or columns_of(estimator), likely=likely_features(estimator),
         hopeless=partial(_hopeless, path.name, estimator), fresh=partial(_fresh, path, joblib.load),
-        warnings=ready.categories.warnings, sample=ready.categories.sample(), names=names_of(estimator),
+        warnings=(*lacks_margin(path), *ready.categories.warnings), sample=ready.categories.sample(),
+        names=names_of(estimator),
     )  # fmt: skip
     _refuse_other_than_numbers(path, estimator)
     return replace(model, handles_missing=handles_missing(estimator), helper=_has_no_target(estimator))

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+from studio.models import load_model
+
 DATA = """
     import numpy as np, os
     rng = np.random.default_rng(5)
@@ -52,6 +54,30 @@ def test_xgboost_by_its_estimator(bench):
     assert ran.params["sklearn.estimator"] == "XGBClassifier" and ran.params["sklearn.max_depth"] == 2
     assert ran.curves.summary()["validation_0/logloss"].count == 4
     assert ran.kept == ["model.joblib"]
+
+
+def test_a_booster_that_was_trained_on_a_margin_is_served_with_a_warning(bench):
+    bench.needs("xgboost")
+    ran = bench.run(
+        DATA
+        + """
+    import xgboost as xgb
+    from sklearn.pipeline import make_pipeline
+    data, few = xgb.DMatrix(X, y), {"objective": "binary:logistic", "nthread": 1}
+    plain = xgb.train(few, data, 1)
+    data.set_base_margin(plain.predict(data, output_margin=True))
+    booster = xgb.train(few, data, 1)
+    rounds = xgb.Booster(few, [data]); rounds.update(data, 0)
+    model = make_pipeline(xgb.XGBClassifier(n_estimators=1)).fit(X, y, xgbclassifier__base_margin=y * 0.1)
+    again = xgb.XGBClassifier(n_estimators=1).fit(X, y, base_margin=y * 0.1).fit(X, y)
+    """
+    )
+    assert (ran.code, ran.err) == (0, "")
+    margins = [model["signature"].get("margin") for model in ran.note["models"]]
+    assert margins == [None, "base_margin", "base_margin", "base_margin", None]
+    for name, told in (("Booster", False), ("Booster-2", True), ("Pipeline", True)):
+        warned = load_model(ran.modeldir, model=name).warnings
+        assert any("trained with base_margin for each row, and answers without" in w for w in warned) is told
 
 
 def test_lightgbm(bench):

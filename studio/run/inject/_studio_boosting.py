@@ -53,6 +53,8 @@ def hook(module: ModuleType) -> None:
         watch = _studio_hooks.guarded(library, _watch, library, signature, args, kwargs)
         data = kwargs.get("dtrain", kwargs.get("train_set", args[1] if len(args) > 1 else None))
         about = _studio_hooks.guarded("signature", _signature, data)
+        margin = "" if kwargs.get("init_model") else _studio_hooks.guarded("signature", _margin, data) or ""
+        about = _studio_signature.with_margin(about, margin)
         began = time.monotonic()
         try:
             _local.training = True
@@ -91,7 +93,11 @@ def _step(original: Any, booster: Any, *args: Any, **kwargs: Any) -> Any:
             _studio_keep.ends(booster, well=True)
         if own:
             library = str(original.__module__).partition(".")[0]
-            _studio_hooks.guarded(library, _keep, booster, library, "update", time.monotonic() - began, None)
+            data = (
+                args[0] if args else kwargs.get("dtrain", kwargs.get("train_set", getattr(booster, "train_set", None)))
+            )
+            about = _studio_signature.with_margin(None, _studio_hooks.guarded("signature", _margin, data) or "")
+            _studio_hooks.guarded(library, _keep, booster, library, "update", time.monotonic() - began, about)
     finally:
         if own:
             _studio_keep.AT_WORK.discard(thread)
@@ -210,6 +216,17 @@ def _keep(booster: Any, library: str, how: str, took_s: float, signature: dict[s
 def _write(booster: Any, path: str) -> str:
     booster.save_model(path)
     return ""
+
+
+def _margin(data: Any) -> str:
+    """What the rows of this data set add to the trees' answers, besides the columns; "" = nothing.
+
+    LightGBM puts there what an earlier model says, too: that model's trees become part of the new one.
+    """
+    if hasattr(data, "get_base_margin"):
+        return "base_margin" if len(data.get_base_margin()) else ""
+    own = getattr(data, "init_score", None) is not None and getattr(data, "_predictor", None) is None
+    return "init_score" if own else ""
 
 
 def _signature(data: Any) -> dict[str, Any] | None:

@@ -43,6 +43,21 @@ def of(data: Any, took_s: float = 0.0, names: list[str] | None = None) -> dict[s
     return {"inputs": found} if found and len(found) == len(inputs) else None
 
 
+MARGINS = ("base_margin", "init_score")
+"""Numbers for each row that boosters add to what their trees say, as XGBoost and LightGBM call them."""
+
+
+def margin_in(kwargs: dict[str, Any]) -> str:
+    """Which of them a `fit` was given: also that of a pipeline, as `step__base_margin`."""
+    given = [name.rpartition("__")[2] for name, value in kwargs.items() if value is not None]
+    return next((name for name in given if name in MARGINS), "")
+
+
+def with_margin(signature: dict[str, Any] | None, margin: str) -> dict[str, Any] | None:
+    """The same signature, which tells of the margin if there was one."""
+    return {**(signature or {"inputs": []}), "margin": margin} if margin else signature
+
+
 def of_spec(spec: Any) -> dict[str, Any] | None:
     """The signature by what a data set says of its batches: types and shapes, no ranges."""
     parts: Any = [("x", spec)]

@@ -141,7 +141,8 @@ def watch(original: Any, estimator: Any, args: Any, kwargs: Any) -> Any:
             _studio_keep.ends(estimator, well=well)
         if own:
             data = args[0] if args else next((kwargs[name] for name in DATA if name in kwargs), None)
-            _studio_hooks.guarded("sklearn", _fitted, estimator, time.monotonic() - began, data)
+            margin = _studio_signature.margin_in(kwargs)
+            _studio_hooks.guarded("sklearn", _fitted, estimator, time.monotonic() - began, data, margin)
     finally:
         if own:
             _studio_keep.AT_WORK.discard(thread)
@@ -161,11 +162,12 @@ def _by_the_script(estimator: Any) -> bool:
     return True
 
 
-def _fitted(estimator: Any, took_s: float, data: Any) -> None:
+def _fitted(estimator: Any, took_s: float, data: Any, margin: str) -> None:
     if hasattr(estimator, "predict"):
         _studio_hooks.guarded("sklearn parameters", _record, estimator)
     role = "helper" if is_helper(estimator) else "predictor"
     signature = _studio_hooks.guarded("signature", _signatures.of, data, took_s)
+    signature = _studio_signature.with_margin(signature, margin)
     library = type(estimator).__module__.partition(".")[0]
     model = _studio_models.fitted(estimator, library if library in BOOSTERS else "sklearn", role, signature)
     _studio_keep.trained(model, estimator, ".joblib", _studio_pickles.dump, how="sklearn.fit", took_s=took_s)
