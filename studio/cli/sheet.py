@@ -40,7 +40,7 @@ def sheet(experiment: Experiment, media: Sequence[str] = (), children: Sequence[
     kept = [(name, ref) for name, ref in sorted(experiment.artifacts.items()) if ref.manifest]
     for title, rows in (
         ("parameters", [(n, one_line(text(v), most=_VALUE_CHARS)) for n, v in sorted(experiment.params.items())]),
-        ("variables", [(n, one_line(v.value, most=_VALUE_CHARS)) for n, v in sorted(experiment.env.items())]),
+        ("variables", [(n, one_line(v.value, most=_VALUE_CHARS)) for n, v in sorted((experiment.env or {}).items())]),
         ("metrics", [(n, _curve(s.last, s.min, s.max, s.step)) for n, s in curves if not n.startswith(USAGE)]),
         ("resources", [(n.removeprefix(USAGE), _used(n, s.max)) for n, s in curves if n.startswith(USAGE)]),
         ("artifacts", [(name, f"{counted(ref.files, 'file')}, {show_size(ref.bytes)}") for name, ref in kept]),

@@ -40,9 +40,9 @@ def verdict(told: Repetition, found: list[Agreement], before: Experiment, again:
         yield f"{told.pairs[0][1].key} has no {what}, so there is nothing to compare{whole}"
     else:
         yield f"the whole script ran, and nothing in {again.key} can be compared with {before.key}"
-    secret = list(dict.fromkeys(name for one in found for name in one.secret))
-    if secret:
-        yield f"not compared, as the values are secret: {', '.join(secret)}"
+    unknown = list(dict.fromkeys(name for one in found for name in one.unknown))
+    if unknown:
+        yield f"not compared: {', '.join(unknown)}"
     if told.unpaired:
         yield f"children not compared: {'; '.join(told.unpaired[:MOST_NAMES])}"
     unequal = [line for one in found for line in one.unequal]

@@ -151,7 +151,7 @@ class Experiment:
     `given` names the parameters that the user typed: the others are defaults, or the script's own. `relation` says what
     it is to its `parent`: a `child` (the parent's script started it), a `rerun` of it, or a `serving` of its model.
     Records from before there was a `relation` have none, although they may have a `parent`. `env` are the variables of
-    `--env` and of the setting `env`; records from before it was kept have none.
+    `--env` and of the setting `env`; None in records from before they were kept.
     """
 
     key: str
@@ -171,7 +171,7 @@ class Experiment:
     metric: Metric | None = None
     summary: Mapping[str, Summary] = field(default_factory=dict)
     artifacts: Mapping[str, ArtifactRef] = field(default_factory=dict)
-    env: Mapping[str, Variable] = field(default_factory=dict)
+    env: Mapping[str, Variable] | None = None
     times: Times = Times()
     exit: Exit | None = None
     max_duration: float | None = None

@@ -235,7 +235,7 @@ def _running_again(experiment: Experiment, plan: Plan, env: Mapping[str, Variabl
     notes = [experiment.notes] if clean(plan.notes) in experiment.notes else [experiment.notes, clean(plan.notes)]
     new = {c.name: ArtifactRef(True) for c in plan.captures if c.name not in experiment.artifacts}
     return experiment.with_changes(
-        status="running", exit=None, env={**experiment.env, **env}, max_duration=plan.max_duration,
+        status="running", exit=None, env={**(experiment.env or {}), **env}, max_duration=plan.max_duration,
         command=experiment.command if same else replace(command, python=experiment.command.python),
         params={**experiment.params, **redact_params(plan.params)},
         given=tuple(dict.fromkeys([*(experiment.given if same else ()), *plan.given])),

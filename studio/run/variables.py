@@ -40,13 +40,14 @@ def given_again(before: Experiment, environment: Mapping[str, str]) -> dict[str,
     Args:
         environment: Where the values of secrets may be, such as this process's own variables.
     """
-    kept = {name: one.value for name, one in before.env.items() if is_whole(one)}
-    return kept | {name: environment[name] for name in before.env if name not in kept and name in environment}
+    known = before.env or {}
+    kept = {name: one.value for name, one in known.items() if is_whole(one)}
+    return kept | {name: environment[name] for name in known if name not in kept and name in environment}
 
 
 def lacking(before: Experiment, env: Mapping[str, str]) -> str:
     """What to say of a run of an experiment again that is without variables of it; "" if it has all."""
-    names = [name for name in before.env if name not in env]
+    names = [name for name in before.env or {} if name not in env]
     if not names:
         return ""
     return (

@@ -34,7 +34,7 @@ class Agreement:
     Attributes:
         hindrances: Why they cannot agree, whatever the metrics say: a line for each of outcome, parameters, variables,
             damaged curves. Empty if nothing is in the way.
-        secret: Parameters and variables whose values are not kept in both, so that nobody can tell.
+        unknown: What nobody can tell: parameters and variables whose values are not kept.
         differences: What differs, as `compare` tells it.
         judged: Metrics that agree, or differ.
         unequal: A text for each metric that agrees, but of which one run has more points.
@@ -43,7 +43,7 @@ class Agreement:
     """
 
     hindrances: list[str] = field(default_factory=list)
-    secret: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     judged: int = 0
     unequal: list[str] = field(default_factory=list)
@@ -57,8 +57,11 @@ def agreement(before: Experiment, again: Experiment, tracking: Tracking, *, tole
     pair = (before, again)
     kept = [curves_of(e, tracking) for e in pair]
     out.hindrances += filter(None, [_outcome(before, again)])
-    out.hindrances += _unequal(pair, "parameters", [parameters(e) for e in pair], out.secret)
-    out.hindrances += _unequal(pair, "variables", [variables(e) for e in pair], out.secret)
+    out.hindrances += _unequal(pair, "parameters", [parameters(e) for e in pair], out.unknown)
+    if any(e.env is None for e in pair):
+        out.unknown.append("the variables, which were not recorded")
+    else:
+        out.hindrances += _unequal(pair, "variables", [variables(e) for e in pair], out.unknown)
     for one, found in zip(pair, kept, strict=True):
         own = [(name, why) for name, why in found.damaged.items() if is_own(name)]
         out.hindrances += [f"the curve {name} of {one.key} is {why}" for name, why in own]
@@ -87,14 +90,14 @@ def _end(experiment: Experiment) -> str:
     return experiment.status + (f" ({why})" if why else "")
 
 
-def _unequal(pair: tuple[Experiment, Experiment], what: str, sheets: list[Sheet], secret: list[str]) -> Iterator[str]:
-    """A line on values that are not the same in both; names of those that nobody can compare go to `secret`."""
+def _unequal(pair: tuple[Experiment, Experiment], what: str, sheets: list[Sheet], unknown: list[str]) -> Iterator[str]:
+    """A line on values that are not the same in both; names of those that nobody can compare go to `unknown`."""
     before, again = sheets
     texts: list[str] = []
     for row in rows(what, [_plain(sheet, e.key) for sheet, e in zip(sheets, pair, strict=True)]):
         name = row.name
         if _nobody_can_tell(before.get(name), again.get(name)):
-            secret.append(name)
+            unknown.append(f"{name} (secret)")
         elif name not in again:
             texts.append(f"without {name}")
         else:

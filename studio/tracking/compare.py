@@ -43,7 +43,7 @@ def compare(experiments: Sequence[Experiment], tracking: Tracking, *, tolerance:
         *rows("about", [_about(e) for e in experiments]),
         *rows("outcome", [_outcome(e) for e in experiments]),
         *rows("command", [_command(e) for e in experiments]),
-        *rows("variables", [variables(e) for e in experiments]),
+        *_variables(experiments),
         *rows("code", [_code(e) for e in experiments]),
         *_files(experiments, tracking),
         *_environment(experiments),
@@ -63,10 +63,17 @@ def parameters(experiment: Experiment) -> Sheet:
 def variables(experiment: Experiment) -> Sheet:
     """The variables that the user gave; the digest of a secret tells it from others of the same salt."""
     found: dict[str, Cell] = {}
-    for name, one in experiment.env.items():
+    for name, one in (experiment.env or {}).items():
         secret = one.digest is not None and one.salt is not None
         found[name] = Secret(one.value, str(one.digest), str(one.salt)) if secret else _known(one.value)
     return found
+
+
+def _variables(experiments: Sequence[Experiment]) -> Iterator[Difference]:
+    """Each variable; records from before they were kept say nothing of them."""
+    if any(e.env is not None for e in experiments):
+        found = [Unknown("not recorded") if e.env is None else variables(e) for e in experiments]
+        yield from _beside("variables", "all", found, lambda sheet: f"recorded: {len(sheet)}")
 
 
 def _known(value: object) -> Cell:

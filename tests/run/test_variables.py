@@ -16,6 +16,7 @@ def test_variables_are_recorded_and_a_rerun_has_them_or_says_which_it_lacks(tmp_
     given = ("--env", "DEPTH=3", "--env", f"API_KEY={KEY}", "--env", "URL=http://u:hidden-word@h/")
     assert studio("run", "-e", "a", *given, "t.py", cwd=tmp_path).stdout.decode() == f"{KEY}\n"
     env = record("a").env
+    assert env is not None
     assert [(name, one.value) for name, one in env.items()] == [
         ("API_KEY", "***"), ("DEPTH", "3"), ("FROM_FILE", "here"), ("URL", "http://***@h/"),
     ]  # fmt: skip
@@ -26,7 +27,8 @@ def test_variables_are_recorded_and_a_rerun_has_them_or_says_which_it_lacks(tmp_
     lacking = studio("runs", "rerun", "a", "-e", "c", cwd=tmp_path).stderr
     assert b"studio: it runs without API_KEY, URL: the value was not kept with a." in lacking
     assert b"c ran with other variables than a: without API_KEY, without URL" in lacking and b"agree" not in lacking
-    assert sorted(record("b").env) == sorted(env) and record("b").env["API_KEY"] == env["API_KEY"]
+    repeated = record("b").env
+    assert repeated is not None and sorted(repeated) == sorted(env) and repeated["API_KEY"] == env["API_KEY"]
     salt = (home / ".studioml" / "salt").read_bytes()
     kept = [path for path in home.rglob("*") if path.is_file() and path.name != "salt"]
     assert not [path for path in kept for data in [path.read_bytes()] if KEY.encode() in data or salt in data]

@@ -334,7 +334,7 @@ def test_no_two_values_have_the_same_text() -> None:
 
 def ended(tracking: Tracking, key: str, *, loss: float = 1.0, **fields: Any) -> Experiment:
     """An experiment with one metric, in the store."""
-    fields = {"status": "finished", "exit": Exit(0, None, "finished"), "params": {"lr": 0.1}, **fields}
+    fields = {"status": "finished", "exit": Exit(0, None, "finished"), "params": {"lr": 0.1}, "env": {}, **fields}
     tracking.store.write(f"runs/{key}/metrics/w", encode("loss", [0, 1], [0.0, 0.0], [2.0, loss]))
     summary = {"loss": Summary(loss, min(loss, 2.0), 2.0, 1, 2)}
     found = Experiment(key=key, command=Command("script", "t.py"), summary=summary, **fields)
@@ -359,15 +359,16 @@ FAILED = {"status": "failed", "exit": Exit(3, None, "failed", None, Failure("Val
          ['b ran with other parameters than a: lr "None" (was None)', NOT]),
         ({"params": {"x": "<T at 0x7f12>"}}, {"params": {"x": "<T at 0x7f99>"}}, [AGREE]),
         ({"params": {"key": "***"}}, {"params": {"key": "***"}},
-         [AGREE, "not compared, as the values are secret: key"]),
+         [AGREE, "not compared: key (secret)"]),
         ({"env": {"KEY": SECRET}}, {"env": {"KEY": SECRET}}, [AGREE]),
         ({"env": {"KEY": SECRET}}, {"env": {}},
          ["b ran with other variables than a: without KEY", NOT]),
         ({"env": {"KEY": SECRET}}, {"env": {"KEY": OTHER}},
          ["b ran with other variables than a: KEY *** (digest d2, salt s1) (was *** (digest d1, salt s1))",
           NOT]),
+        ({"env": None}, {"env": {"A": Variable("1")}}, [AGREE, "not compared: the variables, which were not recorded"]),
         ({"env": {"KEY": SECRET}}, {"env": {"KEY": FOREIGN}},
-         [AGREE, "not compared, as the values are secret: KEY"]),
+         [AGREE, "not compared: KEY (secret)"]),
     ],
 )  # fmt: skip
 def test_a_rerun_is_judged_by_outcome_parameters_and_variables_first(
