@@ -89,7 +89,7 @@ def show(value: Cell) -> str:
         return value.text
     if isinstance(value, str):
         return value if _is_plain(value) else json.dumps(value, ensure_ascii=not value.isprintable())
-    return repr(value) if value is None or isinstance(value, bool | int | float) else _spelled(value)
+    return _spelled(value)
 
 
 def _texts(cells: Sequence[Cell]) -> tuple[str, ...]:

@@ -356,7 +356,7 @@ FAILED = {"status": "failed", "exit": Exit(3, None, "failed", None, Failure("Val
         ({}, {"loss": 3.0, "params": {}},
          ["b ran with other parameters than a: without lr", "metrics differ; studio runs compare a b tells more"]),
         ({"params": {"lr": None}}, {"params": {"lr": "None"}},
-         ['b ran with other parameters than a: lr "None" (was None)', NOT]),
+         ['b ran with other parameters than a: lr "None" (was null)', NOT]),
         ({"params": {"x": "<T at 0x7f12>"}}, {"params": {"x": "<T at 0x7f99>"}}, [AGREE]),
         ({"params": {"key": "***"}}, {"params": {"key": "***"}},
          [AGREE, "not compared: key (secret)"]),
