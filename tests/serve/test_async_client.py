@@ -21,7 +21,7 @@ from studio.client.wire import LATE, Wire
 from studio.errors import ConfigError, ServeError, Timeout
 
 from .conftest import Served
-from .test_hostile_servers import DRIPS, LATE_S, Raw, raw  # noqa: F401 - a fixture
+from .test_hostile_servers import DRIP_S, DRIPS, LATE_S, Raw, raw  # noqa: F401 - a fixture
 
 
 def test_many_requests_at_once_over_few_connections(identity: Served) -> None:
@@ -30,7 +30,7 @@ def test_many_requests_at_once_over_few_connections(identity: Served) -> None:
             assert await client.ready() and (await client.metadata())["style"] == "identity"
             before = threading.active_count()
             answers = await asyncio.gather(*(client.predict({"n": n}) for n in range(60)))
-            assert len(client._asking.pool._idle) <= 3 and threading.active_count() == before
+            assert len(client._asking.pool._idle) <= 3 and threading.active_count() <= before
             return [answer["n"] for answer in answers]
 
     assert asyncio.run(main()) == list(range(60))
@@ -80,7 +80,7 @@ def test_the_end_of_a_program_waits_for_no_request_that_was_cancelled(raw: Calla
 
 def test_servers_that_drip_are_left_when_the_time_is_over(raw: Callable[..., Raw]) -> None:  # noqa: F811
     async def left(kind: str) -> type[BaseException]:
-        async with AsyncModelClient(raw(*DRIPS[kind], 0.1).url, timeout_s=0.7, retries=0) as client:
+        async with AsyncModelClient(raw(*DRIPS[kind], DRIP_S).url, timeout_s=0.7, retries=0) as client:
             with pytest.raises(ServeError) as caught:
                 await client.predict({"a": 1.0})
             return caught.type

@@ -84,6 +84,7 @@ def fails(server: Raw, kind: type[Exception], **options: object) -> float:
     return time.monotonic() - began
 
 
+DRIP_S = 0.3
 DRIPS = {
     "nothing": (b"", b""),
     "status line": (b"HTTP/1.1 200 O", b"K"),
@@ -100,7 +101,7 @@ DRIPS = {
 
 @pytest.mark.parametrize("kind", DRIPS)
 def test_a_server_that_drips_is_left_when_the_time_is_over(raw: Callable[..., Raw], kind: str) -> None:
-    assert fails(raw(*DRIPS[kind], 0.1), Timeout) < LATE_S
+    assert fails(raw(*DRIPS[kind], DRIP_S), Timeout) < LATE_S
 
 
 def test_a_server_that_does_not_read_is_left_too(raw: Callable[..., Raw]) -> None:
