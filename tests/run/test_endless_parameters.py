@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import datetime
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,33 @@ def test_the_text_of_anything_ends(value: Any, begins: str) -> None:
     found = text.of(value)
     assert found.startswith(begins) and len(found) <= text.MOST_CHARS + 1
     assert text.kept(value).startswith(begins) and len(text.kept(value)) <= text.MOST_CHARS + 100
+
+
+def _array(at: int) -> Any:
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
+    found = numpy.zeros(5000)
+    found[at] = 1
+    return found
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda at: "x" * (5000 + at), lambda at: [at == n for n in range(5000)], _array,
+     lambda at: [["y"] * 900, "z" * at], lambda at: {"a": ["y"] * 900, "b": at}, lambda at: 10**6000 + at],
+)  # fmt: skip
+def test_values_that_differ_where_they_are_cut_have_other_texts(make: Callable[[int], Any]) -> None:
+    one, same, other = (text.kept(make(at)) for at in (3000, 3000, 3001))
+    assert one == same != other and "sha256" in one and "not read" not in one
+    assert text.kept([["y"] * 9000, "z"]).endswith(")") and "the rest not read" in text.kept([["y"] * 9000, "z"])
+
+
+def test_parameters_that_are_too_large_for_one_event_are_kept(tmp_path: Path) -> None:
+    here = track.Place(str(tmp_path))
+    values = {f"p{n}": "v" * 200_000 for n in range(20)} | {"lr": 0.1}
+    assert track._append(here, "params", {"values": dict(values), "given": ["lr"]})
+    told = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    assert {name: value for event in told for name, value in event["values"].items()} == values
+    assert all(event["type"] == "params" and event["given"] == ["lr"] for event in told)
 
 
 def test_a_type_that_takes_long_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
