@@ -115,6 +115,13 @@ def test_queries_columns_orders_and_metrics_take_one_spelling(tmp_path: Path) ->
         assert (ran.code, ran.out) == (3, b"") and f"did you mean {near}?" in ran.err, ran
 
 
+@pytest.mark.usefixtures("three")
+def test_who_has_no_runs_is_told_of_those_of_others(tmp_path: Path) -> None:
+    done = studio("runs", "show", "last", cwd=tmp_path, env={"STUDIOML_OWNER": "eve"})
+    assert done.returncode == 4 and b"no experiment of yours (eve) in this store yet" in done.stderr
+    assert b"studio runs list all shows those of others" in done.stderr
+
+
 def test_values_are_shown_with_all_their_digits_and_lists_as_json(tmp_path: Path) -> None:
     big, records = 2**128 - 1, opened().tracking.records
     params = {"seed": big, "ver": "1.10", "net": ["a", None, True, 2**70], "on": True, "x": "-Infinity"}

@@ -148,7 +148,7 @@ def test_csv_comes_back_from_every_reader(tmp_path: Path, seed: int) -> None:
     duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed")
     chance, path = random.Random(seed), tmp_path / "t.csv"
     for _ in range(seed):
-        names = ["n", "a\rb", "#c", *chance.sample([t for t in HOSTILE[:20] if t and "\r" not in t], 2)]
+        names = ["n", "a\rb", "#c", *chance.sample([t for t in HOSTILE[:20] if t and t != "#c" and "\r" not in t], 2)]
         made = ["".join(chance.choices("\r\n\",'#; a", k=4)) for _ in range(20)]
         texts = [chance.sample([*HOSTILE, *made], len(HOSTILE) + 20) for _ in names[1:]]
         columns = [Column("integer", list(range(len(texts[0])))), *(Column("text", one) for one in texts)]

@@ -116,6 +116,12 @@ def test_garbage_is_an_answer_or_a_config_error(index: Index, query: str) -> Non
         ("metrics.acc + 1", 1, "a condition is expected", ""),
         ("(metrics.acc > 1) > 2", 1, "a value is expected", ""),
         ("exit.code < none", 13, "nothing can be", "="),
+        ("metrics.acc = nan", 15, "nothing is = nan", "metrics.acc is nan"),
+        ("metrics.acc + 1 < nan", 19, "nothing equals nan", "is nan"),
+        ("notes is nan", 1, "a text, which is never nan", 'notes = "nan"'),
+        ("stauts is none", 1, "no field 'stauts'", "status"),
+        ("metrics.acc:mean > 1", 1, "a metric has no 'mean'", "min|max"),
+        ("metric.acc > 1", 1, "no field 'metric.acc'", "metrics.acc"),
         ("metrics.acc > 1 and * 2", 21, "unexpected '*'", ""),
     ],
 )
