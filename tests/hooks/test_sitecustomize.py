@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -174,6 +175,20 @@ def test_any_interpreter_starts_and_one_that_is_too_old_says_so(bench, python):
     else:
         (warning,) = ran.of_type("warning")
         assert warning["text"].startswith(f"Python {major}.{minor} is older than 3.7: output, code and files")
+
+
+@pytest.mark.parametrize("path", sorted(INJECT.glob("*.py")), ids=lambda path: path.name)
+def test_the_hooks_are_written_for_the_oldest_python(path):
+    """What 3.7 cannot parse, or, where any Python has to start, Python 2."""
+    tree = ast.parse(path.read_text(), feature_version=(3, 7))
+    nodes = list(ast.walk(tree))
+    assert not [n.lineno for n in nodes if isinstance(n, ast.Yield) and isinstance(n.value, ast.Tuple)
+                and any(isinstance(part, ast.Starred) for part in n.value.elts)]  # fmt: skip
+    if path.name in ("sitecustomize.py", "_studio_old.py"):
+        new = (ast.JoinedStr, ast.AnnAssign, ast.FunctionDef, ast.Starred, ast.NamedExpr, ast.Nonlocal)
+        calls = [n for n in nodes if isinstance(n, ast.Call)]
+        starred = {id(arg) for call in calls for arg in call.args}  # f(*args), which Python 2 has
+        assert not [n.lineno for n in nodes if isinstance(n, new) and id(n) not in starred]
 
 
 OLD = f"""
