@@ -18,6 +18,8 @@ def features_of(estimator: Any) -> int:
         count = None
         with contextlib.suppress(Exception):  # a property that looks into what was never fitted
             count = getattr(part, "n_features_in_", None)
+            if count == 0:  # CatBoost forgets the number when it is read from a file
+                count = len(part.feature_names_)
         if isinstance(count, int):
             return count
     return -1

@@ -80,6 +80,35 @@ def test_a_booster_that_was_trained_on_a_margin_is_served_with_a_warning(bench):
         assert any("trained with base_margin for each row, and answers without" in w for w in warned) is told
 
 
+def test_catboost(bench):
+    bench.needs("catboost")
+    bench.needs("sklearn")
+    ran = bench.run(
+        DATA
+        + """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_score
+    from catboost import CatBoostClassifier, CatBoostRegressor, Pool
+    base = LogisticRegression().fit(X, y)
+    few = {"iterations": 3, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
+    cross_val_score(CatBoostClassifier(**few), X, y, cv=2)
+    first = CatBoostRegressor(**few).fit(Pool(X, y))
+    best = CatBoostClassifier(**few).fit(X, y)
+    print(best.predict_proba(X[:1]).tolist(), best.predict(X[:9]).tolist())
+    """
+    )
+    assert (ran.code, ran.err, ran.of_type("warning")) == (0, "", [])
+    assert [m["name"] for m in ran.note["models"]] == ["LogisticRegression", "CatBoostRegressor", "CatBoostClassifier"]
+    assert ran.chosen["name"] == "CatBoostClassifier" and ran.chosen["library"] == "catboost"
+    assert ran.params["sklearn3.estimator"] == "CatBoostClassifier" and ran.params["sklearn3.iterations"] == 3
+    model = load_model(ran.modeldir)
+    assert (model.inputs[0].shape, model.caveat) == ((-1, 4), "") and model.warnings == ()
+    import numpy as np
+
+    X = np.random.default_rng(5).normal(size=(300, 4))
+    assert str(model.run([X[:9]])[0].tolist()) in ran.out
+
+
 def test_lightgbm(bench):
     bench.needs("lightgbm")
     source = (

@@ -26,6 +26,7 @@ TABLE = {
     "sklearn.base": ("_studio_sklearn",),
     "xgboost.training": ("_studio_boosting",),
     "lightgbm.engine": ("_studio_boosting",),
+    "catboost.core": ("_studio_sklearn",),
     "torch.optim.optimizer": ("_studio_torch",),
     "torch.serialization": ("_studio_saves",),
     "joblib.numpy_pickle": ("_studio_saves",),

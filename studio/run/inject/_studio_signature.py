@@ -43,8 +43,8 @@ def of(data: Any, took_s: float = 0.0, names: list[str] | None = None) -> dict[s
     return {"inputs": found} if found and len(found) == len(inputs) else None
 
 
-MARGINS = ("base_margin", "init_score")
-"""Numbers for each row that boosters add to what their trees say, as XGBoost and LightGBM call them."""
+MARGINS = ("base_margin", "init_score", "baseline")
+"""Numbers for each row that boosters add to what their trees say, as XGBoost, LightGBM and CatBoost call them."""
 
 
 def margin_in(kwargs: dict[str, Any]) -> str:
@@ -130,7 +130,7 @@ def _array(name: str, data: Any, budget: int) -> dict[str, Any] | None:
         if any(isinstance(row, (dict, set)) for row in data[:1]):
             return _whole(name, "object", [-1], None)
         data = numpy.asarray(data)
-    if len(data.shape) == 0:
+    if len(data.shape) == 0 or not hasattr(data, "__getitem__"):  # the latter is CatBoost's Pool
         return None
     shape = [-1, *(int(size) for size in data.shape[1:])]
     width = 1

@@ -37,7 +37,7 @@ else:
 
 SEARCHERS = frozenset({"sklearn", "imblearn", "mlxtend", "skopt", "dask_ml", "feature_engine", "boruta", "eli5"})
 PASSED = frozenset({"joblib", "threading", "concurrent", "multiprocessing"})  # who runs somebody else's function
-BOOSTERS = ("xgboost", "lightgbm")
+BOOSTERS = ("xgboost", "lightgbm", "catboost")
 UNSUPERVISED = ("clusterer", "density_estimator", "DensityEstimator", "outlier_detector")
 DATA = ("X", "raw_documents", "y")
 _local = threading.local()
@@ -55,7 +55,11 @@ def within() -> bool:
 
 
 def hook(module: ModuleType) -> None:
-    """Every class that is derived from `BaseEstimator` from now on has its `fit` wrapped."""
+    """Every class that is derived from `BaseEstimator` from now on has its `fit` wrapped; so have CatBoost's."""
+    if module.__name__ == "catboost.core":
+        for known in {module.CatBoost, *_derived(module.CatBoost)}:
+            _wrap(known)
+        return
     base = module.BaseEstimator
     if base in _hooked:
         return
