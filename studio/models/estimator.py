@@ -20,6 +20,7 @@ from .base import LoadedModel, Run, said
 from .categories import HINT, fitted_on, lacks_margin, wrapper_hint
 from .estimator_inputs import columns_of, features_of, likely_features, names_of, takes_strings, takes_text
 from .note import entry_of, one_line
+from .probe import signature_of
 from .rows import proven_rows
 from .tables import prepared
 
@@ -51,17 +52,27 @@ def load(path: Path, runtime: str, trust: bool) -> LoadedModel:
             hint=wrapper_hint("a DataFrame" if "column" in held else "texts" if held == "texts" else "such objects"),
         )
     ready = prepared(path, estimator)
-    features = features_of(estimator)
+    features, flat = _features(path, estimator)
     model = proven_rows(
         path, type(estimator).__module__.partition(".")[0], ready.predict,
         len(ready.categories.names) if features < 0 and ready.categories.names else features,
         columns=ready.categories.domains() or columns_of(estimator), likely=likely_features(estimator),
         hopeless=partial(_hopeless, path.name, estimator), fresh=partial(_fresh, path, joblib.load),
         warnings=(*lacks_margin(path), *ready.categories.warnings), sample=ready.categories.sample(),
-        names=names_of(estimator),
+        names=names_of(estimator), flat=flat,
     )  # fmt: skip
     _refuse_other_than_numbers(path, estimator)
     return replace(model, handles_missing=handles_missing(estimator), helper=_has_no_target(estimator))
+
+
+def _features(path: Path, estimator: Any) -> tuple[int, bool]:
+    """The number of features, -1 if any, and whether a row is one number of one axis: by itself, by its fit."""
+    features, inputs = features_of(estimator), signature_of(path)
+    shape = inputs[0].get("shape") if len(inputs) == 1 else None
+    if features >= 0 or not isinstance(shape, list):
+        return features, features < 0 and type(estimator).__name__ == "IsotonicRegression"
+    wide = len(shape) == 2 and isinstance(shape[1], int)
+    return (shape[1] if wide else -1), shape == [-1]
 
 
 def _refuse_other_than_numbers(path: Path, estimator: Any) -> None:

@@ -29,6 +29,7 @@ def proven_rows(
     warnings: tuple[str, ...] = (),
     sample: tuple[float, ...] = (),
     names: Sequence[str] = (),
+    flat: bool = False,
 ) -> TensorModel:
     """The model of a function of rows of float64 features; its answers tell its output.
 
@@ -42,6 +43,7 @@ def proven_rows(
         hopeless, fresh, warnings: See `Trial`.
         sample: See `TensorSpec`.
         names: Those of the features, if they have any.
+        flat: Whether a row is one number, so that the input has one axis.
 
     Raises:
         ModelLoadError: no rows could ever be answered.
@@ -51,8 +53,9 @@ def proven_rows(
         return [as_array(predict(arrays[0]))]
 
     named = tuple(map(str, names)) if len(names) == features and len(set(names)) == features else ()
+    shape = (-1,) if flat else (-1, features)
     trial = Trial(
-        path, runtime, run, (TensorSpec("x", "float64", (-1, features), sample=sample, columns=named),),
+        path, runtime, run, (TensorSpec("x", "float64", shape, sample=sample, columns=named),),
         (TensorSpec("y", "float64", (), free=True),), told=[[Domain(columns=tuple(columns))]] if columns else (),
         lengths=likely, hopeless=hopeless, fresh=fresh, warnings=warnings,
     )  # fmt: skip

@@ -242,6 +242,24 @@ def test_what_was_never_fitted_is_refused_with_the_librarys_words(tmp_path: Path
         loaded(tmp_path / "model.joblib")
 
 
+@pytest.mark.parametrize("noted", [[-1], [-1, 1], None])
+def test_what_was_fitted_on_one_axis_takes_one_number_for_each_row(tmp_path: Path, noted: list[int] | None) -> None:
+    from sklearn.isotonic import IsotonicRegression
+
+    x = np.arange(20.0)
+    joblib.dump(IsotonicRegression().fit(x, 2 * x), tmp_path / "model.joblib")
+    if noted:
+        signature = {"inputs": [{"name": "x", "dtype": "float64", "shape": noted, "low": 0.0, "high": 19.0}]}
+        entry = {"name": "I", "file": "model.joblib", "signature": signature}
+        (tmp_path / ".studio.json").write_text(json.dumps({"models": [entry]}))
+    model = loaded(tmp_path / "model.joblib")
+    asked = np.array([0.0, 7.0, 9.5])
+    if noted == [-1, 1]:
+        asked = asked[:, None]
+    assert model.inputs[0].shape == ((-1,) if asked.ndim == 1 else (-1, 1)) and model.stacks
+    assert model.run([asked])[0].tolist() == [0.0, 14.0, 19.0]
+
+
 def test_pipelines_of_text_and_of_named_columns_are_refused_with_the_reason(tmp_path: Path) -> None:
     import pandas as pd
     from sklearn.feature_extraction.text import TfidfVectorizer
