@@ -21,6 +21,25 @@ from tests.studio_process import environment, opened, record, start, studio, unt
 
 LETTERS = string.ascii_letters + string.digits
 
+# Parameters of scikit-learn, XGBoost, CatBoost, Keras, transformers, torch and Lightning; and secrets with such names.
+PARAMETERS = """
+    token_pattern tokenizer tokenizers tokenize filter_passthrough passthrough may_pass scaler_score_key
+    monkeypatch server_key_path num_passes bypass_rate key_dim key_dtype key_shape key_labels key_mask keyname
+    mask_token oov_token max_tokens num_tokens num_key_value_heads token_document_counts include_special_tokens
+    pad_to_max_tokens token_type_ids pad_token_id bos_token_id eos_token_id decoder_start_token_id
+    forced_bos_token_id image_token image_token_id image_token_index suppress_tokens begin_suppress_tokens
+    max_new_tokens min_new_tokens prompt_lookup_num_tokens token_healing additional_special_tokens
+    extra_special_tokens special_tokens_map word_delimiter_token tokenizer_name unk_token sep_token cls_token
+    boi_token eoi_token vision_start_token return_token_type_ids tokens_per_second key_padding_mask
+    src_key_padding_mask memory_key_padding_mask key_fn group_key_fn authoritative_rank author
+"""
+CREDENTIALS = """
+    token hf_token hub_token push_to_hub_token api_key access_token auth_token user_token session_token
+    bearer_token new_token token_prefix token_value tokens.wandb wandb_key WANDB_API_KEY api_key_prefix
+    access_key_pattern secret_token_pattern password key encryption_key private_key storage_key client_secret
+    db_pass my_token2 refresh_tokens service_key TOKEN_PROD token_id
+"""
+
 
 def made(prefix: str, chars: int, alphabet: str = LETTERS) -> str:
     """A token of the form of a real one."""
@@ -117,6 +136,13 @@ def test_what_is_ordinary_stays_as_it_is() -> None:
         "forward_pass": "fp16", "pw_conv": "yes", "bypass": "x",
     }  # fmt: skip
     assert redact_params(names) == names
+    kept = dict.fromkeys(PARAMETERS.split(), "[a-z]{3}")
+    assert redact_params(kept) == kept
+    assert redact_params({f"sklearn.pipeline.vectors.{name}": text for name, text in kept.items()}).keys() == {
+        f"sklearn.pipeline.vectors.{name}" for name in kept
+    }
+    hidden = dict.fromkeys(CREDENTIALS.split(), "[a-z]{3}")
+    assert redact_params(hidden) == dict.fromkeys(hidden, MASK)
     assert redact_args(["--max-tokens", "512", "--pad_token=[PAD]", "--token-file", "x", "--use-auth-token"]) == (
         "--max-tokens", "512", "--pad_token=[PAD]", "--token-file", "x", "--use-auth-token",
     )  # fmt: skip

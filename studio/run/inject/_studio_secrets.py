@@ -36,11 +36,18 @@ _TOKEN = re.compile(
 )
 _KEY = re.compile(r"(?:^|[^a-zA-Z])keys?(?![a-zA-Z])|[a-z]Key(?![a-z])|[a-z_-]key$", re.IGNORECASE)
 _HARMLESS = frozenset({"monkey", "donkey", "turkey", "hotkey", "whiskey", "hockey", "jockey", "keymap"})
-# What a tokenizer or a column of a data set is called: `pad_token`, `image_key`.
+# What a tokenizer or a column of a data set is called: `pad_token`, `image_key`; counts of tokens; and what a name says
+# about tokens or keys, without being one: `token_pattern`, `key_padding_mask`.
 _ORDINARY = re.compile(
-    r"(?:^|[^a-z])(?:(?:pad|bos|eos|unk|sep|cls|mask|special|stop|start|end|begin|image|audio|video|word|prefix|suffix)"
-    r"[_-]?tokens?|(?:label|image|img|features?|input|output|target|text|sort|group|primary|foreign|partition|index|mask"
-    r"|batch|metric|monitor|score|lookup|dict|column|col|field|caption|audio|video|question|answer|rng|random)[_-]?keys?)$",
+    r"(?:^|[^a-z])(?:(?:pad|padding|bos|eos|boi|eoi|sot|eot|unk|unknown|oov|blank|sep|separator|delimiter|cls|class|mask"
+    r"|special|stop|suppress|start|end|begin|image|audio|video|vision|word|prefix|suffix|prompt|language)"
+    r"[_-]?tokens?(?:[_-](?:ids?|index))?"
+    r"|(?:max|min|num|n|new|total|input|output|generated)[_-]?tokens"
+    r"|(?:label|image|img|features?|input|output|target|text|sort|group|primary|foreign|partition|index|mask"
+    r"|batch|metric|monitor|score|lookup|dict|column|col|field|caption|audio|video|question|answer|rng|random)[_-]?keys?)$"
+    r"|(?:tokens?|keys?)[_-](?:pattern|regex|type|dtype|dims?|size|shape|counts?|len|length|limit|budget|rate|prob|weights?"
+    r"|masks?|padding|positions?|embeddings?|index|indices|healing|filters?|level|mode|method|strategy|pooling|dropout"
+    r"|func|fn|order|column|field|labels?|separator|delimiter|map|document|value_heads|per|to|seen)(?:$|[_-])",
     re.IGNORECASE,
 )
 # Compiled when they are first needed: every script that is tracked pays for what stands here.
