@@ -358,6 +358,8 @@ def _say_ready(
         example = f"@{path}"
     if example:
         click.echo(shlex.join(words) + auth + " -d " + shlex.quote(example), err=True)
+        if not model.inputs and model.style != "identity":
+            click.echo(f"{model.style} without a contract: the body of that line shows the form only", err=True)
     else:
         click.echo(f"studio predict {url} --input image.png" + (f" --token-file {secret}" if secret else ""), err=True)
     shown = _fingerprint(cert) if cert else None

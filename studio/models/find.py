@@ -57,6 +57,8 @@ def _trained(candidate: Candidate, kept: Kept | None) -> float:
 def named(name: str, candidates: list[Candidate], modeldir: Path, note: Note, where: str = "") -> Candidate:
     """The checkpoint that `--model NAME` means: by the name in the note, by its file, or by its file without suffix.
 
+    Capital letters matter only where names differ in nothing else.
+
     Args:
         where: What an error calls the folder: the experiment that the user named, say.
 
@@ -80,6 +82,18 @@ def named(name: str, candidates: list[Candidate], modeldir: Path, note: Note, wh
         raise ConfigError(f"--model {name} means {' and '.join(sorted(hits))}", hint="name the file")
     if hits:
         return files[hits[0]]
+    every = {
+        *kept,
+        *files,
+        *(lost.name for lost in note.lost),
+        *(n for f in files for n in (Path(f).name, Path(f).stem)),
+    }
+    alike = [named(n, candidates, modeldir, note, where) for n in sorted(every) if n.casefold() == name.casefold()]
+    if len({candidate.path for candidate in alike}) > 1:
+        labels = sorted({candidate.label(modeldir) for candidate in alike})
+        raise ConfigError(f"--model {name} means {' and '.join(labels)}", hint="write capital letters as they do")
+    if alike:
+        return alike[0]
     known = model_names(candidates, modeldir, note)
     stems = [Path(file).stem for file in known]
     raise ModelNotFound(

@@ -33,7 +33,7 @@ def closing_line(
     following, reason = f"runs show {experiment.key}", ""
     if experiment.kind == "serving":
         following = f"runs logs {experiment.key}"
-    elif experiment.status == "finished" and (found := _to_serve(experiment, modeldir, descendants)):
+    elif experiment.status in ("finished", "stopped") and (found := _to_serve(experiment, modeldir, descendants)):
         key, why = found
         following = f"serve {key}" + " --wrapper wrapper.py" * bool(why)
         reason = f"; {why}, so write a wrapper (docs/howto/wrappers.md), such as wrapper.py" if why else ""

@@ -90,7 +90,8 @@ def test_what_the_script_wrote_after_the_note_is_served_first(three: Path) -> No
 
 @pytest.mark.parametrize(
     ("name", "file"), [("ridge", "ridge.joblib"), ("second", "lasso.joblib"), ("ridge.joblib", "ridge.joblib"),
-                       ("deep", "a/b/deep.joblib"), ("a/b/deep.joblib", "a/b/deep.joblib")]
+                       ("deep", "a/b/deep.joblib"), ("a/b/deep.joblib", "a/b/deep.joblib"), ("Ridge", "ridge.joblib"),
+                       ("SECOND", "lasso.joblib"), ("A/B/Deep.joblib", "a/b/deep.joblib")]
 )  # fmt: skip
 def test_a_model_is_named_by_the_note_its_file_or_the_files_stem(three: Path, name: str, file: str) -> None:
     slope(three / "a" / "b" / "deep.joblib", 9.0, 1.0)
@@ -110,7 +111,11 @@ def test_a_name_that_no_model_has_suggests_one_and_lists_all(three: Path) -> Non
         "lasso.joblib",
         "ridge.joblib",
     ]
-    slope(three / "sub" / "ridge.joblib", 1.0, 1.0)
+    slope(three / "sub" / "RIDGE.joblib", 1.0, 1.0)
+    assert load_model(three, model="RIDGE").file == "sub/RIDGE.joblib"
+    with pytest.raises(ConfigError, match=r"means ridge\.joblib and sub/RIDGE\.joblib"):
+        load_model(three, model="Ridge")
+    (three / "sub" / "RIDGE.joblib").rename(three / "sub" / "ridge.joblib")
     with pytest.raises(ConfigError, match=r"means ridge\.joblib and sub/ridge\.joblib"):
         load_model(three, model="ridge")
     with pytest.raises(ModelLoadError, match="not there"):
@@ -367,10 +372,13 @@ def test_a_run_proposes_a_wrapper_for_what_takes_no_numbers(tmp_path: Path, colu
     note(tmp_path, models=[TEXT | {"signature": told}, kept("older")])
     assert outlook(tmp_path) == (f"model.joblib was fitted on {said}" if said else "")
     ended = Experiment("k", Command("script", "t.py"), status="finished", times=Times(1.0, 1.0, 2.0))
-    before, _, line = closing_line(ended, tmp_path, " --store s").rpartition("; next: ")
-    assert line == f"studio serve k {'--wrapper wrapper.py ' if said else ''}--store s"
     why = f"; model.joblib was fitted on {said}, so write a wrapper (docs/howto/wrappers.md), such as wrapper.py"
-    assert before.endswith(why if said else "after 1.0s")
+    for status in ("finished", "stopped"):
+        told = ended.with_changes(status=status)
+        before, _, line = closing_line(told, tmp_path, " --store s").rpartition("; next: ")
+        assert line == f"studio serve k {'--wrapper wrapper.py ' if said else ''}--store s"
+        assert before.endswith(why if said else "after 1.0s")
+    assert closing_line(ended.with_changes(status="failed"), tmp_path).endswith("; next: studio runs show k")
 
 
 def test_what_loads_and_cannot_be_served_is_not_said_to_be_unreadable(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .conftest import Served
+from .conftest import Served, wait_until
 
 INCREMENT = Path(__file__).parents[2] / "examples" / "serving" / "model_increment.py"
 
@@ -27,6 +27,9 @@ def test_the_originals_increment_wrapper_serves_unmodified(serve: Callable[..., 
     server = serve("--wrapper", INCREMENT)
     assert server.post({"a": 1}).json == {"a": 2}
     assert server.ask("GET", "/metadata").json["style"] == "create_model"
+    wait_until(
+        lambda: "create_model without a contract: the body of that line shows" in server.errors, "what curl sends"
+    )
 
 
 @pytest.mark.parametrize("value", ["N.", "gASV", "", "ü", None, True, 0, 1.5, [1, [2]], {"b": "c"}])
@@ -120,6 +123,7 @@ def test_metadata_has_the_form_of_the_contract(identity: Served) -> None:
 
 
 def test_the_printed_curl_line_works(identity: Served) -> None:
+    wait_until(lambda: "curl " in identity.errors, "the line")  # it is written after the one on stdout
     line = next(x for x in identity.errors.splitlines() if x.startswith("curl "))
-    assert identity.url in line and "-d" in line
+    assert identity.url in line and "-d" in line and "form only" not in identity.errors
     assert identity.line == f"Serving identity at {identity.url}"
