@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,13 +60,15 @@ class Studio(Reader):
         return make_plan(kind, words, Options(**options), tracking=self.tracking, config=self.config)
 
     def detach(self, plan: Plan) -> str:
-        """Runs a plan in the background and returns its key once it is stored."""
+        """Runs a plan in the background and returns its key once its script runs."""
         from .run.detach import detach
 
-        return detach(plan, lambda plan, notify: Studio(self.config, notify=notify).run(plan), self.notify)
+        return detach(
+            plan, lambda plan, notify, started: Studio(self.config, notify=notify).run(plan, started), self.notify
+        )
 
-    def run(self, plan: Plan) -> int:
-        """Runs a plan in place and returns the exit code for the shell."""
+    def run(self, plan: Plan, started: Callable[[], None] = lambda: None) -> int:
+        """Runs a plan in place and returns the exit code for the shell; `started` is called when the script runs."""
         from .run.commandline import not_kept
         from .run.ending import shell_code
         from .run.launch import launch
@@ -79,7 +81,7 @@ class Studio(Reader):
             env = {**self.config["env"], **plan.env}
             for said in filter(None, (not_kept(plan.restore), lacking(plan.restore, env))):
                 self.notify(said)
-        experiment = launch(plan, tracking=self.tracking, config=self.config, notify=self.notify)
+        experiment = launch(plan, tracking=self.tracking, config=self.config, notify=self.notify, started=started)
         if plan.restore is not None and (said := lacking_file(experiment, plan.restore)):
             self.notify(said)
         self.recover(again=True)  # children of it that its script left open

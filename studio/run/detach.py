@@ -16,15 +16,18 @@ from .plan import Plan
 SUBMITTED = "studio run: submitted experiment "
 
 
-def detach(plan: Plan, run: Callable[[Plan, Notify], int], notify: Notify) -> str:
-    """Starts `run(plan, notify)` in a process of its own and returns the key once the experiment is stored.
+Run = Callable[[Plan, Notify, Callable[[], None]], int]
+
+
+def detach(plan: Plan, run: Run, notify: Notify) -> str:
+    """Starts `run(plan, notify, started)` in a process of its own and returns the key once the script runs.
 
     Args:
-        run: Runs the plan to its end; called in the new process, must open the store there.
+        run: Runs the plan to its end and calls `started`; called in the new process, must open the store there.
         notify: Takes what is said until then.
 
     Raises:
-        RunFailed: it ended before the experiment was submitted, with the exit code that it would have had.
+        RunFailed: it ended without that, with the exit code that it would have had.
         StudioError: what `run` raised until then.
     """
     plan = replace(plan, key=plan.key or new_key())
@@ -43,9 +46,9 @@ def detach(plan: Plan, run: Callable[[Plan, Notify], int], notify: Notify) -> st
             if "raised" in told:
                 os.waitpid(process, 0)
                 raise _raised(**told["raised"])
-            held = told["said"]
-            if held.startswith(SUBMITTED):
+            if "started" in told:
                 return str(plan.key)
+            held = "" if told["said"].startswith(SUBMITTED) else told["said"]
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     how = f"code {code}" if code >= 0 else f"signal {-code}"
     raise RunFailed(
@@ -54,7 +57,7 @@ def detach(plan: Plan, run: Callable[[Plan, Notify], int], notify: Notify) -> st
     )  # fmt: skip
 
 
-def _supervise(plan: Plan, run: Callable[[Plan, Notify], int], say: int) -> None:
+def _supervise(plan: Plan, run: Run, say: int) -> None:
     code = 1
     try:
         os.setsid()
@@ -69,7 +72,7 @@ def _supervise(plan: Plan, run: Callable[[Plan, Notify], int], say: int) -> None
                 pass
 
         try:
-            code = run(plan, lambda line: tell(said=line))
+            code = run(plan, lambda line: tell(said=line), lambda: tell(started=True))
         except Exception as exc:  # noqa: BLE001 - the caller raises it
             tell(raised=_told(exc))
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +26,13 @@ from .supervisor import Supervisor, first_record
 from .variables import recorded
 
 
-def launch(plan: Plan, *, tracking: Tracking, config: Config, notify: Notify) -> Experiment:
+def launch(
+    plan: Plan, *, tracking: Tracking, config: Config, notify: Notify, started: Callable[[], None]
+) -> Experiment:
     """Runs the plan in place and returns the final record.
+
+    Args:
+        started: Called when the script runs.
 
     Raises:
         Conflict: the key is taken.
@@ -51,6 +56,7 @@ def launch(plan: Plan, *, tracking: Tracking, config: Config, notify: Notify) ->
             plan, experiment, tracking=tracking, config=config, spool=spool, notify=notify, mapping=mapping
         )
         supervisor.delivery.code = code
+        supervisor.started = started
         return supervisor.run(lock)
     except BaseException as exc:
         with held_interrupts():

@@ -64,6 +64,7 @@ class Supervisor:
         self.requested = ""
         self.asked_by: str | None = None
         self.interrupts = 0
+        self.started: Callable[[], None] = lambda: None  # called when the script runs
         mutable = mutable_artifacts(experiment, mapping)
         self.delivery = Delivery(
             tracking, spool, config=config, notify=notify, mutable=mutable, refs=experiment.artifacts
@@ -297,6 +298,8 @@ class Supervisor:
             message = json.loads(line)
             self._error = message.get("error", self._error)
             self._exit = message.get("exit", self._exit)
+            if "pid" in message:
+                self.started()
         return rest
 
     @contextlib.contextmanager
