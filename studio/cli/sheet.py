@@ -123,6 +123,9 @@ def _models(experiment: Experiment) -> list[tuple[str, str]]:
         reason = str(entry.get("reason") or "")
         why = f" (the model: {reason})" if entry.get("chosen") else f" ({reason})" if reason else ""
         rows.append((one_line(str(entry.get("name"))), one_line(f"{entry.get('file')}{why}", most=200)))
+    lost = experiment.extra.get("not_kept")
+    if isinstance(lost, dict):
+        rows.append((one_line(str(lost.get("name"))), one_line(f"trained last, not kept: {lost.get('why')}", most=400)))
     return rows
 
 

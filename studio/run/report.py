@@ -12,7 +12,7 @@ from ..units import show_duration
 from .ending import signal_name
 
 if TYPE_CHECKING:
-    from ..models.note import Note
+    from ..models.note import Lost, Note
 
 MOST_NAMES = 8
 """So many metrics are named at most."""
@@ -72,7 +72,6 @@ def kept_models(experiment: Experiment, modeldir: Path, where: str = "") -> list
     if experiment.kind == "serving" or note is None:
         return []
     lines, chosen = [], note.chosen
-    newest_lost = max(note.lost, key=lambda lost: lost.trained, default=None)
     if chosen is not None:
         line = f"the model is {chosen.name} ({chosen.file}): {chosen.reason}"
         others = [
@@ -88,18 +87,31 @@ def kept_models(experiment: Experiment, modeldir: Path, where: str = "") -> list
     if note.dropped:
         what = "1 more model was" if note.dropped == 1 else f"{note.dropped} more models were"
         lines.append(f"{what} not kept: studio keeps the newest ones")
-    if newest_lost is not None and (chosen is None or newest_lost.trained > chosen.trained):
-        lines.append(f"the model that was trained last, {newest_lost.name}, could not be kept: {newest_lost.why}")
+    if (lost := _lost_last(note)) is not None:
+        lines.append(f"the model that was trained last, {lost.name}, could not be kept: {lost.why}")
     return ["studio run: " + line for line in lines]
 
 
 def with_models(experiment: Experiment, modeldir: Path | None) -> Experiment:
-    """The record with `models`: name, file, whether it is *the* model, and why."""
+    """The record with `models`: name, file, whether it is *the* model, and why.
+
+    `not_kept` has the name of the model that was trained last, and why, if it is none of these.
+    """
     note = _note(modeldir) if modeldir is not None else None
-    if note is None or not note.models:
+    if note is None:
         return experiment
     models = [{"name": m.name, "file": m.file, "chosen": m.chosen, "reason": m.reason} for m in note.models]
-    return experiment.with_changes(extra={**experiment.extra, "models": models})
+    lost = _lost_last(note)
+    further: dict[str, object] = {"models": models} if models else {}
+    further |= {"not_kept": {"name": lost.name, "why": lost.why}} if lost is not None else {}
+    known = {name: value for name, value in experiment.extra.items() if name != "not_kept"}
+    return experiment.with_changes(extra={**known, **further})
+
+
+def _lost_last(note: Note) -> Lost | None:
+    """The model that was trained last, if it could not be kept, or not as it was at the end."""
+    lost, chosen = max(note.lost, key=lambda lost: lost.trained, default=None), note.chosen
+    return lost if lost is not None and (chosen is None or lost.trained > chosen.trained) else None
 
 
 def _note(modeldir: Path) -> Note | None:

@@ -66,7 +66,7 @@ def checkpoints(tmp_path, clock, monkeypatch):
 def train(checkpoints, model, clock, epoch_s, accuracies, name="val_accuracy"):
     checkpoints.begin(model)
     for epoch, accuracy in enumerate(accuracies):
-        checkpoints.epoch_begins()
+        checkpoints.epoch_begins(epoch)
         clock.now += epoch_s
         checkpoints.epoch_ended(epoch, {"loss": 1.0, name: accuracy})
         if epoch < len(accuracies) - 1:
@@ -111,7 +111,7 @@ def test_of_a_loss_the_smallest_is_the_best_and_nan_is_never(tmp_path, clock, ch
     ],
 )  # fmt: skip
 def test_the_best_epoch_is_judged_by_what_is_surely_better(names, judge):
-    found = _studio_checkpoints._judged_by(dict.fromkeys(names.split(), 0.5))
+    found = _studio_checkpoints._studio_best.judged_by(dict.fromkeys(names.split(), 0.5))
     assert (found and found[0]) == judge
 
 
@@ -123,6 +123,128 @@ def test_saving_takes_a_twentieth_of_the_time_at_most(clock, checkpoints, epoch_
     assert (model.saves - 1) * save_s <= 0.05 * trained + 1e-9  # the last one is not asked for its price
     assert model.saves >= min(200, 0.05 * trained / save_s) * 0.5
     assert model.saves >= 1
+
+
+def test_time_in_callbacks_pays_for_saving_too(clock, checkpoints):
+    model = SlowModel(clock, 0.2, parameters=int(0.2 * 200e6 / 12))
+    checkpoints.begin(model)
+    for epoch in range(3):
+        checkpoints.epoch_begins(epoch)
+        clock.now += 0.1
+        checkpoints.epoch_ended(epoch, {"loss": 1.0 - epoch / 10})
+        clock.now += 6.0
+        checkpoints.save(model, last=False)
+    assert model.saves == 3
+
+
+def test_an_epoch_that_ended_is_saved_while_a_callback_or_validation_goes_on(tmp_path, clock, checkpoints):
+    model = SlowModel(clock, 0.01)
+    checkpoints.begin(model)
+    checkpoints.epoch_begins(0)
+    epoch_of(checkpoints, batches=3)
+    checkpoints.validates()
+    clock.now += 0.9
+    assert checkpoints.look() and model.saves == 0
+    clock.now += 5.0
+    assert not checkpoints.look() and model.saves == 1
+    assert note(tmp_path)["newest"] == {"file": "model-001.keras", "epoch": 0, "batches": 3}
+    checkpoints.epoch_ended(0, {"val_loss": 0.5})
+    clock.now += 5.0
+    assert not checkpoints.look() and model.saves == 2
+    assert note(tmp_path)["newest"] == {"file": "model-001.keras", "epoch": 0} and "best" not in note(tmp_path)
+    checkpoints.judge({"val_loss": 0.5, "val_f1": 0.7})  # a callback has added to it, and may have set weights
+    checkpoints.save(model, last=False)
+    assert model.saves == 3 and note(tmp_path)["best"]["metric"] == "val_f1"
+    checkpoints.epoch_begins(1)
+    assert checkpoints.batches.begins()
+    checkpoints.validates()
+    clock.now += 60.0
+    checkpoints.epoch_ended(1, {})  # the batch was its last one, whatever became of it
+    assert not checkpoints.look() and note(tmp_path)["newest"]["epoch"] == 1
+
+
+def epoch_of(checkpoints, batches: int) -> None:
+    for batch in range(batches):
+        assert checkpoints.batches.begins()
+        checkpoints.batches.ends(batch)
+
+
+def note(folder: Path) -> dict:
+    return json.loads((folder / "modeldir" / ".studio.json").read_text())
+
+
+def test_a_model_that_is_stopped_within_an_epoch_is_no_epoch_that_has_ended(tmp_path, clock, checkpoints):
+    model = SlowModel(clock, 0.01)
+    checkpoints.begin(model)
+    for epoch in range(2):
+        checkpoints.epoch_begins(epoch)
+        epoch_of(checkpoints, batches=3)
+        if epoch == 0:
+            checkpoints.epoch_ended(epoch, {"loss": 0.5})
+            clock.now += 5.0
+            checkpoints.save(model, last=False)
+    checkpoints.stop(0.0)
+    assert note(tmp_path)["newest"] == {"file": "model-002.keras", "epoch": 1, "batches": 3}
+    assert note(tmp_path)["best"]["file"] == "model-001.keras" and not note(tmp_path)["lost"]
+    assert files(tmp_path) == [".studio.json", "model-001.keras", "model-002.keras"]
+
+
+def test_a_stop_that_comes_too_early_for_the_model_is_noted(tmp_path, clock, checkpoints):
+    """In the midst of a batch; or the process ends while it is saved."""
+    model = SlowModel(clock, 0.01)
+    checkpoints.begin(model)
+    checkpoints.stop(0.0)
+    assert not (tmp_path / "modeldir").exists()  # nothing was trained yet
+    checkpoints.epoch_begins(0)
+    epoch_of(checkpoints, batches=1)
+    checkpoints.batches.begins()
+    checkpoints.stop(0.0)
+    (lost,) = note(tmp_path)["lost"]
+    assert lost["name"] == "SlowModel" and lost["why"] == _studio_checkpoints.STOPPED and model.saves == 0
+    checkpoints.batches.ends(1)
+    said = []
+    model.save = lambda path: (said.append(note(tmp_path)["lost"][0]["why"]), SlowModel.save(model, path))
+    checkpoints.stop(0.0)
+    assert said == [_studio_checkpoints.STOPPED] and not note(tmp_path)["lost"] and model.saves == 1
+    checkpoints.batches.begins()
+    checkpoints.stop(0.0)
+    assert note(tmp_path)["lost"][0]["why"].endswith("; model-001.keras is of epoch 1")
+    assert note(tmp_path)["lost"][0]["trained"] > note(tmp_path)["models"][0]["trained"]
+    checkpoints.save(model, last=True)  # the script went on
+    assert not note(tmp_path)["lost"]
+
+
+def test_a_model_that_takes_too_long_to_be_saved_is_noted_until_it_is(tmp_path, clock, checkpoints):
+    model = SlowModel(clock, 9.0, parameters=int(9 * 200e6 / 12))
+    checkpoints.begin(model)
+    checkpoints.epoch_begins(0)
+    epoch_of(checkpoints, batches=1)
+    checkpoints.epoch_ended(0, {"loss": 0.5})
+    clock.now += 4.0
+    assert checkpoints.look() and not (tmp_path / "modeldir").exists()
+    clock.now += 4.0
+    assert checkpoints.look() and "saving it takes 9.0 s" in note(tmp_path)["lost"][0]["why"]
+    clock.now += 1000.0
+    assert not checkpoints.look() and model.saves == 1 and not note(tmp_path)["lost"]
+
+
+def test_no_batch_begins_while_the_model_is_saved_and_none_is_read_within_a_batch():
+    batches = _studio_checkpoints._studio_batches.Batches()
+    with batches.held(0.0) as at_rest:
+        assert at_rest and not batches.begins()
+        waiter = threading.Thread(target=batches.wait)
+        waiter.start()
+        waiter.join(0.05)
+        assert waiter.is_alive()
+    waiter.join()
+    batches.begins()
+    batches.ends(1)  # Keras tells of it later than of the next one's begin, in any order
+    with batches.held(0.0) as at_rest:
+        assert not at_rest
+    batches.ends(0)
+    batches.alone = True
+    with batches.held(0.0) as at_rest:
+        assert not at_rest and batches.done == 2
 
 
 def test_what_the_script_saves_into_modeldir_is_left_alone(tmp_path, clock, checkpoints):
@@ -152,7 +274,7 @@ def test_another_model_is_judged_anew(tmp_path, clock, checkpoints):
     second = SlowModel(clock, 0.01)
     checkpoints.begin(second)
     for epoch, accuracy in ((5, 0.3), (6, 0.2)):
-        checkpoints.epoch_begins()
+        checkpoints.epoch_begins(epoch)
         clock.now += 10
         checkpoints.epoch_ended(epoch, {"accuracy": accuracy})
         checkpoints.save(second, last=False)
@@ -165,7 +287,7 @@ def test_files_of_the_scripts_own_are_not_touched_though_they_are_named_like_our
     model = SlowModel(clock, 0.01)
     checkpoints.begin(model)
     for epoch in range(3):
-        checkpoints.epoch_begins()
+        checkpoints.epoch_begins(epoch)
         clock.now += 10
         checkpoints.epoch_ended(epoch, {"loss": 1.0 - epoch})
         mine.parent.mkdir(exist_ok=True)

@@ -1,9 +1,14 @@
-"""Hides when a model is saved into `modeldir`: newest and best epoch, whole files only, a twentieth of the time."""
+"""Hides when a model is saved into `modeldir`: newest and best epoch, whole files only, a twentieth of the time.
+
+The training thread saves an epoch when the next one begins: its callbacks are through, and the progress bar does not
+count the time. Where that is more than a second away, because a callback or the validation goes on, another thread does
+it; the training thread once more if there is time, since a callback may have changed the weights. That thread, and the
+one that hears of a stop, write only while the model is at rest (`_studio_batches`).
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 import warnings
@@ -15,9 +20,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import (
+        _studio_batches,
+        _studio_best,
         _studio_end,
         _studio_hooks,
         _studio_keep,
+        _studio_keras_model,
         _studio_last,
         _studio_modeldir,
         _studio_models,
@@ -25,9 +33,12 @@ if TYPE_CHECKING:
         _studio_track,
     )
 else:
+    import _studio_batches
+    import _studio_best
     import _studio_end
     import _studio_hooks
     import _studio_keep
+    import _studio_keras_model
     import _studio_last  # noqa: F401  the end of the run finds it
     import _studio_modeldir
     import _studio_models
@@ -36,15 +47,13 @@ else:
 
 SHARE = 0.05
 BYTES_PER_S = 200e6  # a guess, until the first save was timed
-BIGGER_IS_BETTER = frozenset(
-    {"acc", "accuracy", "auc", "precision", "recall", "f1", "fbeta", "iou", "dice", "r2", "jaccard"}
-)
-BIGGER_IN_TWO = frozenset(
-    {("io", "u"), ("cosine", "similarity"), ("dice", "coef"), ("dice", "coefficient")}
-    | {(word, "score") for word in ("f1", "fbeta", "r2", "dice", "iou", "accuracy", "auc")}
-)
-TURNED = frozenset({"error", "loss", "neg", "negative", "inv", "inverse", "minus", "non", "not", "drop", "gap", "in"})
-"""Words that may turn the sense of a metric's name."""
+LATE_S = 1.0  # after an epoch, from which on a thread saves it if the training thread did not
+HOLD_S = 1.0  # that this thread waits for a batch to end
+TELL_S = 5.0  # after an epoch, from which on the note tells that it is not saved
+STOPPED = "the run was stopped before the model could be saved as it was then"
+
+LOOPS = _studio_batches.Batches()
+"""Of the script's own loops over `train_on_batch`: models that are looked at when the run is stopped."""
 
 
 def _known() -> list[Checkpoints]:
@@ -84,14 +93,16 @@ def export_all() -> bool:
     return bool(todo)
 
 
-def ask(wait_s: float) -> None:
-    """Models in the midst of a `fit` are saved by the thread that trains them, when the batch is done; waits for it."""
-    asked = [known for known in _known() if known.training()]
-    for known in asked:
-        known.asked = True
-    until = time.monotonic() + wait_s
-    while any(known.asked and known.training() for known in asked) and time.monotonic() < until:
-        time.sleep(0.01)
+def stopping(until: float, *, again: bool = False) -> None:
+    """The run is about to be stopped: saves models in the midst of a `fit` as soon as their batch is over.
+
+    Args:
+        again: Only those for which the last call had to wait too long.
+    """
+    for known in [known for known in _known() if known.training() and (known.behind == STOPPED or not again)]:
+        known.stop(max(0.0, until - time.monotonic()))
+    with LOOPS.held(max(0.0, until - time.monotonic())):
+        pass  # from here on none begins, since `_studio_stop` holds it
 
 
 class Checkpoints:
@@ -107,21 +118,27 @@ class Checkpoints:
         self._model: weakref.ref[Any] | None = None
         self._known: _studio_models.Model | None = None
         self.signature: dict[str, Any] | None = None
+        self.batches = _studio_batches.Batches()
+        self.before_stop: Callable[[], None] | None = None
         self.exporting: tuple[Any, int, str] | None = None  # model, epoch, why Keras cannot save it
         self._export_took = 0.0
         self._stem = ""
         self._files: list[str] = []  # that stand in the folder
         self._off = False
         self._epoch: int | None = None  # the last that is done
+        self._next: int | None = None  # the one under way, or `_epoch` itself
+        self._until_done = 0  # how many batches had ended when `_epoch` was done
         self._saved: int | None = None
+        self._saved_at = 0  # how many batches had begun when the model was saved
+        self._over_since: float | None = None  # when an epoch came to its end that is not saved
+        self.behind = ""  # why the file is older than the model, as the note tells
         self._best: tuple[int, str, float] | None = None  # of those that are saved: epoch, metric, value
         self._metric: tuple[str, float] | None = None
         self._spent = self._took = 0.0
-        self._trained = self._epoch_began = 0.0
+        self._trained = self._fit_began = 0.0
         self._fitting = False
         self._state = ""  # of the model as it was saved when its `fit` ended
         self._newest = -1  # epoch that was saved
-        self.asked = False  # to save the model as soon as the batch is done
 
     def model(self) -> Any:
         """The model, while it lives."""
@@ -134,45 +151,72 @@ class Checkpoints:
             self._off = False  # one that cannot be saved says nothing of the next
             self._best = None
             self._spent = self._took = self._trained = 0.0
-        self._saved = self._epoch = self._metric = None
+        self._saved = self._epoch = self._next = self._metric = self._over_since = None
+        self.batches.all_ended()
+        self._until_done = self.batches.ended
         self._fitting = True
-        self._epoch_began = self._clock()
+        self._fit_began = self._clock()
 
-    def epoch_begins(self) -> None:
-        """The clock of what saving may cost runs from here to `epoch_ended`."""
-        self._epoch_began = self._clock()
+    def epoch_begins(self, epoch: int) -> None:
+        """From here on batches are of this epoch."""
+        self.batches.all_ended()
+        self.batches.done = 0
+        self._next = epoch
+
+    def validates(self) -> None:
+        """The batches of the epoch are over, and it is validated."""
+        self._over()
 
     def epoch_ended(self, epoch: int, metrics: dict[str, float]) -> None:
         """Notes how good the model is now."""
-        self._trained += self._clock() - self._epoch_began
+        self.batches.all_ended()
+        self._until_done = self.batches.ended
         self._epoch = epoch
-        self._metric = _judged_by(metrics)
+        self._metric = _studio_best.judged_by(metrics)
+        self._over()
+
+    def _over(self) -> None:
+        if self._over_since is None:
+            self._over_since = self._clock()
+        if not self._off:
+            _studio_keep.look_after(self.look)
 
     def judge(self, metrics: dict[str, float]) -> None:
         """Notes more metrics of the epoch that has ended."""
-        self._metric = _judged_by(metrics)
+        self._metric = _studio_best.judged_by(metrics)
 
     def save(self, model: Any, *, last: bool) -> None:
         """Saves the epoch that was noted last, if the time allows; the last one of a `fit` in any case."""
-        epoch = self._epoch
-        self._fitting = self._fitting and not last
-        if self._off or epoch is None or (epoch == self._saved and not last):
-            return
-        if not last and not self._affordable(model):
+        if last:
+            self.batches.all_ended()
+        elif self._epoch is None or self._epoch == self._saved or not self._affordable(model):
             return
         with _studio_modeldir.SAVING:
-            self._save(model, epoch, last=last)
+            if last and self._fitting:
+                self._fitting = False
+                self._trained += self._clock() - self._fit_began
+            if not self._off and self._now() is not None:
+                self._save(model, last=last)
 
-    def _save(self, model: Any, epoch: int, *, last: bool) -> None:
+    def _now(self) -> int | None:
+        """The epoch that the weights are of: the last one, or the next if a batch of it is over."""
+        return self._next if self.batches.ended > self._until_done else self._epoch
+
+    def _save(self, model: Any, *, last: bool = False, early: bool = False) -> None:
         if _studio_modeldir.is_the_scripts(self._folder):
             self._step_aside("the script saves into modeldir itself, so studio does not")
             return
-        began = self._clock()
+        began, begun = self._clock(), self.batches.begun
+        self._over_since = None
         try:
             with _studio_saves.quietly():
-                self._write(model, epoch)
-                self._state = (_studio_hooks.guarded("keras state", _state_of, model) or "") if last else ""
+                self._write(model, early=early)
+                state = _studio_hooks.guarded("keras state", _studio_keras_model.state_of, model) if last else ""
+                self._state = state or ""
+            self._saved_at, self.behind = begun, ""
         except Exception as exc:  # noqa: BLE001  (models may raise anything)
+            if early:  # a callback may be at it just now; the training thread saves it once more
+                return
             self._off = True
             if self._known is not None:
                 _studio_models.lose(self._known, f"{type(exc).__name__}: {exc}")
@@ -186,41 +230,72 @@ class Checkpoints:
         """Whether a `fit` is under way."""
         return self._fitting and self.model() is not None
 
-    def save_now(self, model: Any) -> None:
-        """Between two batches: the run is about to be stopped."""
-        try:
-            if not self._off and self._epoch is not None:
-                with _studio_modeldir.SAVING:
-                    self._save(model, self._epoch, last=False)
-        finally:
-            self.asked = False
+    def look(self) -> bool:
+        """Each second, by a thread: saves an epoch that the training thread did not; whether to look again.
+
+        What the script's callbacks change of the model meanwhile is saved when the next epoch begins.
+        """
+        model, since = self.model(), self._over_since
+        if model is None or since is None or self._off or not self._fitting:
+            return False
+        late = self._clock() - since
+        if not self._affordable(model, early=True):
+            if late >= TELL_S and not self.behind:
+                self._fall_behind(model, f"saving it takes {self._cost(model):.1f} s, too long for every epoch")
+        elif self.batches.alone:  # the training thread will do it
+            return False
+        elif late >= LATE_S:
+            with self.batches.held(HOLD_S) as at_rest:
+                if at_rest and self._now() is not None:
+                    self._save(model, early=True)
+        return self._over_since is not None
+
+    def stop(self, wait_s: float) -> None:
+        """The run is about to be stopped, and may be before the model is saved: that is noted first."""
+        model = self.model()
+        if model is None or self._off:
+            return
+        if self.before_stop is not None:
+            self.before_stop()
+        if self._saved_at != self.batches.begun and self.behind != STOPPED:
+            with _studio_modeldir.saving(1.0):
+                self._fall_behind(model, STOPPED)
+        with self.batches.held(wait_s) as at_rest, _studio_modeldir.saving(max(wait_s, 0.1)) as free:
+            if at_rest and free and self._fitting and self._now() is not None:
+                self._save(model)
+
+    def _fall_behind(self, model: Any, why: str) -> None:
+        if _studio_modeldir.is_the_scripts(self._folder):
+            return
+        if self._known is None:
+            self._known = _studio_models.fitted(model, "keras", "predictor", self.signature)
+        kept = f"; {self._known.file} is of epoch {self._newest + 1}" if self._known.file else ""
+        self.behind = why
+        _studio_models.behind(self._known, why + kept)
 
     def changed(self, model: Any) -> bool:
         """Whether the model is not as it was when its `fit` ended."""
         if self._fitting or not self._state:
             return False
-        return self._state != (_studio_hooks.guarded("keras state", _state_of, model) or self._state)
+        return self._state != (_studio_hooks.guarded("keras state", _studio_keras_model.state_of, model) or self._state)
 
     def keep(self, model: Any) -> None:
         """Saves the model as it is now, as an epoch more that no metric tells of."""
         self._fitting, self._metric, self._epoch = False, None, self._newest + 1
+        self.batches.all_ended()
+        self._until_done = self.batches.ended
         self.save(model, last=True)
 
-    def _affordable(self, model: Any) -> bool:
-        cost = self._took or 0.02 + 12 * _parameters(model) / BYTES_PER_S
-        if not self._better():
-            cost *= 2  # leave room for a better one
-        return self._spent + cost <= SHARE * self._trained
+    def _cost(self, model: Any) -> float:
+        return self._took or 0.02 + 12 * _studio_keras_model.parameters(model) / BYTES_PER_S
 
-    def _better(self) -> bool:
-        if self._metric is None or self._metric[1] != self._metric[1]:
-            return False
-        name, value = self._metric
-        if self._best is None:
-            return True
-        if name != self._best[1]:  # an epoch without validation is no better than one with it
-            return name.startswith("val_") and not self._best[1].startswith("val_")
-        return value > self._best[2] if _is_bigger_better(name) else value < self._best[2]
+    def _affordable(self, model: Any, *, early: bool = False) -> bool:
+        """By the time since `fit` began, callbacks and validation included."""
+        cost = self._cost(model)
+        if early or not _studio_best.is_better(self._metric, self._best):
+            cost *= 2  # leave room for a better one
+        trained = self._trained + (self._clock() - self._fit_began if self._fitting else 0.0) - self._spent
+        return self._spent + cost <= SHARE * trained
 
     def _step_aside(self, why: str) -> None:
         self._off = True
@@ -230,10 +305,13 @@ class Checkpoints:
         if self._known is not None:
             _studio_models.withdraw(self._known)
 
-    def _write(self, model: Any, epoch: int) -> None:
+    def _write(self, model: Any, *, early: bool) -> None:
+        epoch = self._now() or 0
         self._known = known = _studio_models.fitted(model, "keras", "predictor", self.signature)
         self._stem = self._stem or _studio_models.stem(known)
         why, name = "", f"{self._stem}-{epoch + 1:03d}.keras"
+        if hasattr(model, "jax_state_sync"):
+            model.jax_state_sync()
         try:
             path = _studio_modeldir.put(self._folder, name, model.save)
         except OSError:
@@ -242,12 +320,15 @@ class Checkpoints:
             why, name = f"{type(exc).__name__}: {exc}", f"{self._stem}-{epoch + 1:03d}.weights.h5"
             path = _studio_modeldir.put(self._folder, name, model.save_weights)
         self._files.append(name)
-        self.exporting = (model, epoch, why) if why or needs_its_code(model) else None
-        self._saved = self._newest = epoch
-        if self._metric is not None and self._better():
-            self._best = (epoch, *self._metric)
+        self.exporting = (model, epoch, why) if why or _studio_keras_model.needs_its_code(model) else None
+        self._newest = epoch
+        whole = epoch == self._epoch  # it may have come to its end meanwhile
+        self._saved = epoch if whole and not early else None
+        metric = self._metric if whole and not early else None  # callbacks may add to the metrics, and change weights
+        if metric is not None and _studio_best.is_better(metric, self._best):
+            self._best = (epoch, *metric)
         best = self._best
-        self._describe(epoch, best)
+        self._describe(epoch, whole, best)
         self._prune({epoch, best[0] if best else epoch})
         if why:
             _studio_models.lose(known, f"Keras cannot save it: {why}; {name} has its weights", quiet=True)
@@ -255,7 +336,7 @@ class Checkpoints:
             _studio_models.saved(known, name, list(self._files))
         _studio_track.event(
             "model", path=path, how="keras.fit", epoch=epoch, best=best is not None and best[0] == epoch,
-            metric=self._metric[0] if self._metric else None, value=self._metric[1] if self._metric else None,
+            metric=metric[0] if metric else None, value=metric[1] if metric else None,
         )  # fmt: skip
 
     def export(self) -> None:
@@ -283,7 +364,7 @@ class Checkpoints:
         self._files.append(name)
         _studio_models.saved(self._known, name, list(self._files))
 
-    def _describe(self, epoch: int, best: tuple[int, str, float] | None) -> None:
+    def _describe(self, epoch: int, whole: bool, best: tuple[int, str, float] | None) -> None:
         """For `.studio.json`: which file is the newest and which the best, and by what."""
         described: list[Checkpoints] = _studio_track.memory("described", list)
         if self._known is not None and self._known.pinned and described and described[0] is not self:
@@ -293,9 +374,10 @@ class Checkpoints:
         if best is not None:
             about = {
                 "file": self._file(best[0]), "epoch": best[0], "metric": best[1], "value": best[2],
-                "mode": "max" if _is_bigger_better(best[1]) else "min",
+                "mode": "max" if _studio_best.is_bigger_better(best[1]) else "min",
             }  # fmt: skip
-        _studio_models.about(newest={"file": self._file(epoch), "epoch": epoch}, best=about)
+        newest = {"file": self._file(epoch), "epoch": epoch, **({} if whole else {"batches": self.batches.done})}
+        _studio_models.about(newest=newest, best=about)
 
     def _file(self, epoch: int) -> str:
         start = f"{self._stem}-{epoch + 1:03d}."
@@ -306,59 +388,3 @@ class Checkpoints:
         for name in [name for name in self._files if not name.startswith(starts)]:
             self._files.remove(name)
             _studio_modeldir.remove_ours(os.path.join(self._folder, name))
-
-
-def _parameters(model: Any) -> int:
-    try:
-        return int(model.count_params())
-    except Exception:  # noqa: BLE001  (one that is not built has no count; that keeps no model from being kept)
-        return 0
-
-
-def _state_of(model: Any) -> str:
-    """A digest of weights and layers."""
-    if not hasattr(model, "get_weights"):
-        return ""
-    import hashlib
-
-    found = hashlib.blake2b()
-    try:
-        found.update(model.to_json().encode())
-    except Exception:  # noqa: BLE001, S110  a class without get_config
-        pass
-    for weight in model.get_weights():
-        found.update(str((weight.shape, weight.dtype)).encode())
-        found.update(weight.tobytes())
-    return found.hexdigest()
-
-
-def needs_its_code(model: Any) -> bool:
-    """Whether loading the `.keras` file takes classes or functions that Keras does not have."""
-    flatten = getattr(model, "_flatten_layers", list)  # not public; without it every model is taken for a plain one
-    for layer in flatten():
-        if type(layer).__module__.partition(".")[0] != "keras" or type(layer).__name__ == "Lambda":
-            return True
-        function = getattr(layer, "activation", None)
-        if not (getattr(function, "__module__", None) or type(function).__module__).startswith(("keras", "builtins")):
-            return True
-    return False
-
-
-def _judged_by(metrics: dict[str, float]) -> tuple[str, float] | None:
-    """The metric that says which epoch is best: a validation score, else validation loss, else the same of training."""
-    numbers = {name: float(value) for name, value in metrics.items()}
-    for names in ([n for n in numbers if n.startswith("val_")], [n for n in numbers if not n.startswith("val_")]):
-        scores = [name for name in names if _is_bigger_better(name)]
-        losses = [name for name in names if name in ("loss", "val_loss")]
-        losses += [name for name in names if name.endswith("loss")]
-        for name in scores[:1] + losses[:1]:
-            return name, numbers[name]
-    return None
-
-
-def _is_bigger_better(name: str) -> bool:
-    """Whether that is certain; `brier_score`, `fid_score` and `inaccuracy` are not judged by."""
-    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word and not word.isdigit()]
-    if not words or TURNED.intersection(words):
-        return False
-    return words[-1] in BIGGER_IS_BETTER or tuple(words[-2:]) in BIGGER_IN_TWO

@@ -72,6 +72,7 @@ class _Waiting:
 
 
 _waiting: list[_Waiting] = []
+_chores: list[tuple[Any, Callable[[], bool]]] = []  # with the run that each is of
 _queue = threading.Lock()  # held for moments only
 _writing = threading.RLock()  # held while one model is saved; `SAVING` while several are
 _wake = threading.Condition(threading.Lock())
@@ -156,6 +157,15 @@ def at_once(model: Model, thing: Any, suffix: str, write: Write, *, how: str) ->
     with _queue:
         _waiting.append(_Waiting(model, thing, suffix, write, how))
     _save(model)
+
+
+def look_after(chore: Callable[[], bool]) -> None:
+    """Calls it each second by the thread, which holds `SAVING` then, until it returns False."""
+    here = _studio_track.place()
+    with _queue:
+        if not any(known == chore for _, known in _chores):
+            _chores.append((here, chore))
+    _start()
 
 
 def _of_this_run() -> list[_Waiting]:
@@ -259,17 +269,28 @@ def _work() -> None:
     global _thread
     while True:
         with _wake:
-            if _waiting:  # else what it was for is saved: a script that joins all threads waits no longer
+            if _waiting or _chores:  # else what it was for is saved: a script that joins all threads waits no longer
                 _wake.wait(max(REST_S, min(10 * _took, 30.0)))
-            if _leave or not _waiting or not _studio_hooks.working():
+            if _leave or not (_waiting or _chores) or not _studio_hooks.working():
                 _thread = None
                 return
         with _studio_modeldir.SAVING:
             _studio_hooks.guarded("models", _save_some)
+            _studio_hooks.guarded("models", _do_chores)
+
+
+def _do_chores() -> None:
+    for entry in list(_chores):
+        place, chore = entry
+        with _studio_track.within(place) if place is not None else contextlib.nullcontext():
+            again = _studio_hooks.guarded("models", chore)
+        if not again:
+            with _queue:
+                _chores[:] = [known for known in _chores if known is not entry]
 
 
 def _save_some() -> None:
-    done = _save_newest()
+    done = not _waiting or _save_newest()
     while done and _waiting and _affordable():
         done = _save_newest()
 
@@ -317,7 +338,7 @@ def finish() -> None:
         checkpoints = sys.modules.get("_studio_checkpoints")
         if checkpoints is not None and checkpoints.export_all():  # takes longest, and is least missed
             _tell()
-    if _waiting:  # of other runs of this process
+    if _waiting or _chores:  # of other runs of this process, or of a script that goes on
         _start()
 
 
@@ -378,7 +399,7 @@ def _forked_parent() -> None:
     if threading.get_ident() in _forks:
         _forks.discard(threading.get_ident())
         _studio_modeldir.SAVING.release()
-        if _waiting:
+        if _waiting or _chores:
             _start()
 
 
@@ -389,6 +410,7 @@ def _forked_child() -> None:
     _studio_modeldir.SAVING = threading.RLock()
     BUSY.clear()
     AT_WORK.clear()
+    _chores.clear()
     _waiting.clear()
     _forks.clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 import time
 import weakref
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import (
+        _studio_batches,
         _studio_checkpoints,
         _studio_frames,
         _studio_hooks,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         _studio_trainings,
     )
 else:
+    import _studio_batches
     import _studio_checkpoints
     import _studio_frames
     import _studio_hooks
@@ -67,7 +70,19 @@ def hook(keras: ModuleType) -> None:
             _drop(call.arguments.get("callbacks"), watch, early)
         return result
 
+    def train_on_batch(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if getattr(_local, "fitting", False) or not _studio_hooks.working():
+            return original(self, *args, **kwargs)
+        loops = _studio_checkpoints.LOOPS
+        if not loops.begins():
+            _studio_hooks.guarded("keras", loops.wait)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            loops.ends(-1)
+
     model.fit = _studio_frames.around(original, fit)
+    model.train_on_batch = _studio_frames.around(model.train_on_batch, train_on_batch)
 
 
 def _with(signature: inspect.Signature, model: Any, args: Any, kwargs: Any, watch: Any, early: Any) -> Any:
@@ -114,6 +129,9 @@ def _callback_classes(base: Any) -> tuple[Any, Any]:
             super().__init__()
             self._watch = watch
 
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self._watch.batches.ends(batch)
+
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             self._watch.note(epoch, logs)
 
@@ -125,9 +143,11 @@ def _callback_classes(base: Any) -> tuple[Any, Any]:
         def __init__(self) -> None:
             super().__init__()
             self._fit = Fit()
+            self.batches = self._fit.batches
 
         def prepare(self, model: Any, arguments: dict[str, Any]) -> None:
             self._fit.prepare(model, arguments)
+            self.batches = self._fit.batches
 
         def finish(self, model: Any) -> None:
             self._fit.finish(model)
@@ -135,10 +155,15 @@ def _callback_classes(base: Any) -> tuple[Any, Any]:
         def on_train_begin(self, logs: Any = None) -> None:
             self._call(self._fit.begin, self.model)
 
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            if not self.batches.begins():
+                _studio_hooks.guarded("keras", self.batches.wait)
+
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self._call(self._fit.batch, logs)
-            if self._fit.is_asked():  # else not even `self.model`, which JAX would bring up to date
-                self._call(self._fit.save_now, self.model)
+
+        def on_test_begin(self, logs: Any = None) -> None:
+            self._call(self._fit.validates)
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self._call(self._fit.epoch_begins, self.model, epoch)
@@ -170,6 +195,7 @@ class Fit:
     def __init__(self) -> None:
         self.broken = False
         self._fit: _studio_trainings.Fit | None = None
+        self.batches = _studio_batches.Batches()
         self._first = True
         self._last_batch = 0.0
         self._unlogged: Any = None  # what the newest batch gave
@@ -188,6 +214,9 @@ class Fit:
         self._fit.training.holds(model)
         self._checkpoints = _studio_checkpoints.of_run(model)
         if self._checkpoints is not None:
+            self.batches = self._checkpoints.batches
+            self.batches.alone = sys.modules["keras"].config.backend() == "jax"
+            self._checkpoints.before_stop = self._log_now
             self._checkpoints.signature = _studio_hooks.guarded("signature", _signature, model, arguments.get("x"))
 
     def begin(self, model: Any) -> None:
@@ -213,16 +242,14 @@ class Fit:
             self._last_batch = now
             self._log_batch()
 
-    def is_asked(self) -> bool:
-        """Whether the model is to be saved at once."""
-        return self._checkpoints is not None and self._checkpoints.asked
+    def validates(self) -> None:
+        """The batches of an epoch are over."""
+        if self._checkpoints is not None:
+            self._checkpoints.validates()
 
-    def save_now(self, model: Any) -> None:
-        """The run is about to be stopped."""
+    def _log_now(self) -> None:
         self._log_batch()
         _studio_track.flush()
-        if self._checkpoints is not None:
-            self._checkpoints.save_now(model)
 
     def _log_batch(self) -> None:
         logs, self._unlogged = self._unlogged, None
@@ -231,14 +258,12 @@ class Fit:
 
     def epoch_begins(self, model: Any, epoch: int) -> None:
         """Saves the epoch before: here the progress bar does not count the time, and nothing has changed since."""
-        if self._first:
-            self._first = False
-            if self._fit is not None:
-                self._fit.step(epoch)
-        elif self._checkpoints is not None:
-            self._checkpoints.save(model, last=False)
+        step = self._fit.step(epoch) if self._fit is not None else epoch
         if self._checkpoints is not None:
-            self._checkpoints.epoch_begins()
+            if not self._first:
+                self._checkpoints.save(model, last=False)
+            self._checkpoints.epoch_begins(step)
+        self._first = False
 
     def epoch_done(self, epoch: int, logs: Any) -> None:
         """Keeps the epoch's metrics, before any callback of the script hears of them."""
@@ -265,8 +290,7 @@ class Fit:
 
     def finish(self, model: Any) -> None:
         """At the end of `fit`, its own or an exception's."""
-        self._log_batch()
-        _studio_track.flush()
+        self._log_now()
         if self._checkpoints is not None:
             self._checkpoints.save(model, last=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -57,6 +58,17 @@ def folder(artifact: str = "modeldir") -> str | None:
     if artifact == "modeldir" and path not in _looked_at:
         _look_at(path)
     return path
+
+
+@contextlib.contextmanager
+def saving(wait_s: float) -> Iterator[bool]:
+    """Holds `SAVING`, unless another thread does for longer than this; says whether it does."""
+    mine = SAVING.acquire(timeout=wait_s)
+    try:
+        yield mine
+    finally:
+        if mine:
+            SAVING.release()
 
 
 def _look_at(modeldir: str) -> None:

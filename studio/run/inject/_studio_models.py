@@ -269,6 +269,13 @@ def regained(library: str, names: set[str] | None = None) -> None:
         write()
 
 
+def behind(model: Model, why: str) -> None:
+    """The script has trained the model on, and its file is as it was before. `saved` takes that back."""
+    model.trained = time.time()
+    model.fits += 1
+    lose(model, why, quiet=True)
+
+
 def drop(model: Model | None) -> None:
     """A model was too many, or died before there was time to save it."""
     _here().dropped += 1

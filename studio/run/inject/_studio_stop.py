@@ -33,7 +33,8 @@ else:
 NAME = "stopping"
 """The FIFO's name in the spool; the guard has it too."""
 FORK_WAIT_S = 3.0
-BATCH_WAIT_S = 1.5  # for Keras to come to the end of a batch
+BATCH_WAIT_S = 1.5  # for Keras to come to the end of a batch, before the other models are saved
+ALL_S = 2.8  # from the guard's word on: it sends SIGTERM soon
 PATIENCE_S = 1.0  # from the guard's word on, for fits and writes that are under way to end
 
 _FAULTS = {getattr(_signal, "SIG" + name) for name in ("SEGV", "BUS", "FPE", "ILL", "ABRT", "TRAP", "SYS")}
@@ -161,6 +162,11 @@ def saving() -> bool:
     return _worker != 0
 
 
+def holds() -> bool:
+    """Whether no batch may begin, so that nothing is trained between the save and SIGTERM."""
+    return _worker != 0 and time.monotonic() < _since + ALL_S
+
+
 def has_patience() -> bool:
     """Whether a fit or a write that is under way may still be waited for."""
     return saving() and time.monotonic() < _since + PATIENCE_S
@@ -177,10 +183,16 @@ def _look() -> None:
             with _studio_track.within(place):
                 _studio_track.flush()
                 if checkpoints is not None:
-                    _studio_hooks.guarded("keras", checkpoints.ask, BATCH_WAIT_S)
+                    _studio_hooks.guarded("keras", checkpoints.stopping, _since + BATCH_WAIT_S)
                 _studio_end.before_it()
+                if checkpoints is not None:  # a long batch may be over now
+                    _studio_hooks.guarded("keras", _again, checkpoints)
     finally:
         _worker = 0
+
+
+def _again(checkpoints: Any) -> None:
+    checkpoints.stopping(_since + ALL_S, again=True)
 
 
 def _forking() -> None:
