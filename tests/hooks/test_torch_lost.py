@@ -117,3 +117,16 @@ def test_a_network_that_nobody_saved_is_lost(ran, name, says):
 )
 def test_a_network_that_was_saved_is_not(ran):
     assert ran.note.get("lost", []) == []
+
+
+BASE = "from sklearn.linear_model import Ridge\nbase = Ridge().fit([[0.0], [1.0]], [0.0, 1.0])\n"
+NET = "net = Net(); trained(net); torch.save(net.state_dict(), 'net.pt')\n"
+
+
+@pytest.mark.parametrize(
+    ("ran", "chosen"),
+    [(BASE + NET, "net.pt"), (NET + BASE, "model.joblib"), (BASE + "torch.save([1], 'data.pt')", "model.joblib")],
+    indirect=["ran"],
+)
+def test_a_saved_network_that_was_trained_last_is_the_model(ran, chosen):
+    assert [model["file"] for model in ran.note["models"] if model["chosen"]] == [chosen]

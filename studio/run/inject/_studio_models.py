@@ -353,6 +353,8 @@ def _by_rule() -> tuple[Model | None, str]:
         models = sorted((model for model in known if model.role == role), key=lambda model: model.trained)
         for reason, key in ((OWN, "own"), (DUMPED, "dumped")):
             found = [model for model in models if model.further.get(key)]
+            if key == "dumped":  # a network that others were fitted after may be what they build on
+                found = [model for model in found if model.library != "torch" or model is models[-1]]
             if found:
                 return max(found, key=lambda model: float(model.further[key])), reason
         note = "" if role == "predictor" else NONE

@@ -150,7 +150,7 @@ def _note(how: str, target: Any, thing: Any) -> None:
     _seen().saved[path] = saved = _Saved(how, thing)
     torch = sys.modules.get("_studio_torch")
     if torch is not None:
-        _studio_hooks.guarded("torch", torch.saved, thing)
+        saved.network = bool(_studio_hooks.guarded("torch", torch.saved, thing))
     last = sys.modules.get("_studio_last")
     if last is not None and saved.model is not None and (saved.model.python or not saved.itself):
         last.look_now(saved.model)  # its own file is the one that is served
@@ -190,6 +190,7 @@ class _Saved:
         self.fits = self.model.fits if self.model is not None else 0
         self.kind = type(thing).__name__
         self.library = {"torch.save": "torch", "model.save": "keras"}.get(how, type(thing).__module__.partition(".")[0])
+        self.network = False  # of PyTorch, that the script has trained
         self.signature = self.model.signature if self.model is not None else None
         known = self.model is not None or hasattr(thing, "predict")
         self.plain = how == "joblib.dump" and not known  # no model, whatever it is
@@ -319,7 +320,7 @@ def _copy(modeldir: str, path: str, name: str, saved: _Saved) -> None:
     called = _studio_models.discard(name) or _studio_models.unique(os.path.splitext(name)[0])
     model = _studio_models.Model(called, saved.library, saved.kind, saved.role)
     model.trained, model.signature, model.fits = saved.when, saved.signature, 1
-    if saved.how != "torch.save":
+    if saved.how != "torch.save" or saved.network:
         model.further = {"dumped": round(saved.when, 6)}
         if own is not None and (own.python or not saved.itself) and own.fits == saved.fits and own.file:
             # The one that loads without the script, or is not within a container.

@@ -207,7 +207,7 @@ def _within(name: str, value: Any) -> list[Any]:
     return []
 
 
-def saved(thing: Any) -> None:
+def saved(thing: Any) -> bool:
     """The script has saved this to a file: if it holds a network that was trained, those trained until now are kept."""
     trainings = _trainings()
     for training in trainings:
@@ -216,10 +216,12 @@ def saved(thing: Any) -> None:
     shapes: dict[tuple[int, ...], int] = {}
     for tensor in _tensors(thing, DEPTH) if trainings else ():
         shapes[tuple(tensor.shape)] = shapes.get(tuple(tensor.shape), 0) + 1
-    if shapes and any(_covers(shapes, training.shapes) for training in trainings):
+    found = any(_covers(shapes, training.shapes) for training in trainings)
+    if found:
         for training in trainings:
             training.kept = True
         _studio_models.regained("torch")
+    return found
 
 
 def _covers(shapes: dict[tuple[int, ...], int], wanted: list[tuple[int, ...]]) -> bool:
