@@ -25,7 +25,7 @@ from ..experiment import (
 )
 from ..tracking import Tracking
 from ..tracking.find import find_experiment
-from ..tracking.named_secrets import remember_file, remember_words
+from ..tracking.named_secrets import remember_file, remember_value, remember_words
 from ..units import check_duration, parse_size
 from .inputs import find_artifact
 from .plan import (
@@ -42,6 +42,7 @@ from .plan import (
 from .redact import (
     MASK,
     check_tag,
+    hides,
     learn,
     names_secret_file,
     redact_params,
@@ -138,6 +139,9 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
         remember_words(tracking.home, plan.folder, words)
     secrets = tuple(secrets_of([*plan.command.args, *options.capture_once], typed, env))
     secrets += _secrets_in_files({**config["env"], **env}, plan.folder, tracking.home)
+    for name, value in env.items():
+        if hides(name, value) and not os.path.exists(plan.folder / value):
+            remember_value(tracking.home, f"the variable {name}", value)
     learn(secrets)
     if plan.command.kind == "script":
         secrets += tuple(written_in(plan.folder / plan.command.target))  # such as an option's default

@@ -143,8 +143,9 @@ class Inputs:
         progress = spoken_progress(f"capturing {name}", self.notify)
         redact = redact_source if rules == "workspace" else None
         found = self.tracking.artifacts.capture(
-            path, rules=rules, limit_bytes=limit, progress=progress, redact=redact, only=only
-        )
+            path, rules=rules, limit_bytes=limit, progress=progress, redact=redact, only=only,
+            redact_by=",".join(self.config["secret_names"]),
+        )  # fmt: skip
         ref = ArtifactRef(mutable, found.manifest, found.files, found.bytes)
         left_out = found.left_out if limit is not None else ()
         line = capture_line(

@@ -119,7 +119,8 @@ def written_in(script: Path) -> list[str]:
         text = script.read_text("utf-8", errors="surrogateescape")
     except OSError:
         return []
-    return [text[start:end] for start, end, _ in _studio_secrets.find_in_source(text)]
+    found = [text[start:end] for start, end, _ in _studio_secrets.find_in_source(text)]
+    return [value for value in found if len(value) >= _studio_secrets.LEAST_CHARS]
 
 
 def written_alone_in(path: Path) -> list[str]:

@@ -50,6 +50,7 @@ class Artifacts:
         limit_bytes: int | None = None,
         progress: Progress | None = None,
         redact: Redact | None = None,
+        redact_by: str = "",
         only: Iterable[Path] | None = None,
     ) -> Capture:
         """Stores a folder (or one file) as it is now.
@@ -61,6 +62,7 @@ class Artifacts:
                 file that is larger is refused.
             progress: Called with the bytes done and in all.
             redact: Takes secrets out of the content of small files; the same content has to give the same again.
+            redact_by: What else its result depends on.
             only: Files below `path`: they alone are captured, and nothing else is looked at; None = all.
 
         Raises:
@@ -83,7 +85,12 @@ class Artifacts:
         left_out = () if limit_bytes is None or found.single else _reduce(found, limit_bytes)
         ignored_ = tuple(ignored(found.ignored, found.more_ignored))
         blobs = Blobs(self.store, self._cache)
-        key = rules + ("" if redact is None else ", redacted") + ("" if only is None else ", some") + named.key
+        key = (
+            rules
+            + ("" if redact is None else f", redacted {redact_by}")
+            + ("" if only is None else ", some")
+            + named.key
+        )
         cache = load_stat_cache(self._cache / "stat", path, key)
         again = unchanged(found, cache, blobs)
         if again is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from .manifest import Part
 from .scan import Seen
 
-VERSION = 2
+VERSION = 3
 RACY_NS = 2_500_000_000
 KEEP_S = 90 * 86400.0
 

@@ -359,6 +359,49 @@ def test_secrets_written_in_code_are_found_however_they_are_written(form: str) -
     assert kept.decode() == code.replace(secret, MASK) and "line" in where
 
 
+IN_FLOW = (
+    "env: {API_KEY: SECRET}\n",
+    "db: {host: h, 'password': SECRET, port: 1}\n",
+    'db: {"password":SECRET}\n',
+    "env: {\n  API_KEY: SECRET,\n  a: {token: SECRET}}\n",
+    "db: {password:\n    SECRET # why\n  }\n",
+    "[password: SECRET]\n",
+    "db: {password: !!str SECRET}\n",
+    "db: {? password : SECRET}\n",
+    'db: {password: "SECRET"}\n',
+    "passwords: [SECRET, SECRET]\n",
+    "a: 1, API_KEY: SECRET}\n",
+    "licence: SECRET # why\n",
+    "x: {door-pin: SECRET}\n",
+)
+OWN = (
+    'licence = "SECRET"\n',
+    "self.licence: str = 'SECRET'\n",
+    'f(n=1, door_pin="SECRET")\n',
+    'x = {"licence": "SECRET"}\n',
+    'os.environ["LICENCE"] = "SECRET"\n',
+)
+
+
+def test_settings_in_flow_form_and_the_users_own_names_are_secrets_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIOML_SECRET_NAMES", "licence,*_pin")
+    for path, texts in (("a.yaml", IN_FLOW), ("a.py", OWN)):
+        for text in texts:
+            for secret in ("s3kr1tZZ-9871 of#two:words", "1234")[: 2 if "licence" in text else 1]:
+                kept, where = redact_source(path, text.replace("SECRET", secret).encode())
+                assert kept.decode() == text.replace("SECRET", MASK) and "line" in where
+    for text in (
+        'secret_names: [licence, "*_pin"]\n',
+        "a: {licence: none, token: ${TOKEN_12345}, url: {b: 1}}\n",
+        "licence:\n  a: 1\n",
+        "a: {max_tokens: 512, pad_token: abc-123456, password_file: a1b2c3d4e5}\n",
+        "x: {password: }\n",
+    ):
+        assert redact_source("a.yaml", text.encode()) == (text.encode(), "")
+    assert clean("db={user: ada, password: s3kr1tZZ-1}") == "db={user: ada, password: ***}"
+    assert clean("see {1}, the token: it is there") == "see {1}, the token: it is there"
+
+
 def test_code_without_secrets_is_kept_as_it_is() -> None:
     for code in UNWRITTEN:
         assert redact_source("a.py", code.encode()) == (code.encode(), "")

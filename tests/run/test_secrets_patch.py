@@ -77,6 +77,24 @@ def test_a_token_in_an_added_line_is_masked_and_the_patch_applies(tree: Path, ho
     assert again.stdout == b"2\n", "the code runs again"
 
 
+def test_flow_settings_and_names_of_secret_names_are_kept_nowhere(tree: Path, home: Path) -> None:
+    canaries = [f"s3kr1tZZ-{n}-value" for n in range(4)]
+    (tree / "a.py").write_text(f"licence = '{canaries[0]}'\nprint(1)\n")
+    (tree / "studio.yaml").write_text("secret_names: [licence, '*_pin']\n")
+    (tree / "my.yaml").write_text(f"env: {{MODE: fast, API_KEY: {canaries[1]}}}\nLICENCE: {canaries[2]}\n")
+    (tree / "only").write_text(canaries[3])
+    done = studio("run", "--env", f"MY_TOKEN={canaries[3]}", "a.py", cwd=tree)
+    assert done.returncode == 0, done.stderr
+    found, ref = record().git, record().artifacts["workspace"]
+    assert found is not None and found.patch is not None and ref.manifest is not None
+    read = opened().tracking.artifacts
+    assert read.read(ref.manifest, "my.yaml") == b"env: {MODE: fast, API_KEY: ***}\nLICENCE: ***\n"
+    assert read.manifest(ref.manifest).entry("only") is None
+    patch = read.read_blob(found.patch)
+    assert b"+licence = '***'" in patch and b"+env: {MODE: fast, API_KEY: ***}" in patch
+    assert not [canary for canary in canaries if canary.encode() in patch + everything(home)]
+
+
 def test_changes_around_a_committed_secret_are_left_out_and_the_rest_applies(tree: Path) -> None:
     (tree / "held.py").write_text("TOKEN = None\nx = 2\n")
     (tree / "server.pem").write_text("changed\n")

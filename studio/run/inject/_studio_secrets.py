@@ -52,7 +52,8 @@ _ORDINARY = re.compile(
 )
 # Compiled when they are first needed: every script that is tracked pays for what stands here.
 _ASSIGNED = (
-    r"""(?<![\w.-])(?:(?P<quote>["'])(?P<key>[A-Za-z_][\w.-]{0,80})(?P=quote)\s*[:=]|(?P<name>[A-Za-z_][\w.-]{0,80})\s*=)"""
+    r"""(?<![\w.-])(?:(?P<quote>["'])(?P<key>[A-Za-z_][\w.-]{0,80})(?P=quote)\s*[:=]|(?P<name>[A-Za-z_][\w.-]{0,80})\s*="""
+    r"""|(?<=[{, ])(?P<flow>[A-Za-z_][\w.-]{0,80})\s*:)"""
     r"""\s*(?:"(?P<double>[^"]+)"|'(?P<single>[^']+)'|(?P<bare>[^\s;&|,"'(){}[\]]+))"""
 )
 # What follows a name in source, and what it stands behind; names are looked for by these words.
@@ -67,6 +68,18 @@ _QUOTED = (
 )
 _CALLED = r"""\(\s*\\?["'][\w.-]*\Z"""
 _SETTING = r"""[\w.-]{0,80}["']?[ \t]*[:=][ \t]*["']?(?P<value>[^\s"',#]{8,})"""
+# The same of a name that the user has called secret, whatever its value looks like.
+_QUOTED_OWN = _QUOTED.replace(r"""[^"'\s{}<>$%]{12,}?""", r"""[^"'\n\\]+""")
+_SETTING_OWN = r"""[\w.-]{0,80}["']?[ \t]*[:=][ \t]*["']?(?P<value>[^\s"'#](?:[^\s"'#]|(?<!\s)#|[ \t]+(?=[^\s#]))*)"""
+# In a flow mapping of YAML, `{name: value, …}`, a value without quotes ends at a comma or a bracket; it may have spaces
+# and go on in the next line.
+_IN_FLOW = r"""(?:(?<!\$)\{|[,\[])\s*(?:\#[^\n]*\n\s*)*(?:\?\s+)?["']?[\w.-]*\Z"""
+_FLOW = (
+    r"""[\w.-]{0,80}(?:["']\s*:\s*|\s*:\s+)(?:[!&][^\s,{}\[\]]*\s+)*(?:"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:''|[^'])*)'"""
+    r"""|(?P<bare>[^\s,\[\]{}"'#](?:[^\s,\[\]{}:]|:(?![\s,\[\]{}])|\s+(?=[^\s\#,\[\]{}:]))*))"""
+)
+_LIST = r"""[\w.-]{0,80}["']?\s*:\s*\[(?P<items>[^\[\]{}]*)\]?"""
+_ITEM = r"""[^\s,"'](?:[^,"'\n]*[^\s,"'])?"""
 _BEFORE = r"""(?P<line>(?:^|\n)[ \t]*(?:- |export |set )?["']?)?(?P<name>[\w.-]*)\Z"""
 _HEADER = r"(?i)\b(?:authorization\s*[:=]\s*(?:[\w-]+\s+)?|bearer\s+)(?P<value>[\w.~+/=-]{8,})"
 _BEARER = r"""["'](?:Authorization:\s*)?[Bb]earer\s+(?P<value>[\w.~+/=-]{12,})\\?["']"""
@@ -141,27 +154,105 @@ def find_in_source(text: str, *, settings: bool = False, known: bool = False) ->
 
 def _written(text: str, settings: bool) -> Iterator[Span]:
     """Values in source whose names say that they are secret."""
+    for at, own in _named(text):
+        ahead = text[max(0, at - 90) : at]
+        spans = list(_in_flow(text, at, own)) if settings and _flows(text, at, ahead) else []
+        if not spans:
+            spans = list(_after(text, at, own, settings))
+        if not spans and settings:
+            spans = list(_listed(text, at, own))
+        for begin, end in spans:
+            yield begin, end, "a secret by its name"
+
+
+def _named(text: str) -> Iterator[tuple[int, bool]]:
+    """Where a name may say so: at a word of a secret, or at the beginning of a name of the user's own."""
     lowered = text.lower()
     if len(lowered) != len(text):  # letters whose capitals are two
         lowered = text
-    quoted, setting, before = _compiled(_QUOTED), _compiled(_SETTING), _compiled(_BEFORE)
-    called = _compiled(_CALLED)
     for word in _WORDS:
         at = lowered.find(word)
         while at >= 0:
-            match = quoted.match(text, at) or (setting.match(text, at) if settings else None)
-            if match is not None and _made_up(match.group("value")):
-                value, ahead = match.group("value"), before.search(text[max(0, at - 90) : at])
-                name = (ahead.group("name") if ahead else "") + re.split("[^\\w.-]", match.group(), maxsplit=1)[0]
-                whole = match.re is quoted and "/" not in value[:1] and "://" not in value
-                if whole and "," in match.group()[: match.start("value") - at] and match.group("default") is None:
-                    whole = called.search(text[max(0, at - 90) : at]) is not None
-                if not whole and ahead is not None and ahead.group("line") is not None:
-                    whole = value[0] not in "${<%!&*/" and "://" not in value
-                if whole and _strong(name, value):
-                    begin, end = match.span("value")
-                    yield begin, end, "a secret by its name"
+            yield at, False
             at = lowered.find(word, at + len(word))
+    if os.environ.get(NAMES):
+        for match in _compiled(r"[A-Za-z_][\w.-]*").finditer(text):
+            name, start = match.group(), 0
+            while start < len(name) and not _own(name[start:], os.environ[NAMES]):
+                start = name.find(".", start) + 1 or len(name)  # of `self.licence`, `licence`
+            if start < len(name):
+                yield match.start() + start, True
+
+
+def _after(text: str, at: int, own: bool, settings: bool) -> Iterator[tuple[int, int]]:
+    """The value that stands behind the name at `at`, in quotes, or in a line of settings without."""
+    quoted, setting = _compiled(_QUOTED_OWN if own else _QUOTED), _compiled(_SETTING_OWN if own else _SETTING)
+    match = quoted.match(text, at) or (setting.match(text, at) if settings else None)
+    if match is None or not _counts(match.group("value"), own):
+        return
+    value, ahead = match.group("value"), _compiled(_BEFORE).search(text[max(0, at - 90) : at])
+    whole = match.re is quoted and (own or ("/" not in value[:1] and "://" not in value))
+    if whole and "," in match.group()[: match.start("value") - at] and match.group("default") is None:
+        whole = _compiled(_CALLED).search(text[max(0, at - 90) : at]) is not None
+    if not whole and ahead is not None and ahead.group("line") is not None:
+        whole = _literal(value, own)
+    if whole and (own or _strong(_name_at(text, at), value)):
+        yield match.span("value")
+
+
+def _flows(text: str, at: int, ahead: str) -> bool:
+    """Whether the name at `at` stands in a flow mapping, as far as the text around tells."""
+    if _compiled(_IN_FLOW).search(ahead):
+        return True
+    found = _compiled(_BEFORE).search(ahead)
+    return found is not None and found.group("line") is not None and _open(text, at)
+
+
+def _open(text: str, at: int) -> bool:
+    """Whether a bracket before `at` is still open there."""
+    depth = 0
+    for bracket in reversed(_compiled(r"(?<!\$)\{|[}\[\]]").findall(text[max(0, at - 4096) : at])):
+        depth += 1 if bracket in "}]" else -1
+        if depth < 0:
+            return True
+    return False
+
+
+def _in_flow(text: str, at: int, own: bool) -> Iterator[tuple[int, int]]:
+    match = _compiled(_FLOW).match(text, at)
+    if match is None or match.lastgroup is None:
+        return
+    value = match.group(match.lastgroup)
+    if not _open(text, at):  # a part of a file, or a line of prose
+        value = value.partition("\n")[0].rstrip()
+    if _counts(value, own) and _literal(value, own) and (own or _strong(_name_at(text, at), value)):
+        begin = match.start(match.lastgroup)
+        yield begin, begin + len(value)
+
+
+def _listed(text: str, at: int, own: bool) -> Iterator[tuple[int, int]]:
+    """The items of a list in brackets, `passwords: [one, two]`."""
+    match = _compiled(_LIST).match(text, at)
+    if match is not None:
+        for item in _compiled(_ITEM).finditer(text, *match.span("items")):
+            if _counts(item.group(), own) and (own or _strong(_name_at(text, at), item.group())):
+                yield item.span()
+
+
+def _literal(value: str, own: bool) -> bool:
+    """Whether it is the value itself: no variable, tag, alias or block, and no path or URL unless the user says so."""
+    return value[0] not in "${<%!&*[|>" and (own or (value[0] != "/" and "://" not in value))
+
+
+def _counts(value: str, own: bool) -> bool:
+    return value.lower() not in NOTHING if own else _made_up(value)
+
+
+def _name_at(text: str, at: int) -> str:
+    """The whole name of which a part stands at `at`."""
+    begin = re.search(r"[\w.-]*\Z", text[max(0, at - 90) : at])
+    rest = re.match(r"[\w.-]*", text[at : at + 90])
+    return (begin.group() if begin else "") + (rest.group() if rest else "")
 
 
 def values_of(variables: Mapping[str, str]) -> Iterator[str]:
@@ -199,7 +290,9 @@ def _assigned(text: str) -> Iterator[Span]:
     if "=" in text or ":" in text:
         for match in _compiled(_ASSIGNED).finditer(text):
             value = match.group(match.lastgroup or "bare")
-            name = match.group("key") or match.group("name")
+            name = match.group("key") or match.group("name") or match.group("flow")
+            if match.group("flow") and not _open(text, match.start()):
+                continue  # prose
             if value.lower() not in NOTHING and value[0] != "$" and _strong(name, value):
                 begin, end = match.span(match.lastgroup or "bare")
                 yield begin, end, "a secret by its name"
@@ -212,12 +305,18 @@ def _certain(name: str) -> bool:
     """Whether what goes by this name is a secret even if it is a number."""
     if _ALWAYS.search(name) and not _ABOUT.search(name):
         return True
-    if not os.environ.get(NAMES):
+    return _own(name, os.environ.get(NAMES, ""))
+
+
+@functools.lru_cache(maxsize=4096)
+def _own(name: str, names: str) -> bool:
+    """Whether the user calls what goes by this name a secret."""
+    if not names:
         return False
     import fnmatch
 
     plain = name.lower().replace("-", "_")
-    patterns = [p.strip().lower().replace("-", "_") for p in os.environ[NAMES].split(",")]
+    patterns = [p.strip().lower().replace("-", "_") for p in names.split(",")]
     return any(fnmatch.fnmatchcase(plain, pattern) for pattern in patterns if pattern)
 
 
