@@ -103,6 +103,25 @@ def test_the_package_and_the_injected_modules_are_the_same():
     assert injected is _studio_track is by_path
 
 
+LISTS = {
+    "a": (["relu", None, True], ["relu", None, True]), "b": ((64, 1.5), [64, 1.5]), "c": ([], []),
+    "d": ([[1, "x"], {"password": "hunter2", "n": 1}], [[1, "x"], {"password": "***", "n": 1}]),
+    "e": ([float("inf")], "[inf]"), "f": ({1}, "{1}"), "g": (["password=hunter2hunter2"], ["password=***"]),
+    "api_keys": (["abc", "def"], "***"), "long": (["x" * 3000, "y" * 3000], None), "loop": ([[...]], None),
+}  # fmt: skip
+LISTS["loop"][0][0][0] = LISTS["loop"][0]
+
+
+def test_lists_are_kept_as_lists(tmp_path):
+    _studio_track.attach(str(tmp_path))
+    _studio_track.params({name: value for name, (value, _) in LISTS.items()})
+    _studio_track.detach()
+    (event,) = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    for name, (_, kept) in LISTS.items():
+        found = event["values"][name]
+        assert found == kept if kept is not None else isinstance(found, str), (name, found)
+
+
 def test_parameters_are_flat_scalars_without_secrets(tmp_path):
     _studio_track.attach(str(tmp_path))
     _studio_track.params(
@@ -117,7 +136,7 @@ def test_parameters_are_flat_scalars_without_secrets(tmp_path):
     _studio_track.note("hello\nworld")
     _studio_track.detach()
     events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
-    assert events[0]["values"] == {"opt.name": "adam", "opt.lr": 0.5, "layers": "[1, 2]", "n": 3, "seed": None}
+    assert events[0]["values"] == {"opt.name": "adam", "opt.lr": 0.5, "layers": [1, 2], "n": 3, "seed": None}
     masked = {"api_key": "***", "auth_token": "***", "db.password": "***", "tokenizer": "bert", "max_tokens": 512}
     assert events[1]["values"] == masked
     assert events[2]["values"] == {

@@ -246,6 +246,8 @@ def _parameters(estimator: Any) -> dict[str, Any]:
             found[name.replace("__", ".")] = value
         elif hasattr(value, "__name__"):
             found[name.replace("__", ".")] = value.__name__
+        elif type(value) in (list, tuple) and all(isinstance(item, (bool, int, float, str)) for item in value):
+            found[name.replace("__", ".")] = value
         elif not isinstance(value, (list, tuple)) or not any(isinstance(item, tuple) for item in value):
             found[name.replace("__", ".")] = _text(value)
     return found

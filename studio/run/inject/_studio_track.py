@@ -397,7 +397,39 @@ def _flatten(prefix: str, value: Any, out: dict[str, Any], within: tuple[int, ..
             else:
                 _flatten(path, inner, out, within)
         else:
-            out[path] = shown(path, scalar(inner))
+            items = _plain_list(inner, [LIST_CHARS])
+            out[path] = shown(path, scalar(inner) if items is None else items)
+
+
+LIST_CHARS = 4096  # of a list that is kept as such; of a longer one its text, with a digest
+
+
+class _NotPlain(Exception):
+    """A value that JSON does not have, or too long a one."""
+
+
+def _plain_list(value: Any, left: list[int]) -> Any:
+    """A short list or tuple of plain values, lists and dictionaries, as JSON has it; None for anything else."""
+    try:
+        return _plain("", value, left) if type(value) in (list, tuple) else None
+    except (_NotPlain, RecursionError):
+        return None
+
+
+def _plain(name: str, value: Any, left: list[int]) -> Any:
+    kind = type(value)
+    left[0] -= len(value) if kind in (str, list, tuple, dict) else 8
+    finite = kind is not float or value - value == 0
+    short = kind is not int or value.bit_length() <= 64
+    if left[0] < 0 or not (finite and short):
+        raise _NotPlain
+    if kind in (list, tuple):
+        return [_plain(name, item, left) for item in value]
+    if kind is dict and all(type(key) is str for key in value):
+        return {key: _plain(key, item, left) for key, item in value.items()}
+    if kind not in (bool, int, float, str, type(None)):
+        raise _NotPlain
+    return load("_studio_secrets").shown(name, value) if name else _clean(value) if kind is str else value
 
 
 def scalar(value: Any) -> Any:
