@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 
@@ -70,6 +71,12 @@ def check_variable(name: str, value: str) -> str:
         )
     if "\0" in value:
         raise ConfigError(f"the value of {name} holds a null byte", hint="variables are texts")
+    try:
+        os.fsencode(name + value)
+    except UnicodeEncodeError as exc:
+        raise ConfigError(
+            f"the variable {name[:200]!r} cannot be written: {exc.reason}", hint="variables are texts"
+        ) from exc
     if name in SET_BY_STUDIO:
         raise ConfigError(f"{name} is set by studio for each run", hint="choose another name")
     return name

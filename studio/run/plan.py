@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import time
@@ -221,10 +222,16 @@ def parse_value(text: str) -> object:
     return value if isinstance(value, bool | int | float | list) or value is None else text
 
 
+_SCIENTIFIC = re.compile(r"-?[1-9](\.[0-9]+)?[eE][+-]?[0-9]+")
+"""`1e-5`; but `12345e7` and `0e46209` may be a commit, as nobody writes a number so."""
+
+
 def _exact(digits: str) -> float | str:
     """The number, if it has these digits; else their text."""
     value = float(digits)
     if "e" in digits.lower():
+        if not _SCIENTIFIC.fullmatch(digits):
+            return digits
         return value if math.isfinite(value) and Decimal(repr(value)) == Decimal(digits) else digits
     return value if repr(value) == digits or Decimal(repr(value)).as_tuple() == Decimal(digits).as_tuple() else digits
 

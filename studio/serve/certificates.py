@@ -105,7 +105,7 @@ def _text(option: str, path: str) -> str:
 
 def _unusable(cert: str, key: str, exc: Exception) -> ConfigError:
     reason = str(getattr(exc, "reason", None) or "")
-    if "MISMATCH" in reason:
+    if "MISMATCH" in reason or reason == "NO_CERTIFICATE_ASSIGNED":  # of another kind: RSA and EC
         return ConfigError(
             f"--tls-key {key} does not belong to the certificate in {cert}",
             hint="a chain begins with the server's own certificate; or take the key that it was made with",

@@ -68,6 +68,7 @@ def test_each_setting_says_where_it_comes_from(tmp_path: Path, home: Path) -> No
         ("env: {A: ~}\n", "A has no value", "A: ''"),
         ("env: {A: [1, 2]}\n", "the value of A is a list", "MODE"),
         ("env: {A: {b: c}}\n", "the value of A is a mapping", "MODE"),
+        ('env: {A: "\\ud800"}\n', "the variable 'A' cannot be written: surrogates not allowed", "texts"),
         ("env: {A B: c}\n", "'A B' is not the name of an environment variable", "no space"),
         ("env: {'': c}\n", "'' is not the name of an environment variable", "no space"),
         ("env: {STUDIOML_HOME: c}\n", "STUDIOML_HOME is set by studio", "another name"),

@@ -30,6 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("one", "two"):
         openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key")
         openssl("req", "-x509", "-key", f"{name}.key", "-days", "3", "-subj", f"/CN={name}", "-out", f"{name}.crt")
+    openssl("genrsa", "-out", "rsa.key", "2048")
     openssl("pkcs8", "-topk8", "-in", "one.key", "-passout", "pass:hunter2", "-out", "locked.key")
     openssl("ec", "-in", "one.key", "-aes128", "-passout", "pass:hunter2", "-out", "old locked.key")
     openssl("x509", "-in", "one.crt", "-outform", "der", "-out", "one.der")
@@ -42,6 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("cert", "key", "said"),
     [
         ("one.crt", "two.key", "two.key does not belong to the certificate in one.crt"),
+        ("one.crt", "rsa.key", "rsa.key does not belong to the certificate in one.crt"),
         ("one.crt", "locked.key", "--tls-key locked.key is protected by a password"),
         ("one.crt", "old locked.key", "--tls-key old locked.key is protected by a password"),
         ("one.key", "one.crt", "--tls-cert one.key holds a private key: are --tls-cert and --tls-key swapped?"),
