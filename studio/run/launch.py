@@ -23,7 +23,7 @@ from .plan import Plan, has_workspace
 from .redact import clean, redact_command, redact_params
 from .spool import Spool, unwritable
 from .supervisor import Supervisor, first_record
-from .variables import recorded
+from .variables import lacking, recorded
 
 
 def launch(
@@ -210,6 +210,8 @@ def _resume(
     experiment = tracking.records.get(key)
     if not experiment.ended:
         raise Conflict(f"experiment {key} is {experiment.status}", hint=f"studio runs stop {key}")
+    if said := lacking(experiment, plan.env, resume=True):
+        notify(said)
     _, before, _ = spool.kept_context()
     mapping = {name: path for name, path in before.items() if path.exists() and name in experiment.artifacts}
     mapping |= {"output": spool.output, "workspace": plan.folder, **{c.name: c.path for c in plan.captures}}
@@ -234,6 +236,8 @@ def _resume(
 def _running_again(experiment: Experiment, plan: Plan, env: Mapping[str, Variable]) -> Experiment:
     """The record with what the command names now; with other arguments, what was typed before was not typed now.
 
+    The variables are those of this run: the plan has taken over from the record what that had kept.
+
     The same again changes nothing.
     """
     command = redact_command(plan.command)
@@ -241,7 +245,7 @@ def _running_again(experiment: Experiment, plan: Plan, env: Mapping[str, Variabl
     notes = [experiment.notes] if clean(plan.notes) in experiment.notes else [experiment.notes, clean(plan.notes)]
     new = {c.name: ArtifactRef(True) for c in plan.captures if c.name not in experiment.artifacts}
     return experiment.with_changes(
-        status="running", exit=None, env={**(experiment.env or {}), **env}, max_duration=plan.max_duration,
+        status="running", exit=None, env=dict(env), max_duration=plan.max_duration,
         command=experiment.command if same else replace(command, python=experiment.command.python),
         params={**experiment.params, **redact_params(plan.params)},
         given=tuple(dict.fromkeys([*(experiment.given if same else ()), *plan.given])),

@@ -45,14 +45,14 @@ def given_again(before: Experiment, environment: Mapping[str, str]) -> dict[str,
     return kept | {name: environment[name] for name in known if name not in kept and name in environment}
 
 
-def lacking(before: Experiment, env: Mapping[str, str]) -> str:
+def lacking(before: Experiment, env: Mapping[str, str], *, resume: bool = False) -> str:
     """What to say of a run of an experiment again that is without variables of it; "" if it has all."""
     names = [name for name in before.env or {} if name not in env]
     if not names:
         return ""
     return (
         f"it runs without {', '.join(names)}: the value was not kept with {before.key}. To give one:"
-        f" studio run --env {names[0]}=VALUE {before.key}"
+        f" studio run --env {names[0]}=VALUE {'--resume ' if resume else ''}{before.key}"
     )
 
 

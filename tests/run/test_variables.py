@@ -32,3 +32,19 @@ def test_variables_are_recorded_and_a_rerun_has_them_or_says_which_it_lacks(tmp_
     salt = (home / ".studioml" / "salt").read_bytes()
     kept = [path for path in home.rglob("*") if path.is_file() and path.name != "salt"]
     assert not [path for path in kept for data in [path.read_bytes()] if KEY.encode() in data or salt in data]
+
+
+def test_a_run_that_goes_on_says_which_variables_it_lacks_and_records_those_it_has(tmp_path: Path) -> None:
+    (tmp_path / "t.py").write_text("import os\nprint(os.environ.get('API_KEY'), os.environ.get('MODE'))")
+    given = ("--no-workspace", "--env", f"API_KEY={KEY}", "--env", "MODE=fast")
+    assert studio("run", "-e", "a", *given, "t.py", cwd=tmp_path).stdout.decode() == f"{KEY} fast\n"
+    first = record("a").env
+    there = studio("run", "--resume", "a", cwd=tmp_path, env={"API_KEY": KEY})
+    assert there.stdout.decode() == f"{KEY} fast\n" and b"without" not in there.stderr
+    assert record("a").env == first
+    lacks = studio("run", "--resume", "a", "t.py", cwd=tmp_path)
+    assert lacks.stdout == b"None fast\n"
+    said, _, _ = lacks.stderr.partition(b"submitted")
+    assert b"studio: it runs without API_KEY: the value was not kept with a. To give one:" in said, said
+    assert b"studio run --env API_KEY=VALUE --resume a" in said
+    assert list(record("a").env or {}) == ["MODE"]
