@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 
 def test_argparse(bench):
     ran = bench.run(
@@ -76,6 +78,23 @@ def test_click(bench):
     )
     assert ran.out == "0.25\n"
     assert ran.params == {"depth": 3, "lr": 0.25, "secret": "***"}
+
+
+@pytest.mark.parametrize("words", [["--api-key", "hush-hush-1"], ["-k", "hush-hush-1"], ["-khush-hush-1"], []])
+def test_any_word_of_an_option_may_say_that_it_is_a_secret(bench, words):
+    ran = bench.run(
+        """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("-k", "--api-key", dest="cred", default="hush-hush-2")
+        parser.add_argument("-m", "--max-tokens", dest="most", type=int, default=5)
+        parser.add_argument("-n", "--token", dest="none")
+        parser.parse_args()
+        """,
+        words,
+    )
+    assert ran.params == {"cred": "***", "most": 5, "none": None}
+    assert len(ran.of_type("sealed")) == len(words[:1]) and "hush" not in str(ran.of_type("params"))
 
 
 def test_absl(bench):

@@ -8,7 +8,7 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import ModuleType
     from typing import Any
 
@@ -36,6 +36,7 @@ class Known:
         self.rests: list[list[Any]] = []  # what parsers of the command line have left for others
         self.aside: dict[str, Any] = {}  # what the script's parsers made of other words, as in a notebook
         self.namespaces: list[tuple[Any, dict[str, Any]]] = []
+        self.words: dict[str, list[str]] = {}  # parameter -> the words of its option
 
 
 def _known() -> Known:
@@ -84,6 +85,7 @@ def _argparse(name: str, args: Any, kwargs: Any, result: Any) -> None:
     own = _studio_given.is_the_scripts(caller)
     words = sys.argv[1:] if line is None else list(line)
     values = dict(vars(namespace))
+    _known().words.update(_options(parser))
     if line is not None and not _is_of_the_command_line(line, words):
         if own:
             _known().aside.update(values)
@@ -99,6 +101,27 @@ def _argparse(name: str, args: Any, kwargs: Any, result: Any) -> None:
     _known().rests.append(rest)
     _known().namespaces.append((namespace, values))
     _keep(values, given=given, begun=shortened)
+
+
+def _options(parser: Any) -> Iterator[tuple[str, list[str]]]:
+    """Each parameter of a parser and of its sub-parsers, with the words of its option."""
+    waiting, seen = [parser], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        for action in getattr(one, "_actions", ()):
+            yield action.dest, list(action.option_strings)
+            if isinstance(action.choices, dict):
+                waiting += action.choices.values()
+
+
+def _is_secret(name: str, value: Any, hidden: frozenset[str]) -> bool:
+    """Whether another word of the option says that this is a secret: `--api-key` with `dest="cred"`."""
+    shown, value = _studio_secrets.shown, _studio_track.scalar(value)
+    words = [word.lstrip("-") for word in _known().words.get(name, ()) if word[:2] == "--"]
+    return name in hidden or any(shown(word, value) == _studio_secrets.MASK for word in words)
 
 
 def _is_of_the_command_line(line: Any, words: list[Any]) -> bool:
@@ -164,10 +187,12 @@ def _keep(
     }
     if shown:
         known.ranks.update((name, ranks[name]) for name in shown)
+        secret = {name for name, value in shown.items() if _is_secret(name, value, hidden)}
         for name, value in shown.items():
-            for text in _secrets(name, value, name in hidden):
+            for text in _secrets(name, value, name in secret):
                 _seal(text)
-        _studio_track.given_params({name: "***" if name in hidden else value for name, value in shown.items()}, given)
+        safe = {name: _studio_secrets.MASK if name in secret else value for name, value in shown.items()}
+        _studio_track.given_params(safe, given)
 
 
 def _secrets(name: str, value: Any, hidden: bool) -> list[str]:
@@ -243,6 +268,7 @@ def _click_params(command: Any, context: Any) -> None:
     if not own and not whole:
         return  # a library's command, for itself
     hidden = frozenset(param.name for param in command.params if getattr(param, "hide_input", False))
+    _known().words.update((param.name, list(param.opts)) for param in command.params)
     source = getattr(context, "get_parameter_source", lambda name: None)
     given = {name for name in context.params if getattr(source(name), "name", "") == "COMMANDLINE"} if whole else ()
     _keep(dict(context.params), hidden, given=given, rank=TOLD if whole else ASIDE)
