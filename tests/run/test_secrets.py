@@ -396,6 +396,7 @@ def test_settings_in_flow_form_and_the_users_own_names_are_secrets_too(monkeypat
         "licence:\n  a: 1\n",
         "a: {max_tokens: 512, pad_token: abc-123456, password_file: a1b2c3d4e5}\n",
         "x: {password: }\n",
+        'x: {"tokens": ["COVID-19", "a"], "out_token": "see page 12 of b"}\n',
     ):
         assert redact_source("a.yaml", text.encode()) == (text.encode(), "")
     assert clean("db={user: ada, password: s3kr1tZZ-1}") == "db={user: ada, password: ***}"

@@ -155,8 +155,7 @@ def find_in_source(text: str, *, settings: bool = False, known: bool = False) ->
 def _written(text: str, settings: bool) -> Iterator[Span]:
     """Values in source whose names say that they are secret."""
     for at, own in _named(text):
-        ahead = text[max(0, at - 90) : at]
-        spans = list(_in_flow(text, at, own)) if settings and _flows(text, at, ahead) else []
+        spans = list(_in_flow(text, at, own)) if settings else []
         if not spans:
             spans = list(_after(text, at, own, settings))
         if not spans and settings:
@@ -200,8 +199,9 @@ def _after(text: str, at: int, own: bool, settings: bool) -> Iterator[tuple[int,
         yield match.span("value")
 
 
-def _flows(text: str, at: int, ahead: str) -> bool:
+def _flows(text: str, at: int) -> bool:
     """Whether the name at `at` stands in a flow mapping, as far as the text around tells."""
+    ahead = text[max(0, at - 90) : at]
     if _compiled(_IN_FLOW).search(ahead):
         return True
     found = _compiled(_BEFORE).search(ahead)
@@ -222,20 +222,25 @@ def _in_flow(text: str, at: int, own: bool) -> Iterator[tuple[int, int]]:
     match = _compiled(_FLOW).match(text, at)
     if match is None or match.lastgroup is None:
         return
-    value = match.group(match.lastgroup)
-    if not _open(text, at):  # a part of a file, or a line of prose
-        value = value.partition("\n")[0].rstrip()
-    if _counts(value, own) and _literal(value, own) and (own or _strong(_name_at(text, at), value)):
+    value, name = match.group(match.lastgroup), _name_at(text, at)
+    if not _counts(value, own) or not _literal(value, own) or not (own or _strong(name, value)) or not _flows(text, at):
+        return
+    if match.lastgroup == "bare":
+        if not _open(text, at):  # a part of a file, or a line of prose
+            value = value.partition("\n")[0].rstrip()
+    elif not own and " " in value and not _certain(name):  # "token": "a text"
+        return
+    if _counts(value, own):
         begin = match.start(match.lastgroup)
         yield begin, begin + len(value)
 
 
 def _listed(text: str, at: int, own: bool) -> Iterator[tuple[int, int]]:
-    """The items of a list in brackets, `passwords: [one, two]`."""
-    match = _compiled(_LIST).match(text, at)
+    """The items of a list in brackets, `passwords: [one, two]`; `tokens: [COVID-19, …]` may be data."""
+    match = _compiled(_LIST).match(text, at) if own or _certain(_name_at(text, at)) else None
     if match is not None:
         for item in _compiled(_ITEM).finditer(text, *match.span("items")):
-            if _counts(item.group(), own) and (own or _strong(_name_at(text, at), item.group())):
+            if _counts(item.group(), own) and _literal(item.group(), own):
                 yield item.span()
 
 
