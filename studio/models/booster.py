@@ -109,9 +109,17 @@ def _walk(module: Any, path: Path) -> None:
         check_xgboost(json.loads(booster.save_raw(raw_format="json")))
         return
     trees = check_lightgbm(path.read_bytes().decode("latin-1"))
-    booster = module.Booster(model_file=str(path))
+    booster = _lightgbm(module, path)
     if check_lightgbm(booster.model_to_string(num_iteration=-1)) != trees:
         raise Damaged(f"LightGBM does not find its {trees} trees")
+
+
+def _lightgbm(module: Any, path: Path) -> Any:
+    """From a text that ends with a line's end, beyond which the library would read on."""
+    data = path.read_bytes()
+    if data.endswith(b"\n"):
+        return module.Booster(model_file=str(path))
+    return module.Booster(model_str=data.decode("utf-8", "surrogateescape") + "\n")
 
 
 def _booster(path: Path, library: str) -> tuple[Any, tuple[str, ...]]:
@@ -122,6 +130,7 @@ def _booster(path: Path, library: str) -> tuple[Any, tuple[str, ...]]:
         raise MissingExtra(f"{library} is not installed", hint=f"pip install {library}") from exc
     untried = survive(path.name, library, lambda: _walk(module, path))
     try:
-        return module.Booster(model_file=str(path)), (*untried, *lacks_margin(path))
+        booster = _lightgbm(module, path) if library == "lightgbm" else module.Booster(model_file=str(path))
+        return booster, (*untried, *lacks_margin(path))
     except Exception as exc:  # each has an error class of its own, over C++'s
         raise ModelLoadError(f"{library} cannot load {path.name}: {said(exc)}") from exc

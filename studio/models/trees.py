@@ -128,8 +128,10 @@ def check_lightgbm(text: str) -> int:
 
 
 def _check_text(text: str) -> int:
-    if not text.endswith("\n"):  # where the library reads on
-        raise Damaged("its last line is cut off")
+    if not text.endswith("\n"):
+        if not re.search(r"^end of trees$", text, re.MULTILINE):  # the rest may be cut off as anybody likes
+            raise Damaged("its last line is cut off")
+        text += "\n"
     text = re.split(r"\n(?:end of trees|feature.importances:)", text, maxsplit=1)[0]  # no trees come after them
     starts = [found.start() for found in re.finditer(r"^Tree=", text, re.MULTILINE)]
     head = _fields(text[: starts[0]] if starts else text)

@@ -221,7 +221,8 @@ def test_a_model_that_takes_too_long_to_be_saved_is_noted_until_it_is(tmp_path, 
     epoch_of(checkpoints, batches=1)
     checkpoints.epoch_ended(0, {"loss": 0.5})
     clock.now += 4.0
-    assert checkpoints.look() and not (tmp_path / "modeldir").exists()
+    assert note(tmp_path)["lost"][0]["why"] == _studio_checkpoints.UNSAVED  # what is killed now has that word of it
+    assert checkpoints.look() and note(tmp_path)["lost"][0]["why"] == _studio_checkpoints.UNSAVED
     clock.now += 4.0
     assert checkpoints.look() and "saving it takes 9.0 s" in note(tmp_path)["lost"][0]["why"]
     clock.now += 1000.0

@@ -91,6 +91,16 @@ def ran(bench, request):
         ("net = Net(); torch.save(net.state_dict(), 'net.pt'); trained(net)", "Net", "the variable net"),
         ("net = Net(); o = trained(net); torch.save(o.state_dict(), 'o.pt')", "Net", "the variable net"),
         ("a = Net(); trained(a); torch.save(a, 'a.pt'); late = Around(a.w); trained(late)", "Around", "variable late"),
+        (
+            "net = Net(); trained(net); torch.save(net, 'net.pt'); o = trained(net)",
+            "Net-2",
+            "of after its last training",
+        ),
+        (
+            "a = Net(); trained(a); late = Around(Net()); trained(late); torch.save(a, 'a.pt')",
+            "Around",
+            "variable late",
+        ),
         ("net = Net(); trained(net); time.sleep(0.1); os._exit(0)", "Net", "nothing saved it"),
         ("for _ in range(30): trained(Net())", "Net", "nothing saved it"),
     ],
@@ -107,9 +117,8 @@ def test_a_network_that_nobody_saved_is_lost(ran, name, says):
     [
         "net = Net(); trained(net); torch.save({'epoch': 1, 'model': net.state_dict()}, 'net.pt')",
         "net = Net(); o = trained(net); torch.save(net.state_dict(), 'net.pt'); o.step()  # the best one is kept",
-        "net = Net(); trained(net); torch.save(net, 'net.pt'); trained(net)",
         "net = Net(); o = trained(net, Deaf); torch.save(net.state_dict(), 'net.pt')",
-        "g, d = Net(), Around(Net()); trained(g), trained(d); torch.save(g.state_dict(), 'g.pt')",
+        "g, d = Net(), Around(Net()); o = trained(g); trained(d); o.step(); torch.save(g.state_dict(), 'g.pt')",
         "net = Net(); trained(net); open(modeldir + '/net.onnx', 'w').close()",
         "net = Net(); o = Adam(net.parameters())  # never stepped",
     ],

@@ -49,6 +49,7 @@ SHARE = 0.05
 BYTES_PER_S = 200e6  # a guess, until the first save was timed
 LATE_S = 1.0  # after an epoch, from which on a thread saves it if the training thread did not
 HOLD_S = 1.0  # that this thread waits for a batch to end
+UNSAVED = "the run ended before it was saved"
 TELL_S = 5.0  # after an epoch, from which on the note tells that it is not saved
 STOPPED = "the run was stopped before the model could be saved as it was then"
 
@@ -178,8 +179,12 @@ class Checkpoints:
     def _over(self) -> None:
         if self._over_since is None:
             self._over_since = self._clock()
-        if not self._off:
-            _studio_keep.look_after(self.look)
+        if self._off:
+            return
+        model = self.model()
+        if model is not None and self._saved is None and not self.behind:  # a kill would leave no word of it
+            self._fall_behind(model, UNSAVED)
+        _studio_keep.look_after(self.look)
 
     def judge(self, metrics: dict[str, float]) -> None:
         """Notes more metrics of the epoch that has ended."""
@@ -240,7 +245,7 @@ class Checkpoints:
             return False
         late = self._clock() - since
         if not self._affordable(model, early=True):
-            if late >= TELL_S and not self.behind:
+            if late >= TELL_S and self.behind in ("", UNSAVED):
                 self._fall_behind(model, f"saving it takes {self._cost(model):.1f} s, too long for every epoch")
         elif self.batches.alone:  # the training thread will do it
             return False

@@ -56,7 +56,7 @@ class Training:
         kind: The network's class; that of the optimizer if it trains tensors that are in no network.
         shapes: Of the tensors that it trains.
         first, last: When it has stepped, 0 as long as it has not.
-        kept: Whether the script has saved the network since.
+        kept: When the script has saved the network since, else 0.
         lost: As the note names it.
     """
 
@@ -71,8 +71,12 @@ class Training:
         self.shapes = [tuple(tensor.shape) for tensor in tensors]
         self.made = time.time()
         self.first = self.last = 0.0
-        self.kept = False
+        self.kept = 0.0
         self.lost: Any = None
+
+    def in_turns_with(self, other: Training) -> bool:
+        """Whether neither ended before the other began, as with the two networks of a GAN."""
+        return self.first <= other.last and other.first <= self.last
 
     def look(self) -> None:
         """Where no step is heard of: gradients and a state tell that there were some."""
@@ -208,7 +212,11 @@ def _within(name: str, value: Any) -> list[Any]:
 
 
 def saved(thing: Any) -> bool:
-    """The script has saved this to a file: if it holds a network that was trained, those trained until now are kept."""
+    """The script has saved this to a file: networks in it are kept, and those that were trained in turns with them.
+
+    Returns:
+        Whether it holds one.
+    """
     trainings = _trainings()
     for training in trainings:
         training.look()
@@ -216,12 +224,13 @@ def saved(thing: Any) -> bool:
     shapes: dict[tuple[int, ...], int] = {}
     for tensor in _tensors(thing, DEPTH) if trainings else ():
         shapes[tuple(tensor.shape)] = shapes.get(tuple(tensor.shape), 0) + 1
-    found = any(_covers(shapes, training.shapes) for training in trainings)
-    if found:
-        for training in trainings:
-            training.kept = True
-        _studio_models.regained("torch")
-    return found
+    covered = [training for training in trainings if shapes and _covers(shapes, training.shapes)]
+    for training in trainings:
+        if any(one is training or one.in_turns_with(training) for one in covered):
+            training.kept = time.time()
+            if training.lost is not None:
+                _studio_models.regained("torch", {training.lost.name})
+    return bool(covered)
 
 
 def _covers(shapes: dict[tuple[int, ...], int], wanted: list[tuple[int, ...]]) -> bool:
@@ -249,11 +258,10 @@ def finish() -> None:
     if modeldir is None or not _trainings():
         return
     own, held = _studio_saves.newest_unknown(modeldir), _studio_variables.held()
-    safe = {id(one.network()) for one in _trainings() if one.kept and one.network() is not None}
     newest: dict[tuple[str, str], Training] = {}
     for training in sorted(_trainings(), key=lambda one: one.last):
         _studio_hooks.guarded("torch", training.look)
-        kept = training.kept or training.first < own + SLACK_S or id(training.network()) in safe
+        kept = training.kept or training.first < own + SLACK_S
         if training.last and not kept:
             key = training.kind, _variable(training, held)
             training.lost = training.lost or (newest[key].lost if key in newest else None)
@@ -276,7 +284,10 @@ def _lose(training: Training, variable: str = "") -> None:
         training.lost = _studio_models.Model(name, "torch", training.kind, "predictor")
     training.lost.trained = training.last
     what = f"the variable {variable}" if variable else "it"
-    _studio_models.lose(training.lost, f"nothing saved {what} to a file that studio knows of; {HINT}", quiet=True)
+    network = training.network()
+    before = any(one.kept and network is not None and one.network() is network for one in _trainings())
+    why = f"nothing saved {what} to a file that studio knows of" + " after its last training" * before
+    _studio_models.lose(training.lost, f"{why}; {HINT}", quiet=True)
 
 
 def _note(optimizer: Any) -> None:
