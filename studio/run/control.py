@@ -73,10 +73,12 @@ def delete(tracking: Tracking, key: str, *, running: bool, more: bool = False) -
     spool = Spool(tracking.home, key)
     if running or spool.alive():
         raise Conflict(f"experiment {key} is running", hint=f"studio runs stop {key}")
-    spool.remove()  # the record last: a delete that was interrupted can be repeated
-    if spool.run_folder.exists():
+    try:
+        spool.remove()  # the record last: a delete that was interrupted can be repeated
+    except OSError as exc:
         raise StoreError(
-            f"cannot delete {key}: {spool.run_folder} cannot be removed", hint=f"rm -r {spool.run_folder}, then again"
-        )
+            f"cannot delete {key}: {exc.filename or spool.run_folder} cannot be removed: {exc.strerror or exc}",
+            hint=f"rm -r {spool.run_folder}, then again",
+        ) from exc
     tracking.records.delete(key, more=more)
     spool.release()

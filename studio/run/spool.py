@@ -238,13 +238,21 @@ class Spool:
         return found, offset + len(whole)
 
     def remove(self) -> None:
-        """Deletes the whole run folder."""
-        shutil.rmtree(self.run_folder, ignore_errors=True)
+        """Deletes the whole run folder.
+
+        Raises:
+            OSError: it stays, or a part of it.
+        """
+        try:
+            shutil.rmtree(self.run_folder)
+        except FileNotFoundError:  # another command removes it, too
+            shutil.rmtree(self.run_folder, ignore_errors=True)
 
     def discard(self) -> None:
         """Ends a run of which nothing is to be left; what cannot be removed now, the next command removes."""
-        self.remove()
-        if self.run_folder.exists():
+        try:
+            self.remove()
+        except OSError:
             self.unlock()
         else:
             self.release()
