@@ -43,8 +43,8 @@ def test_a_run_and_the_command_that_shows_its_media(tmp_path: Path) -> None:
     assert listed.returncode == 0, listed.stderr
     assert listed.stdout.decode().splitlines()[1:] == [
         "results  3     table  35     1 row, 1 column",
-        "words    0     text   3      3 characters       said",
-        "words    1     text   3      3 characters       said",
+        "words    0     text   3      3 characters     said",
+        "words    1     text   3      3 characters     said",
     ]
     done = studio("runs", "media", "a", "--name", "words", "--step", "1", "--json", cwd=tmp_path)
     (entry,) = json.loads(done.stdout)["media"]

@@ -64,7 +64,7 @@ def test_a_model_that_takes_text_is_named_as_such(tmp_path: Path) -> None:
     keras.Sequential([keras.Input((1,), dtype="string", name="words"), layer]).save(tmp_path / "text.keras")
     with pytest.raises(ModelLoadError, match=r"text\.keras: it takes text \(words has dtype string\)") as caught:
         load_model(tmp_path)
-    assert "strings: --wrapper" in caught.value.hint
+    assert "with texts (docs/howto/wrappers.md): --wrapper" in caught.value.hint
 
 
 @pytest.mark.filterwarnings("ignore")
