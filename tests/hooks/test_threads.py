@@ -108,7 +108,9 @@ def test_the_first_calls_of_many_threads_are_all_kept(bench):
 
 
 FORKS = """
-import multiprocessing, os, threading
+# Here, since a child that is forked in the midst of the script's own imports hangs without studio too.
+import multiprocessing.pool, multiprocessing.popen_fork, multiprocessing.queues, multiprocessing.synchronize
+import multiprocessing, os, tempfile, threading
 import studio
 
 together, failed = threading.Barrier(13), []
