@@ -222,7 +222,7 @@ def test_numbers_are_refused_where_the_run_saw_dates_or_text(tmp_path: Path, dty
     days = pd.DataFrame({"day": pd.to_datetime(RNG.choice(["2026-01-01", "2026-02-01"], 300))})
     joblib.dump(linear_model.LinearRegression().fit(days, Y), tmp_path / "model.joblib")
     note(tmp_path, "model.joblib", [{"name": "day", "dtype": dtype, "categories": ["a", "b"]}])
-    with pytest.raises(ModelLoadError, match=rf"model\.joblib takes the column 'day' {said}"):
+    with pytest.raises(ModelLoadError, match=rf"model\.joblib was fitted on the column 'day' {said}"):
         loaded(tmp_path / "model.joblib")
 
 
