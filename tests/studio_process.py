@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from studio.api import Studio, open_studio
 from studio.experiment import Experiment
@@ -86,3 +88,10 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return state not in "ZX"
+
+
+def readable(file: Any, seconds: float) -> bool:
+    """Whether there is something to read, or an end, within so many seconds; not by `select`, for descriptors over 1,023."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(file, selectors.EVENT_READ)
+        return bool(selector.select(seconds))

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.studio_process import readable
 
 START_S = 200.0
 END_S = 90.0
@@ -50,7 +51,7 @@ class Served:
 
     def _first_line(self) -> str:
         assert self.process.stdout is not None
-        found = select.select([self.process.stdout], [], [], START_S)[0]
+        found = readable(self.process.stdout, START_S)
         line = self.process.stdout.readline().decode().strip() if found else ""
         if not line.startswith("Serving "):
             self.process.kill()

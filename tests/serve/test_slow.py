@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
 import socket
 import time
 from collections.abc import Callable
+
+from tests.studio_process import readable
 
 from .conftest import Served
 
@@ -30,7 +31,7 @@ class Drip:
         if self.gone:
             return
         try:
-            if select.select([self.sock], [], [], 0)[0]:
+            if readable(self.sock, 0):
                 part = self.sock.recv(4096)
                 self.got += part
                 self.gone = not part

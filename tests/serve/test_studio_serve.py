@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from click.testing import CliRunner
 
 from studio.cli.main import command
 from studio.errors import ConfigError
+from tests.studio_process import readable
 
 from .conftest import END_S, START_S, wait_until
 
@@ -46,7 +46,7 @@ class Serving:
                 [sys.executable, "-m", "studio", *words], cwd=folder, stdout=subprocess.PIPE, stderr=errors
             )
         assert self.process.stdout is not None
-        found = select.select([self.process.stdout], [], [], START_S)[0]
+        found = readable(self.process.stdout, START_S)
         self.line = self.process.stdout.readline().decode().strip() if found else ""
         assert self.line.startswith("Serving "), (self.line, self.errors_file.read_text())
         self.url = self.line.rpartition(" at ")[2]
