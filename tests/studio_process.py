@@ -91,7 +91,7 @@ def alive(pid: int) -> bool:
 
 
 def readable(file: Any, seconds: float) -> bool:
-    """Whether there is something to read, or an end, within so many seconds; not by `select`, for descriptors over 1,023."""
+    """Whether something, or an end, comes within so many seconds; unlike `select` for descriptors over 1,023 too."""
     with selectors.DefaultSelector() as selector:
         selector.register(file, selectors.EVENT_READ)
         return bool(selector.select(seconds))
