@@ -183,7 +183,8 @@ class Asking:
                 hint="if nobody signed it, give the fingerprint that the server printed (--fingerprint)",
             )
         if isinstance(exc, ConnectionError):
-            return ServeError(f"no answer from {server}: {said}", hint=RUNNING)
+            hint = RUNNING if self._settings.tls else RUNNING + " Does it speak TLS (https://)?"
+            return ServeError(f"no answer from {server}: {said}", hint=hint)
         if isinstance(exc, OSError):
             plain = getattr(exc, "reason", "") in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
             return ServeError(

@@ -34,7 +34,7 @@ def settings_files(file: str | None, folder: Path, home: Path) -> list[Path]:
     found += [user] if os.path.lexists(user) else []
     for path in found:
         if not path.is_file():
-            what = "a folder" if path.is_dir() else "not a file" if path.exists() else "a link to nothing"
+            what = "a folder" if path.is_dir() else "a pipe or a device" if path.exists() else "a link to nothing"
             raise ConfigError(f"{path} is {what}, not a file of settings", hint="rename or remove it")
     return found
 
@@ -43,7 +43,7 @@ def read_file(path: Path) -> dict[str, Any]:
     """Name → value of a file: texts as they are written there (`1.10`, `yes`), lists, mappings, None for no value.
 
     Raises:
-        ConfigError: it cannot be read, or has a key that is unknown or stands there twice.
+        ConfigError: it cannot be read, or has a key that is unknown or set twice.
     """
     import yaml
 
@@ -62,7 +62,7 @@ def read_file(path: Path) -> dict[str, Any]:
             hint = nearest(str(name), [*KNOWN, *CLASSIC]) or "known: " + ", ".join(KNOWN)
             raise ConfigError(f"{path}: unknown setting {name!r}", hint=hint)
         if name in out:
-            raise ConfigError(f"{path}: {name} stands there twice, once as {key}", hint="delete one of the two")
+            raise ConfigError(f"{path}: {name} is set twice, once with another spelling", hint=f"write {name} once")
         try:
             out[name] = value if name in CLASSIC else _expanded(value)
         except ConfigError as exc:
@@ -84,7 +84,7 @@ def _in_texts(document: str) -> object:
             for key, _ in node.value:
                 name, line = str(key.value), key.start_mark.line + 1
                 if name in seen:
-                    raise yaml.YAMLError(f"{name} stands there twice, in line {seen[name]} and in line {line}")
+                    raise yaml.YAMLError(f"{name} is set twice: line {seen[name]} and line {line}")
                 seen[name] = line
             return super().construct_mapping(node, deep)
 

@@ -95,7 +95,7 @@ def _pairs(value: object, example: str) -> dict[str, str]:
         names = [name for name, _, _ in found]
         for name in names:
             if names.count(name) > 1:
-                raise ConfigError(f"{name} stands there twice", hint="delete one of the two")
+                raise ConfigError(f"{name} is set twice", hint="delete one of the two")
         return {name: text for name, _, text in found}
     if not isinstance(value, Mapping):
         raise ConfigError(f"{str(value)[:200]!r} is not a mapping of names to values", hint=hint)

@@ -72,9 +72,13 @@ def test_each_setting_says_where_it_comes_from(tmp_path: Path, home: Path) -> No
         ("env: {A B: c}\n", "'A B' is not the name of an environment variable", "no space"),
         ("env: {'': c}\n", "'' is not the name of an environment variable", "no space"),
         ("env: {STUDIOML_HOME: c}\n", "STUDIOML_HOME is set by studio", "another name"),
-        ("env: {A: 1, A: 2}\n", "A stands there twice, in line 1 and in line 1", "YAML"),
-        ("project: a\nowner: b\nproject: c\n", "project stands there twice, in line 1 and in line 3", "YAML"),
-        ("experimentLifetime: 1\nexperiment_lifetime: 1\n", "experiment_lifetime stands there twice", "delete one"),
+        ("env: {A: 1, A: 2}\n", "A is set twice: line 1 and line 1", "YAML"),
+        ("project: a\nowner: b\nproject: c\n", "project is set twice: line 1 and line 3", "YAML"),
+        (
+            "experimentLifetime: 1\nexperiment_lifetime: 1\n",
+            "experiment_lifetime is set twice, once with another spelling",
+            "once",
+        ),
         ("project:\n", "project: it has no value", "studio config project"),
         ("project: my team\n", "project 'my team' is not a valid name", "letter or digit"),
         ("project: ''\n", "project '' is not a valid name", "letter or digit"),
@@ -130,7 +134,7 @@ def _make_fifo(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("make", "what"),
-    [(_make_folder, "a folder"), (_make_link_to_nothing, "a link to nothing"), (_make_fifo, "not a file")],
+    [(_make_folder, "a folder"), (_make_link_to_nothing, "a link to nothing"), (_make_fifo, "a pipe or a device")],
 )
 @pytest.mark.parametrize("where", ["project", "user", "option"])
 def test_settings_that_are_no_file_are_an_error(tmp_path: Path, home: Path, make, what: str, where: str) -> None:
@@ -182,7 +186,7 @@ def test_every_setting_comes_from_the_environment_and_from_a_file(
     [
         ("env", "MODE", "'MODE' is not a mapping of names to values"),
         ("env", "A='x", "No closing quotation"),
-        ("env", "A=1 A=2", "A stands there twice"),
+        ("env", "A=1 A=2", "A is set twice"),
         ("resources_needed", "gpus=-1", "'-1' is not a count"),
         ("heartbeat", "-1", "'-1' is negative"),
         ("project", "a/b", "project 'a/b' is not a valid name"),
