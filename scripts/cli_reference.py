@@ -14,8 +14,8 @@ HEAD = """\
 
 Written from the commands themselves. Results go to stdout (under `studio run` the script's own output), everything
 else to stderr. Exit codes: 0 done, 1 a bug in studio, 2 wrong usage, 3 settings or a missing extra, 4 nothing has this
-name, 5 the store, 6 a cloud, 8 serving, 130 Ctrl-C; `studio run` ends with the script's own code, 128 + n after
-signal n.
+name, 5 the store, 6 a cloud, 8 serving, 9 `runs rerun --check` where the metrics do not agree, 130 Ctrl-C; `studio run`
+and `runs rerun` end with the script's own code, 128 + n after signal n.
 """
 
 

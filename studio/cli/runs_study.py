@@ -12,13 +12,16 @@ import click
 from .cells import one_line
 from .groups import complete_keys
 from .options import print_code, print_json, print_table, say, settings
-from .verdict import MOST_NAMES, verdict
+from .verdict import MOST_NAMES, agrees, verdict
 
 if TYPE_CHECKING:
     from ..api import Studio
 
 CELL = 40
 """Characters of a value in a comparison."""
+
+DIFFERS = 9
+"""Exit code of `rerun --check` where nothing shows that the rerun agrees."""
 
 
 @click.command()
@@ -39,6 +42,9 @@ def compare(keys: tuple[str, ...], tolerance: float, diff: bool, as_json: bool, 
         raise click.UsageError("compare wants two experiments or more")
     if diff and as_json:
         raise click.UsageError("only one of --diff, --json")
+    from ..tracking.apart import check_tolerance
+
+    check_tolerance(tolerance)
     found = [studio.experiment(key).key for key in keys]
     if diff:
         for other in found[1:]:
@@ -83,6 +89,7 @@ def _cell(value: str, start: int) -> str:
 )
 @click.option("--without", metavar="PACKAGE", multiple=True, help="Leave it out of that environment; repeatable.")
 @click.option("--tolerance", default=1e-6, show_default=True, help="Relative difference up to which metrics agree.")
+@click.option("--check", is_flag=True, help="Exit with 9 unless the metrics agree, as a test in CI wants it.")
 @settings
 def rerun(
     key: str,
@@ -90,6 +97,7 @@ def rerun(
     environment: str | None,
     without: tuple[str, ...],
     tolerance: float,
+    check: bool,
     *,
     studio: Studio,
 ) -> int:
@@ -99,6 +107,8 @@ def rerun(
     whatever the metrics say. Curves are compared at the steps that both have. Those that are sampled by the clock, and
     those whose names say that they measure time, do not count. Children are compared in pairs. If KEY is a child, the
     whole script runs.
+
+    The exit code is the script's, also if the rerun does not agree: --check makes that 9.
     """
     if without and not environment:
         raise click.UsageError("--without goes with --env restore")
@@ -117,9 +127,10 @@ def rerun(
     for one, other, said in apart[:MOST_NAMES]:
         rows = ([d.section, one_line(d.name), *d.values] for d in said.differences)
         print_table(["", "", one.key, other.key], rows)
-    for line in verdict(told, found, before, studio.experiment(str(plan.key))):
+    again = studio.experiment(str(plan.key))
+    for line in verdict(told, found, before, again):
         say(line)
-    return code
+    return code or (DIFFERS if check and not agrees(told, found, before, again) else 0)
 
 
 @click.command()

@@ -15,9 +15,7 @@ MOST_NAMES = 5
 
 def verdict(told: Repetition, found: list[Agreement], before: Experiment, again: Experiment) -> Iterator[str]:
     """Whether a rerun agrees: by outcome, parameters and variables first, then by metrics; and what does not count."""
-    hindrances = list(dict.fromkeys(line for one in found for line in one.hindrances))
-    if again.status != "finished" and all(other.key != again.key for _, other in told.pairs):
-        hindrances.insert(0, f"{again.key} {again.status}, {before.key} {before.status}")
+    hindrances = _hindrances(told, found, before, again)
     yield from hindrances[:MOST_NAMES]
     if len(hindrances) > MOST_NAMES:
         yield f"and {len(hindrances) - MOST_NAMES} more such lines: studio runs compare {before.key} {again.key}"
@@ -53,6 +51,20 @@ def verdict(told: Repetition, found: list[Agreement], before: Experiment, again:
         yield f"not compared: {clocked} curve{'s' if clocked != 1 else ''} sampled by the clock"
     if timed:
         yield f"not counted, as the name says time or speed: {', '.join(timed)}"
+
+
+def agrees(told: Repetition, found: list[Agreement], before: Experiment, again: Experiment) -> bool:
+    """Whether the verdict is that metrics agree: some were compared, and nothing differs or is in the way."""
+    shown = not told.unpaired and any(one.judged for one in found)
+    return shown and not any(one.differences for one in found) and not _hindrances(told, found, before, again)
+
+
+def _hindrances(told: Repetition, found: list[Agreement], before: Experiment, again: Experiment) -> list[str]:
+    """Why the runs cannot agree, whatever the metrics say; nothing is there twice."""
+    hindrances = list(dict.fromkeys(line for one in found for line in one.hindrances))
+    if again.status != "finished" and all(other.key != again.key for _, other in told.pairs):
+        hindrances.insert(0, f"{again.key} {again.status}, {before.key} {before.status}")
+    return hindrances
 
 
 def _places(told: Repetition, before: Experiment) -> str:

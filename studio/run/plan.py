@@ -197,13 +197,15 @@ def parse_pairs(texts: Iterable[str], option: str) -> dict[str, str]:
     """`NAME=VALUE` of `--param` and `--env`.
 
     Raises:
-        ConfigError: one without `=` or name.
+        ConfigError: one without `=` or name, or two with one name.
     """
-    found = {}
+    found: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise ConfigError(f"{option} {text!r} is not NAME=VALUE", hint=f"write {option} lr=0.01")
+        if name in found:
+            raise ConfigError(f"{option} {name} is given twice", hint="leave one of the two out")
         found[name] = value
     return found
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..experiment import Experiment
 from ..units import counted
 from . import Tracking
-from .apart import TOLERANCE, apart, clocked, is_own, numbers, own_metrics, same
+from .apart import TOLERANCE, apart, check_tolerance, clocked, is_own, numbers, own_metrics, same
 from .cells import MISSING, Cell, Difference, Secret, Unknown, rows
 from .compare import Sheet, parameters, variables
 from .damage import Kept, curves_of
@@ -52,7 +52,12 @@ class Agreement:
 
 
 def agreement(before: Experiment, again: Experiment, tracking: Tracking, *, tolerance: float = TOLERANCE) -> Agreement:
-    """Compares outcome, parameters and variables, and every metric that one of them logged."""
+    """Compares outcome, parameters and variables, and every metric that one of them logged.
+
+    Raises:
+        ConfigError: the tolerance is negative, infinite or no number.
+    """
+    check_tolerance(tolerance)
     out = Agreement()
     pair = (before, again)
     kept = [curves_of(e, tracking) for e in pair]

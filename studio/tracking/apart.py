@@ -15,8 +15,8 @@ TOLERANCE = 1e-6
 
 
 def check_tolerance(tolerance: float) -> None:
-    """Raises ConfigError for a tolerance that is negative or no number."""
-    if not tolerance >= 0:
+    """Raises ConfigError for a tolerance that is negative, infinite or no number."""
+    if not 0 <= tolerance < math.inf:
         raise ConfigError(f"a tolerance of {tolerance} is not possible", hint="0 or more, such as 1e-6")
 
 

@@ -34,7 +34,7 @@ def compare(experiments: Sequence[Experiment], tracking: Tracking, *, tolerance:
         tolerance: Relative difference up to which two values of a metric count as equal.
 
     Raises:
-        ConfigError: the tolerance is negative or no number.
+        ConfigError: the tolerance is negative, infinite or no number.
     """
     check_tolerance(tolerance)
     faults = tracking.index.faulty()
