@@ -220,5 +220,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that names the known word nearest to `word`, or "" if none is near."""
     import difflib
 
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else ""

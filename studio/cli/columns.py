@@ -32,7 +32,7 @@ def check(names: str) -> list[str]:
     found = [_SAME.get(word, _SAME.get(fields.ALIASES.get(word, word), word)) for word in words]
     for name in found:
         if name not in PLAIN and fields.find(name) is None:
-            hint = fields.near(name) or nearest(name, PLAIN)
+            hint = nearest(name, PLAIN) or fields.near(name)
             known = "columns: " + ", ".join(PLAIN) + ", metrics.NAME[.min|.max], params.NAME"
             raise ConfigError(f"no column {name!r}", hint=hint or known)
     return found

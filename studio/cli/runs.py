@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import nearest
 from ..units import check_duration
 from . import columns
 from .groups import Suggesting, complete_keys
@@ -79,11 +80,7 @@ def list_(
         for experiment in shown:
             click.echo(experiment.key)
     elif not shown:
-        others = not words and any(count for _, count in studio.owners())
-        hint = (
-            " fit" if words else " of yours: studio runs list all" if others else " yet: studio run train.py makes one"
-        )
-        say("no experiments" + hint)
+        say(_none(query, project, owner, studio))
     else:
         now = time.time()
         if not names and any(columns.why(e.exit) for e in found):
@@ -112,10 +109,9 @@ def _count(what: str, as_json: bool, studio: Studio) -> None:
 def _scope(words: tuple[str, ...], studio: Studio) -> tuple[str, str | None, str | None]:
     """Query, project and owner that the words of `list` mean."""
     project = studio.asked_project
-    mine = str(studio.config["owner"])
     match words:
         case () | ("user",):
-            return "", project, mine
+            return "", project, _mine(studio)
         case ("all", *query):
             return " ".join(query), project, None
         case ("project", name, *query):
@@ -126,6 +122,24 @@ def _scope(words: tuple[str, ...], studio: Studio) -> tuple[str, str | None, str
             raise click.UsageError("which project? studio runs list project NAME")
         case _:
             return " ".join(words), project, None
+
+
+def _none(query: str, project: str | None, owner: str | None, studio: Studio) -> str:
+    """What is told in place of an empty list: which of the restrictions nothing meets, and what does."""
+    for kind, name, known in (("project", project, studio.projects()), ("user", owner, studio.owners())):
+        if name is not None and known and name not in dict(known) and (kind == "project" or owner != _mine(studio)):
+            hint = nearest(name, dict(known)) or f"studio runs list {kind}s shows them"
+            return f"no experiments: there is no {kind} {name!r}; {hint}"
+    where = f" in project {project!r}" if project else ""
+    if query:
+        return f"no experiments{where} fit"
+    if not studio.experiments("", project=project, limit=1):
+        return f"no experiments{where} yet: studio run train.py makes one"
+    return f"no experiments of {'yours' if owner == _mine(studio) else owner}{where}: studio runs list all"
+
+
+def _mine(studio: Studio) -> str:
+    return str(studio.config["owner"])
 
 
 @command.command()

@@ -63,6 +63,7 @@ def check_settings(
     _check(token is None or isinstance(token, str), "the token", "a string", token)
     _check(fingerprint is None or isinstance(fingerprint, str), "the fingerprint", "a string", fingerprint)
     _check(_is_number(timeout_s, numbers.Real), "timeout_s", "a number of seconds", timeout_s)
+    timeout_s = min(max(timeout_s, -LONGEST_S), LONGEST_S)  # compared first: an integer may be beyond every float
     _check(retries is None or _is_number(retries, numbers.Integral), "retries", "a whole number or None", retries)
     _check(_is_number(max_answer, numbers.Integral), "max_answer", "a whole number of bytes", max_answer)
     _check(isinstance(insecure, bool), "insecure", "True or False", insecure)
@@ -84,7 +85,7 @@ def check_settings(
     if digest is not None and not tls:
         raise ConfigError("a fingerprint needs https: over http there is no certificate to compare it with")
     return Settings(
-        tls, host, port, path, token, min(float(timeout_s), LONGEST_S), None if retries is None else int(retries),
+        tls, host, port, path, token, float(timeout_s), None if retries is None else int(retries),
         digest, int(max_answer),
     )  # fmt: skip
 

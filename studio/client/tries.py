@@ -21,7 +21,7 @@ class Tries:
     """
 
     def __init__(self, most: int | None) -> None:
-        self._most, self._made = most, 0
+        self._most, self._made, self._late = most, 0, False
 
     def wait_s(self, left_s: float, told_s: float = 0.0, *, busy: bool) -> float | None:
         """Seconds to wait until the next try; None: give up.
@@ -33,9 +33,10 @@ class Tries:
         """
         most = self._most if self._most is not None else None if busy else BROKEN
         first = FIRST_BUSY_S if busy else FIRST_BROKEN_S
-        if (most is not None and self._made >= most) or left_s <= max(told_s, first):
+        if self._late or (most is not None and self._made >= most) or left_s <= max(told_s, first):
             return None
         grown = min(LONGEST_WAIT_S, first * 2.0 ** min(self._made, 16)) * _random.uniform(0.5, 1.0)
         self._made += 1
         wished: float = max(grown, told_s * _random.uniform(1.0, 1.25))
-        return min(wished, max(told_s, left_s / 2))  # one that would be too late comes half way
+        self._late = wished > left_s / 2  # the last one comes half way at the latest: an answer takes time, too
+        return min(wished, max(told_s, left_s / 2))

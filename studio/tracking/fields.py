@@ -96,11 +96,12 @@ def find(word: str) -> Field | None:
 
 
 def near(word: str) -> str:
-    """A hint that names the field which an unknown word may mean; "" if none is near."""
+    """A hint: the field that an unknown word may mean, or how names of the user's own are spelled; "": neither."""
     group, dot, rest = word.partition(".")
     if dot and group + "s" in OPEN:
         return f"did you mean '{group}s.{rest}'?"
-    return nearest(word, [*STATIC, *ALIASES])
+    own = f"a metric is metrics.{word}, a parameter params.{word}" if PLAIN_NAME.fullmatch(word) else ""
+    return nearest(word, [*STATIC, *ALIASES]) or own
 
 
 def split(names: str) -> list[str]:

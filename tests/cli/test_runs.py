@@ -383,7 +383,19 @@ def test_a_field_that_cannot_be_read_costs_no_record(tmp_path: Path, home: Path)
 @pytest.mark.usefixtures("three")
 def test_a_store_of_others_says_how_to_see_theirs(tmp_path: Path) -> None:
     done = studio("runs", "list", cwd=tmp_path, env={"STUDIOML_OWNER": "nobody-else"})
-    assert b"studio runs list all" in done.stderr
+    assert done.stderr == b"no experiments of yours: studio runs list all\n"
+
+
+@pytest.mark.usefixtures("three")
+def test_an_empty_list_says_which_restriction_nothing_meets(tmp_path: Path) -> None:
+    for words, said in (
+        (("--project", "nop"), "no experiments: there is no project 'nop'; studio runs list projects shows them"),
+        (("project", "digts", "status", "=", "failed"), "no experiments: there is no project 'digts'; did you mean"),
+        (("user", "bob"), "no experiments: there is no user 'bob'; studio runs list users shows them"),
+        (("status", "=", "lost", "and", "duration", ">", "9000h"), "no experiments fit"),
+    ):
+        done = studio("runs", "list", *words, cwd=tmp_path)
+        assert done.stderr.decode().startswith(said) and done.returncode == 0 and not done.stdout, done.stderr
 
 
 def test_an_unreadable_store_is_one_line(tmp_path: Path) -> None:

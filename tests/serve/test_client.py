@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,9 @@ def test_waits_grow_differ_and_fit_in_the_time() -> None:
         found = waits(60.0, told_s, None)
         assert found and sum(found) < 60.0 and min(found) >= told_s
         assert waits(60.0, told_s, 3) != waits(60.0, told_s, 3) and len(waits(60.0, told_s, 3)) == 3
+    for _ in range(20):
+        found = waits(30.0, 0.0, None)
+        assert all(b > a / 2 for a, b in pairwise(found[:-1])) and 30.0 - sum(found) < 15.0, found
     grown = waits(1e6, 0.0, 12)
     assert all(0.05 * 2**n <= wait_s <= 0.1 * 2**n for n, wait_s in enumerate(grown[:6]))
     assert max(grown) <= 10 and len(waits(60.0, 0.0, None)) < 40
@@ -324,6 +328,7 @@ def test_what_a_client_cannot_be_made_of() -> None:
         ModelClient("http://127.0.0.1:1", fingerprint="0" * 64)
     ModelClient("http://127.0.0.1:1", timeout_s=np.float32(3), retries=np.int64(2)).close()  # type: ignore[arg-type]
     ModelClient("http://127.0.0.1:1", timeout_s=float("inf")).close()
+    ModelClient("http://127.0.0.1:1", timeout_s=10**400).close()
 
 
 @pytest.mark.parametrize("inputs", [[1, 2], "text", None, 3, {1: 2}, {None: 1}, {b"a": 1}])

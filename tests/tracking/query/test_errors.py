@@ -91,6 +91,7 @@ def test_garbage_is_an_answer_or_a_config_error(index: Index, query: str) -> Non
     [
         ("stauts = finished", 1, "there is no field 'stauts'", "did you mean 'status'?"),
         ("status = failed and metrcs.loss < 1", 21, "no field 'metrcs.loss'", ""),
+        ("loss < 1", 1, "no field 'loss'", "a metric is metrics.loss, a parameter params.loss"),
         ("git.brnch = main", 1, "no field 'git.brnch'", "git.branch"),
         ("(status = failed", 1, "parenthesis is never closed", ""),
         ("status = failed)", 16, "unexpected ')'", ""),
