@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from ..errors import ConfigError, nearest
 from ..experiment import Exit, Experiment
@@ -61,12 +62,8 @@ def cell(experiment: Experiment, name: str, now: float) -> str:
         case "added" | "started" | "finished":
             return moment(getattr(times, name))
         case "duration":
-            start = times.started or times.added
-            return (
-                show_duration(max(0.0, (times.finished or now) - start))
-                if times.finished or not experiment.ended
-                else ""
-            )
+            took = replace(times, started=times.started or times.added).took(None if experiment.ended else now)
+            return "" if took is None else show_duration(took)
         case "metric":
             ranked = experiment.metric
             return "" if ranked is None else f"{ranked.name}={_metric(experiment, ranked.name, ranked.mode)}"

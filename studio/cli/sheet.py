@@ -92,7 +92,8 @@ def _head(experiment: Experiment) -> list[tuple[str, str]]:
         )
     rows.append(("added", moment(times.added)))
     if times.finished is not None:
-        rows.append(("took", show_duration(times.finished - (times.started or times.added))))
+        rows.append(("took", show_duration(replace(times, started=times.started or times.added).took() or 0.0)))
+    rows += [("paused", f"{show_duration(times.paused)} before --resume")] if times.paused else []
     rows += [("tags", ", ".join(experiment.tags))] if experiment.tags else []
     rows += [("note", experiment.notes)] if experiment.notes else []
     rows += [(_PARENTS.get(experiment.relation, "parent"), experiment.parent)] if experiment.parent else []

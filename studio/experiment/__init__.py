@@ -7,6 +7,7 @@ from .names import ENDED, KINDS, LAST, NAME, STATUSES, check_name, check_new_key
 from .records import (
     CHILD,
     CLOCK,
+    PAUSED,
     RERUN,
     SAMPLED,
     SCHEMA,
@@ -34,6 +35,7 @@ __all__ = [
     "KINDS",
     "LAST",
     "NAME",
+    "PAUSED",
     "RERUN",
     "SAMPLED",
     "SCHEMA",

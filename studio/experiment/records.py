@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .names import ENDED
+from .values import is_moment
 
 SCHEMA = 1
+PAUSED = "paused"
 SAMPLED, CLOCK = "sampled", "clock"
 CHILD, RERUN, SERVING = "child", "rerun", "serving"
 
@@ -113,12 +115,26 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds since 1970, by the clock of the machine that ran it."""
+    """Seconds since 1970, by the clock of the machine that ran it.
+
+    A run that was resumed has `paused` in `extra`: the seconds between its ends and the beginnings after them.
+    """
 
     added: float = 0.0
     started: float | None = None
     finished: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def paused(self) -> float:
+        """Seconds since the start in which it did not run, as it had ended and was not resumed yet."""
+        found = self.extra.get(PAUSED)
+        return found if isinstance(found, int | float) and is_moment(found) else 0.0
+
+    def took(self, until: float | None = None) -> float | None:
+        """Seconds that it ran, up to its end or else `until`; None if that is not known."""
+        end = self.finished if self.finished is not None else until
+        return None if self.started is None or end is None else max(0.0, end - self.started - self.paused)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,18 @@ from pathlib import Path
 
 from ..config import Config
 from ..errors import Conflict, NotFound, StoreError
-from ..experiment import CHILD, ArtifactRef, Exit, Experiment, Variable, check_name, check_new_key, new_key
+from ..experiment import (
+    CHILD,
+    PAUSED,
+    ArtifactRef,
+    Exit,
+    Experiment,
+    Times,
+    Variable,
+    check_name,
+    check_new_key,
+    new_key,
+)
 from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from . import interpreter
@@ -228,12 +239,19 @@ def _resume(
     with held_interrupts():
         spool.keep_context(tracking.url, mapping, stored=True, store_id=known_id(tracking.store))
         env = recorded(plan.env, tracking.home)
-        spool.keep_record(_running_again(experiment, plan, env))  # first: what runs can be recovered
-        again = tracking.records.update(key, lambda e: _running_again(e, plan, env))
+        times = _going_on(experiment.times, time.time())
+        spool.keep_record(_running_again(experiment, plan, env, times))  # first: what runs can be recovered
+        again = tracking.records.update(key, lambda e: _running_again(e, plan, env, times))
     return again, mapping
 
 
-def _running_again(experiment: Experiment, plan: Plan, env: Mapping[str, Variable]) -> Experiment:
+def _going_on(times: Times, now: float) -> Times:
+    """The times of a run that had ended and goes on now: what lies between is no time that it took."""
+    pause = max(0.0, now - times.finished) if times.started is not None and times.finished is not None else 0.0
+    return replace(times, finished=None, extra={**times.extra, PAUSED: round(times.paused + pause, 6)})
+
+
+def _running_again(experiment: Experiment, plan: Plan, env: Mapping[str, Variable], times: Times) -> Experiment:
     """The record with what the command names now; with other arguments, what was typed before was not typed now.
 
     The variables are those of this run: the plan has taken over from the record what that had kept.
@@ -245,7 +263,7 @@ def _running_again(experiment: Experiment, plan: Plan, env: Mapping[str, Variabl
     notes = [experiment.notes] if clean(plan.notes) in experiment.notes else [experiment.notes, clean(plan.notes)]
     new = {c.name: ArtifactRef(True) for c in plan.captures if c.name not in experiment.artifacts}
     return experiment.with_changes(
-        status="running", exit=None, env=dict(env), max_duration=plan.max_duration,
+        status="running", exit=None, env=dict(env), max_duration=plan.max_duration, times=times,
         command=experiment.command if same else replace(command, python=experiment.command.python),
         params={**experiment.params, **redact_params(plan.params)},
         given=tuple(dict.fromkeys([*(experiment.given if same else ()), *plan.given])),

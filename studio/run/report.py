@@ -29,7 +29,7 @@ def closing_line(
         descendants: Finds its children and theirs, of which the newest is proposed where it kept no model itself.
     """
     times = experiment.times
-    took = show_duration((times.finished or times.added) - (times.started or times.added))
+    took = show_duration(times.took() or 0.0)
     following, reason = f"runs show {experiment.key}", ""
     if experiment.kind == "serving":
         following = f"runs logs {experiment.key}"

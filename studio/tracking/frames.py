@@ -217,6 +217,6 @@ def _metric_columns(name: str, experiments: Sequence[Experiment]) -> Mapping[str
 
 
 def _duration(experiment: Experiment) -> float | None:
-    """Seconds from start to end; None while it runs."""
-    times = experiment.times
-    return None if times.started is None or times.finished is None else round(times.finished - times.started, 6)
+    """Seconds that it ran; None while it runs."""
+    took = experiment.times.took()
+    return None if took is None else round(took, 6)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
-from ..experiment import Faults, is_moment
+from ..experiment import PAUSED, Faults, is_moment
 from . import documents, exact
 
 _COLUMNS = (
@@ -162,12 +162,12 @@ def _moment(value: Any) -> float | None:
 
 def _columns(data: Mapping[str, Any], modified: float | None) -> Row:
     command, times, ended = data["command"], data.get("times") or {}, data.get("exit") or {}
-    added, started, finished = (_moment(times.get(name)) for name in ("added", "started", "finished"))
+    added, started, finished, paused = (_moment(times.get(n)) for n in ("added", "started", "finished", PAUSED))
     args = text(" ".join(map(str, command.get("args") or ())))
     metric, reason = (data.get("metric") or {}).get("name"), ended.get("reason")
     return (
         text(data.get("status") or "waiting"), modified, modified, added or 0.0, started, finished,
-        None if started is None or finished is None else finished - started,
+        None if started is None or finished is None else max(0.0, finished - started - (paused or 0.0)),
         text(data.get("project") or "default"), text(data.get("owner") or ""), text(data.get("kind") or "run"),
         text(f"{command['target']} {args}".rstrip()), args, None if metric is None else text(metric),
         number(ended.get("code")), number(ended.get("signal")), None if reason is None else text(reason),

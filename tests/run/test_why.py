@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.experiment import Exit, Failure
+from studio.experiment import Exit, Experiment, Failure, Times
 from tests.studio_process import opened, record, start, studio, until
 
 PYTHON = Path(sys.executable).parent
@@ -141,9 +141,23 @@ def test_a_resumed_run_forgets_why_it_failed_before(tmp_path: Path) -> None:
     source = "import os, sys\nif not os.path.exists('again'): raise ValueError('once')\nos._exit(3)"
     assert ended(tmp_path, source).error == Failure("ValueError", "once", "train.py:2 in <module>")
     (tmp_path / "again").touch()
-    studio("run", "--no-workspace", "--resume", record().key, cwd=tmp_path)
+    key = record().key
+    opened().tracking.records.update(key, _ten_hours_earlier)
+    studio("run", "--no-workspace", "--resume", key, cwd=tmp_path)
     end = record().exit
     assert end is not None and (end.code, end.error) == (3, None)
+    times = record().times
+    took = times.took()
+    assert took is not None and took < 5000 and times.paused + took > 35000
+    assert [e.key for e in opened().experiments("duration < 5000")] == [key]
+    shown = studio("runs", "show", key, cwd=tmp_path).stdout.decode().split("\n")
+    assert any(line.startswith("paused  ") and line.endswith(" before --resume") for line in shown), shown
+
+
+def _ten_hours_earlier(experiment: Experiment) -> Experiment:
+    added, started, finished = experiment.times.added, experiment.times.started, experiment.times.finished
+    assert started is not None and finished is not None
+    return experiment.with_changes(times=Times(added - 36000, started - 36000, finished - 36000))
 
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(100)"
