@@ -135,8 +135,7 @@ class Studio(Reader):
         except BaseException:
             self.tracking.index.settle()  # those that were deleted before this one
             raise
-        if unclean := self.tracking.index.unclean:
-            self.notify(f"{unclean}: its files may hold what was deleted until the next studio command")
+        self._tell_unclean()
 
     def tag(self, key: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Experiment:
         """Adds and removes tags."""
@@ -144,7 +143,7 @@ class Studio(Reader):
 
         new = [check_tag(t) for t in add]
         gone = set(remove)
-        return self.tracking.records.update(
+        return self._change(
             key, lambda e: e.with_changes(tags=tuple(t for t in dict.fromkeys([*e.tags, *new]) if t not in gone))
         )
 
@@ -152,7 +151,21 @@ class Studio(Reader):
         """Replaces the note."""
         from .run.redact import clean
 
-        return self.tracking.records.update(key, lambda e: e.with_changes(notes=clean(text)))
+        return self._change(key, lambda e: e.with_changes(notes=clean(text)))
+
+    def _change(self, key: str, change: Callable[[Experiment], Experiment]) -> Experiment:
+        """Changes a record, and leaves nothing of what it said before on this machine."""
+        from .run.spool import Spool
+
+        after = self.tracking.records.update(key, change)
+        Spool(self.home, key).forget()
+        self.tracking.index.forget_owed()
+        self._tell_unclean()
+        return after
+
+    def _tell_unclean(self) -> None:
+        if unclean := self.tracking.index.unclean:
+            self.notify(f"{unclean}: its files may hold what was deleted until the next studio command")
 
     def artifact(self, key: str, name: str, target: Path, *, overwrite: bool = False) -> Path:
         """Brings an artifact of an experiment to `target` and returns where it is.

@@ -188,6 +188,7 @@ class InProcessRun(Run):
         complete = self._delivery.finish()
         change = self._closing("stopped", "stopped", 1) if self._stopped else self._closing(status, reason, code)
         if self._delivery.update(change) and complete:
+            self._delivery.tracking.index.forget_owed()
             self._spool.release()
         else:
             self._spool.unlock()

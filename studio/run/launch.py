@@ -242,6 +242,7 @@ def _resume(
         times = _going_on(experiment.times, time.time())
         spool.keep_record(_running_again(experiment, plan, env, times))  # first: what runs can be recovered
         again = tracking.records.update(key, lambda e: _running_again(e, plan, env, times))
+        tracking.index.forget_owed()
     return again, mapping
 
 

@@ -111,6 +111,7 @@ def _close(
         return last[-1]
 
     if delivery.update(end) and complete:
+        tracking.index.forget_owed()
         spool.release()
         return last[-1]
     return None

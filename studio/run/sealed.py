@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..experiment import Command
 from .inject._studio_secrets import LEAST_CHARS, MASK
+from .spool import SEALED
 
 LEAST_WORD_CHARS = 4
 """A shorter word is no secret that a digest could tell from a number of layers."""
@@ -19,7 +20,6 @@ WORD_CHARS = 1 << 16
 """Within longer words nothing is searched."""
 
 READ_BYTES = 16 << 20
-_BEGINNING = b'{"type": "sealed"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Opener:
         self._offset += len(whole)
         seals: list[Seal] = []
         for line in whole.splitlines():
-            if line.startswith(_BEGINNING):
+            if line.startswith(SEALED):
                 try:
                     seals += Seal.of(json.loads(line))
                 except ValueError:

@@ -17,7 +17,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..errors import ConfigError, Conflict, StoreError
-from ..experiment import Experiment, from_json, to_json
+from ..experiment import Command, Experiment, from_json, to_json
+
+SEALED = b'{"type": "sealed"'
+"""How an event begins that tells a secret of the command line by its digest: a resumed run needs it from the start."""
 
 PROBE_S = 0.2
 """Others look for a moment whether a run is alive, which is no reason to refuse it."""
@@ -148,9 +151,24 @@ class Spool:
 
     def release(self) -> None:
         """The run is over and delivered: nothing is left to recover."""
+        self._forget()
         with contextlib.suppress(OSError):  # a mark that stays is looked at again by the next command
             self.open_mark.unlink(missing_ok=True)
         self.unlock()
+
+    def forget(self) -> None:
+        """Leaves nothing here of what the record says, or said, unless the run is open: then its end does this."""
+        if not self.open_mark.exists():
+            self._forget()
+
+    def _forget(self) -> None:
+        """What somebody takes out of the record is not to stay in a copy of it. What later calls ask for stays."""
+        with contextlib.suppress(OSError, StoreError):
+            if kept := self.kept_record():
+                self.keep_record(_bare(kept))
+            if self.events.exists():
+                lines = self.events.read_bytes().splitlines(keepends=True)
+                write_private(self.events, b"".join(line for line in lines if line.startswith(SEALED)))
 
     def unlock(self) -> None:
         """Gives the claim up; the run stays open for recovery."""
@@ -256,6 +274,16 @@ class Spool:
             self.unlock()
         else:
             self.release()
+
+
+def _bare(experiment: Experiment) -> Experiment:
+    """Which run it is, and how it ended."""
+    command = Command(experiment.command.kind, experiment.command.target)
+    return Experiment(
+        key=experiment.key, command=command, project=experiment.project, owner=experiment.owner, kind=experiment.kind,
+        status=experiment.status, exit=experiment.exit, times=experiment.times, parent=experiment.parent,
+        relation=experiment.relation,
+    )  # fmt: skip
 
 
 def open_runs(home: Path) -> Iterator[Spool]:

@@ -156,9 +156,8 @@ class Supervisor:
 
         self._opener.fresh()
         delivered = self.delivery.update(close)
-        if self._opener.heard:
-            with contextlib.suppress(StoreError):
-                self.tracking.index.forget_changed()
+        with contextlib.suppress(StoreError):
+            self.tracking.index.forget_owed()
         kept = self.spool.kept_record() or self.experiment
         self.experiment = kept if kept.ended else close(kept)
         if delivered and complete:

@@ -283,6 +283,15 @@ class Index:
         if not self.unclean and self.path.exists() and not self._handle.is_current():
             self.unclean = f"the index {self.path} cannot be written"
 
+    def forget_owed(self) -> None:
+        """The same, if anything was deleted, taken out or replaced since the files were cleaned; see `unclean`."""
+        self.unclean = ""
+        try:
+            if self._handle.run(forgetting.owes_any):
+                self.forget_changed()
+        except Busy as exc:
+            self.unclean = exc.message
+
     def settle(self) -> None:
         """Cleans the files now if `drop` was told that others follow, and none will."""
         if self._more:

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from ..experiment import PAUSED, Faults, is_moment
-from . import documents, exact
+from . import documents, exact, forgetting
 
 _COLUMNS = (
     "id", "key", "tag", "status", "heartbeat", "modified", "added", "started", "finished", "duration", "project",
@@ -55,7 +55,9 @@ class Batch:
             faults: what the object in the store has that `data` is without, as it cannot be read.
         """
         db, key = self._db, data["key"]
-        remove(db, key)
+        before = remove(db, key)
+        if before is not None:
+            forgetting.note_change(db, before, data)
         id_ = self._next
         self._next += 1
         rows = self._rows
@@ -92,20 +94,21 @@ class Batch:
         return known
 
 
-def remove(db: sqlite3.Connection, key: str) -> None:
-    """Removes every row of one experiment; nothing happens if there is none."""
+def remove(db: sqlite3.Connection, key: str) -> Mapping[str, Any] | None:
+    """Removes every row of one experiment and returns what it said, without packages; None if there was none."""
     db.execute("DELETE FROM faulty WHERE key = ?", (key,))
     row = db.execute(
         "SELECT e.id, d.json FROM experiments e JOIN documents d ON d.id = e.id WHERE e.key = ?", (key,)
     ).fetchone()
     if row is None:
-        return
-    id_, data = row[0], json.loads(row[1])
+        return None
+    id_, data = row[0], dict(json.loads(row[1]))
     _remove_metrics(db, id_, {**(data.get("summary") or {}), **live_summary(db, key)})
     db.executemany("DELETE FROM facts WHERE name = ? AND id = ?", [(name, id_) for name, _ in _facts(data)])
     db.executemany("DELETE FROM labels WHERE name = ? AND text = ? AND id = ?", [(*one, id_) for one in _labels(data)])
     for table in ("experiments", "documents", "words"):
         db.execute(f"DELETE FROM {table} WHERE id = ?", (id_,))  # noqa: S608 - constant names
+    return data
 
 
 def remove_unused(db: sqlite3.Connection) -> None:

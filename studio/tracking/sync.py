@@ -115,7 +115,8 @@ def _take(db: sqlite3.Connection, chunk: list[Fetched], changes: Changes) -> Non
             data, faults = _checked(name, loads(raw), odd=_ODD.search(raw) is not None)
             batch.add(data, tag, entry.modified, faults)
         except (ConfigError, StoreError, ValueError, RecursionError) as exc:
-            rows.remove(db, _key(name))
+            if rows.remove(db, _key(name)) is not None:
+                forgetting.owe(db)
             changes.unread |= not tag
             db.execute("INSERT OR REPLACE INTO broken VALUES (?, ?, ?)", (name, tag and entry.tag, _reason(exc)))
     batch.write()

@@ -258,6 +258,31 @@ def test_tags_and_notes(tmp_path: Path) -> None:
     assert studio("runs", "tag", "a-1", "no good", cwd=tmp_path).returncode == 3
 
 
+def test_what_was_taken_out_of_a_record_is_nowhere_in_the_home(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "import os, studio\nfor name in os.environ.get('MARKS', '').split():\n"
+        "    studio.tags(name + 't')\n    studio.note(name + 'n')\n    studio.params(p=name + 'p')\n"
+    )
+    words = ["--tag", "Mark1", "--note", "Mark2", "--param", "q=Mark3"]
+    done = studio("run", "-e", "one", *words, "a.py", cwd=tmp_path, env={"MARKS": "Mark4 Mark5"})
+    assert done.returncode == 0 and record("one").tags == ("Mark1", "Mark4t", "Mark5t")
+    assert (home / ".studioml/experiments/one/.studio/events").exists()
+    assert _holding(home, b"Mark") and not _holding(home, b"Mark4p")  # the script itself gave another value
+    opened().tag("one", remove=["Mark1", "Mark4t"])
+    assert _holding(home, b"Mark1") == _holding(home, b"Mark4t") == []
+    opened().note("one", "a note")
+    assert _holding(home, b"Mark2") == _holding(home, b"Mark4n") == _holding(home, b"Mark5n") == []
+    assert studio("run", "--resume", "one", "--param", "q=1", "--param", "p=2", cwd=tmp_path).returncode == 0
+    assert _holding(home, b"Mark3") == _holding(home, b"Mark5p") == [] and _holding(home, b"Mark5t")
+    assert record("one").tags == ("Mark5t",), "what was taken away comes back"
+    assert record("one").notes == "a note" and record("one").params == {"q": 1, "p": 2}
+
+
+def _holding(home: Path, mark: bytes) -> list[Path]:
+    """The files of the home with these bytes."""
+    return [path for path in (home / ".studioml").rglob("*") if path.is_file() and mark in path.read_bytes()]
+
+
 def test_delete_asks_removes_everything_and_says_what(tmp_path: Path, home: Path) -> None:
     (tmp_path / "a.py").write_text("print('x')")
     for key in ("one", "two", "three"):

@@ -116,6 +116,42 @@ def test_what_was_deleted_is_nowhere_in_the_index_s_files(tmp_path: Path) -> Non
         one.close()
 
 
+def test_what_was_taken_out_of_records_is_nowhere_in_the_index_s_files(tmp_path: Path) -> None:
+    """By hand at once, here and on another machine that looks; by a script that still runs once no run does."""
+    store = MemoryStore(f"memory://taken-{tmp_path.name}")
+    for at in range(120):
+        long = f"Mark{at:04d}x " * (1 + at % 60)
+        put(store, experiment(f"k{at}", notes=long, tags=(f"Mark{at:04d}x",), params={"a": {"b": [long]}}))
+    put(store, experiment("running", status="running", params={"n": "Mark0900x"}))
+    index, elsewhere = (open_index(store, tmp_path / name) for name in ("here", "elsewhere"))
+    index.sync()
+    elsewhere.sync()
+    records = Records(store, index)
+    for at in range(0, 120, 2):
+        records.update(f"k{at}", lambda e: e.with_changes(notes="other", tags=("other",), params={"a": {"b": []}}))
+    index.forget_owed()
+    elsewhere.sync()
+    records.update("running", lambda e: e.with_changes(params={"n": 1}))
+    index.sync()
+    assert _marks(tmp_path / "here") == {*range(1, 120, 2), 900}
+    records.update("running", lambda e: e.with_changes(status="finished", tags=("new",), notes="longer"))
+    for one in (index, elsewhere):
+        one.sync()
+        assert not one.unclean and keys(one, "tags = Mark0001x") == ["k1"]
+        before = one.path.stat().st_ino, one.path.read_bytes()
+        records.update("k1", lambda e: e.with_changes(tags=(*e.tags, "more"), notes=e.notes + "\nmore"))
+        one.sync()
+        assert (one.path.stat().st_ino, one.path.read_bytes()) == before  # what only adds waits for no cleaning
+    for name in ("here", "elsewhere"):
+        assert _marks(tmp_path / name) == {*range(1, 120, 2)}
+    put(store, experiment("k1", notes="by another machine"))
+    store.write("records/k3.json", b"{}")
+    index.sync()
+    assert _marks(tmp_path / "here") == {*range(5, 120, 2)}
+    index.close()
+    elsewhere.close()
+
+
 def _marks(folder: Path) -> set[int]:
     """Which marks stand in any file."""
     found = re.findall(
