@@ -228,10 +228,15 @@ def kill(keys: tuple[str, ...], children: bool, yes: bool, *, studio: Studio) ->
 
 
 def _delete(keys: tuple[str, ...], children: bool, yes: bool, studio: Studio, *, exact: bool = False) -> None:
-    from ..experiment import LAST
+    from ..experiment import LAST, WHOLE
 
-    damaged = studio.damaged().keys() - (set() if exact else {LAST})
-    found = list(dict.fromkeys(key if key in damaged else studio.experiment(key, exact=exact).key for key in keys))
+    damaged = studio.damaged().keys()
+    whole = {key: key.removeprefix(WHOLE) for key in keys if exact or key != LAST}
+    found = list(
+        dict.fromkeys(
+            whole[key] if whole.get(key) in damaged else studio.experiment(key, exact=exact).key for key in keys
+        )
+    )
     below = [child.key for child in studio.descendants(found)]
     doomed = [*reversed(below), *found] if children else found  # a run last: what was interrupted can be repeated
     confirm(f"Delete {len(doomed)} experiment{'s' if len(doomed) != 1 else ''}: {', '.join(doomed)}?", yes=yes)

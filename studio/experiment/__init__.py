@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from .form import JSON, Faults, from_json, put_back, readable, to_json
-from .names import ENDED, KINDS, LAST, NAME, STATUSES, check_name, check_new_key, check_variable, new_key
+from .names import (
+    ENDED,
+    KINDS,
+    LAST,
+    NAME,
+    READ_AS,
+    STATUSES,
+    WHOLE,
+    check_name,
+    check_new_key,
+    check_variable,
+    new_key,
+)
 from .records import (
     CHILD,
     CLOCK,
@@ -36,11 +48,13 @@ __all__ = [
     "LAST",
     "NAME",
     "PAUSED",
+    "READ_AS",
     "RERUN",
     "SAMPLED",
     "SCHEMA",
     "SERVING",
     "STATUSES",
+    "WHOLE",
     "ArtifactRef",
     "Command",
     "Exit",

@@ -12,6 +12,19 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LAST = "last"
 """The word for the newest experiment, so no experiment's key."""
 
+WHOLE = "key="
+"""Before a whole key, where a command takes a key: `key=last` is the experiment of an older store that has this key."""
+
+READ_AS = {
+    LAST: "the newest experiment",
+    **dict.fromkeys(("all", "project", "projects", "user", "users"), "a word of `studio runs list`"),
+    **dict.fromkeys(("and", "in", "none", "not", "or"), "a word of queries"),
+}
+"""Words that commands read as something else than a key, in upper or lower case, and as what."""
+
+_GROUPS = frozenset({"artifacts", "command", "exit", "git", "host", "metrics", "params", "resources", "times"})
+"""With a dot behind, queries read a field."""
+
 _VARIABLE = re.compile(r"[^\s=\x00-\x1f\x7f]+")
 SET_BY_STUDIO = frozenset(
     {"STUDIOML_EXPERIMENT", "STUDIOML_ARTIFACT_MAPPING", "STUDIOML_HOME", "STUDIOML_STORE", "STUDIOML_SPOOL"}
@@ -44,8 +57,9 @@ def check_new_key(key: str) -> str:
         ConfigError: it is no name, or commands read it as something else.
     """
     check_name(key, "experiment key")
-    if key.lower() == LAST:
-        raise ConfigError(f"experiment key {key!r} means the newest experiment", hint="choose another, or leave -e out")
+    group, dot, _ = key.partition(".")
+    if meaning := READ_AS.get(key.lower()) or ("a field of queries" if dot and group in _GROUPS else ""):
+        raise ConfigError(f"experiment key {key!r} means {meaning}", hint="choose another, or leave -e out")
     if key.endswith((".py", ".ipynb")):
         raise ConfigError(f"experiment key {key!r} reads as a script", hint="choose one without the ending")
     return key

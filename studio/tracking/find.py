@@ -1,11 +1,11 @@
-"""Which experiment a user's word means: a key, `last`, or the unique beginning of a key."""
+"""Which experiment a user's word means: a key, `key=KEY`, `last`, or the unique beginning of a key."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..errors import ConfigError, ExperimentNotFound, nearest
-from ..experiment import CHILD, LAST, NAME, Experiment
+from ..experiment import CHILD, LAST, NAME, WHOLE, Experiment
 from . import Tracking
 
 
@@ -15,13 +15,15 @@ def find_experiment(
     """The experiment that `word` means, as the store has it now.
 
     Args:
-        word: An exact key, `last` (the newest of kind `run` of this project and owner), or a unique prefix of a key.
+        word: An exact key, `last` (the newest of kind `run` of this project and owner), a unique prefix of a key, or
+            `key=` and a whole key.
         exact: Whether it can be a whole key only.
 
     Raises:
         ExperimentNotFound: nothing fits; the hint names the nearest key.
         ConfigError: it means several; the message lists them.
     """
+    exact, word = exact or word.startswith(WHOLE), word.removeprefix(WHOLE)
     if word == LAST and not exact:
         newest = tracking.index.newest(kind="run", project=project, owner=owner)
         if newest is None:
@@ -31,7 +33,7 @@ def find_experiment(
         ):  # from before such a key was refused
             raise ConfigError(
                 f"{word!r} means two experiments: the newest, {newest.key}, and the one with this key",
-                hint=f"type the key of the newest; to be rid of the other: studio runs delete --exact {word}",
+                hint=f"type the key of the newest, or {WHOLE}{word} for the other",
             )
         return newest
     found = tracking.index.keys(word) if NAME.fullmatch(word) else []

@@ -9,9 +9,21 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from studio.errors import NotFound
-from studio.experiment import ArtifactRef, Command, Exit, Experiment, Metric, Summary, Times
+from studio.cli.main import command
+from studio.errors import ConfigError, NotFound
+from studio.experiment import (
+    READ_AS,
+    ArtifactRef,
+    Command,
+    Exit,
+    Experiment,
+    Metric,
+    Summary,
+    Times,
+    check_new_key,
+)
 from studio.tracking import fields
 from tests.commands import run_all
 from tests.studio_process import opened, record, studio
@@ -180,12 +192,38 @@ def test_json_is_one_document_of_records(tmp_path: Path) -> None:
     assert re.search(r"digits +2", projects) and re.search(r"words +1", projects)
 
 
-@pytest.mark.parametrize("key", ["last", "LAST", "train.py", "a.ipynb"])
-def test_a_key_that_commands_would_read_as_something_else_is_refused(tmp_path: Path, key: str) -> None:
+def test_a_key_that_commands_would_read_as_something_else_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "a.py").write_text("print('ran')\n")
-    done = studio("run", "-e", key, "a.py", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (3, b"") and f"experiment key '{key}'".encode() in done.stderr
-    assert studio("runs", "list", "all", "-s", cwd=tmp_path).stdout == b""
+    fields_with_dots = {name for name in {**fields.STATIC, **fields.ALIASES} if "." in name}
+    fields_with_dots |= {"params.lr", "metrics.loss", "metrics.loss.max", "artifacts.modeldir.bytes"}
+    for key in ("LAST", "All", "train.py", "a.ipynb", *READ_AS, *fields_with_dots):
+        done = CliRunner().invoke(command, ["run", "-e", key, "a.py"], standalone_mode=False)
+        assert isinstance(done.exception, ConfigError) and f"experiment key '{key}'" in done.exception.message, key
+    assert opened().experiments() == []
+
+
+def test_commands_read_reserved_words_as_something_else_and_all_other_words_as_keys(home: Path) -> None:
+    one = opened()
+    plain = {*fields.STATIC, *fields.ALIASES, "is", "nan", "true", "now", "inf", "today", "5m", "1e5", "2026-11-01"}
+    plain = {word for word in plain if "." not in word and word not in READ_AS} | {"x.loss", "v1.0"}
+    for word in (*READ_AS, *plain):
+        one.tracking.records.create(Experiment(key=word, command=Command("exec", "true"), owner="ada"))
+
+    def found(query: str) -> list[str]:
+        try:
+            return [e.key for e in one.experiments(query, limit=None)]
+        except ConfigError:
+            return []
+
+    for word in plain:
+        assert (
+            found(f"key = {word}") == found(f"key in ({word})") == [one.experiment(check_new_key(word)).key] == [word]
+        )
+    for word in READ_AS:
+        listed = CliRunner().invoke(command, ["runs", "list", word, "-s"]).output.split()
+        assert word == "last" or listed != [word] or found(f"key = {word}") != [word], f"{word} needs not be refused"
+        assert one.experiment(f"key={word}").key == word and found(f'key = "{word}"') == [word]
 
 
 @pytest.mark.usefixtures("three")
@@ -195,7 +233,8 @@ def test_last_of_an_older_store_is_deleted_by_its_exact_key_alone(tmp_path: Path
     records.create(dataclasses.replace(records.get("a-1"), key="last"))
     for words in (["show", "last"], ["delete", "last", "--yes"]):
         done = studio("runs", *words, cwd=tmp_path)
-        assert done.returncode == 3 and b"runs delete --exact last" in done.stderr
+        assert done.returncode == 3 and b"or key=last for the other" in done.stderr
+    assert b"key      last\n" in studio("runs", "show", "key=last", cwd=tmp_path).stdout
     assert studio("runs", "delete", "--exact", "b", "--yes", cwd=tmp_path).returncode == 4
     assert studio("runs", "delete", "--exact", "last", "--yes", cwd=tmp_path).stderr == b"deleted last\n"
     assert studio("runs", "list", "all", "-s", cwd=tmp_path).stdout.split() == [b"b-1", b"a-2", b"a-1"]
