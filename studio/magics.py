@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, TextIO, cast
 
 from .errors import ConfigError, RunFailed
+from .run import interpreter
 from .run.cell import compose
 from .run.inject import _studio_cell
 
@@ -78,11 +79,12 @@ def studio_run(line: str, cell: str, shell: Shell) -> None:
         RunFailed: the script ended with another code than 0.
     """
     options, arguments = _words(line)
+    protocol = _protocol(options)
     hidden = shell.user_ns_hidden
     namespace = {k: v for k, v in shell.user_ns.items() if k not in hidden and not _HISTORY.fullmatch(k)}
     history = [str(text) for text in cast("Sequence[object]", shell.user_ns.get("In", ()))]
     with tempfile.TemporaryDirectory(prefix="studio-cell-") as private:
-        script = compose(cell, namespace, history, Path(private))
+        script = compose(cell, namespace, history, Path(private), protocol)
         _say("not carried into the cell", script.left_out)
         with _file(script.text) as path:
             command = [sys.executable, "-m", "studio", "run", *options, path, *arguments]
@@ -121,6 +123,27 @@ def _check_options(options: Sequence[str]) -> None:
                 f"%%studio_run {word}: the cell is the script", hint=f"its arguments stand behind --: -- {word}"
             )
         takes_value = not takes_value and "=" not in word and word not in FLAGS
+
+
+def _protocol(options: Sequence[str]) -> int:
+    """The pickle protocol for the values of the notebook, which the cell's Python has to read.
+
+    Raises:
+        ConfigError: there is no such Python, or hooks and pickles do not work with it.
+    """
+    given = [i for i, word in enumerate(options) if word.partition("=")[0] == "--python"]
+    word = options[given[-1]] if given else ""
+    wanted = word.partition("=")[2] if "=" in word else "".join(options[given[-1] + 1 :][:1]) if given else ""
+    python = interpreter.choose(wanted)
+    with tempfile.TemporaryDirectory(prefix="studio-cell-") as scratch:
+        version = interpreter.describe(python, Path(scratch))[0]
+    known = tuple(int(part) for part in version.split(".")[:2])
+    if known < (3, 7):
+        raise ConfigError(
+            f"%%studio_run --python {wanted}: a cell cannot run with Python {version}",
+            hint="take Python 3.7 or newer, or write the code to a file: !studio run train.py",
+        )
+    return _studio_cell.PROTOCOL if known >= (3, 8) else 4
 
 
 @contextlib.contextmanager

@@ -35,7 +35,13 @@ class CellScript:
     left_out: Mapping[str, str]
 
 
-def compose(cell: str, namespace: Mapping[str, object], history: Sequence[str], folder: Path) -> CellScript:
+def compose(
+    cell: str,
+    namespace: Mapping[str, object],
+    history: Sequence[str],
+    folder: Path,
+    protocol: int = _studio_cell.PROTOCOL,
+) -> CellScript:
     """Makes the script for a cell, and its values in `folder`.
 
     Args:
@@ -43,12 +49,13 @@ def compose(cell: str, namespace: Mapping[str, object], history: Sequence[str], 
         namespace: The notebook's globals.
         history: The cells that were run, the newest last: definitions are taken from there.
         folder: An empty folder that is private to the user.
+        protocol: Of the pickles, which the script's Python has to know.
 
     Raises:
         SyntaxError: the cell is not plain Python.
     """
     tree = _parsed(cell)
-    carried = _Carried(namespace, history, folder)
+    carried = _Carried(namespace, history, folder, protocol)
     carried.take_all(tree)
     index = {"values": carried.files, "digests": carried.digests, "definitions": list(carried.definitions)}
     _studio_cell.write_index(str(folder), index)
@@ -67,6 +74,7 @@ class _Carried:
     namespace: Mapping[str, object]
     history: Sequence[str]
     folder: Path
+    protocol: int
     modules: dict[str, str] = field(default_factory=dict)
     definitions: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
@@ -128,7 +136,7 @@ class _Carried:
                 return NotImplemented
 
         try:
-            digest = _studio_cell.save(value, str(self.folder / file), Pickler)
+            digest = _studio_cell.save(value, str(self.folder / file), Pickler, self.protocol)
         except Exception as exc:  # noqa: BLE001  (what pickling an object calls may raise anything)
             self.left_out[name] = f"{type(exc).__name__}: {exc}"
             return

@@ -98,6 +98,28 @@ def test_a_line_that_does_not_run_the_cell_is_refused(line, said, tmp_path, monk
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("version", "said"), [("3.7.17", ""), ("3.6.9", "cannot run with Python 3.6.9"), ("2.7.18", "2.7.18")]
+)
+def test_an_older_python_gets_values_that_it_can_read_or_is_refused(
+    version: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    old = tmp_path / "old"
+    old.write_text(f"#!/bin/sh\ncp -r $STUDIOML_CELL {tmp_path}/sent 2> /dev/null\necho '[\"{version}\", []]'\n")
+    old.chmod(0o755)
+    notebook = Notebook()
+    notebook.user_ns = {"x": [b"x" * 100]}
+    notebook.push = lambda found: None  # type: ignore[attr-defined]
+    if said:
+        with pytest.raises(ConfigError, match=said):
+            studio_run(f"--python={old}", "x", notebook)
+    else:
+        studio_run(f"--python {old}", "x", notebook)
+        sent = (tmp_path / "sent" / "1.pickle").read_bytes()
+        assert pickle.loads(sent) == notebook.user_ns["x"] and sent[:2] == b"\x80\x04"
+
+
 def test_the_magic_knows_which_options_take_no_value() -> None:
     flags = {name for param in run.command.params if getattr(param, "is_flag", False) for name in param.opts}
     assert flags == FLAGS | {"--detach"}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-PROTOCOL = 5
+PROTOCOL = min(5, pickle.HIGHEST_PROTOCOL)
+"""Python 3.7 knows 4."""
 INDEX = "index.json"
 
 
@@ -91,13 +92,13 @@ def _give_back(namespace: Mapping[str, Any], folder: str, pid: int) -> None:
     write_index(back, {"values": values, "left_out": left_out})
 
 
-def save(value: object, path: str, pickler: Any = pickle.Pickler) -> str:
+def save(value: object, path: str, pickler: Any = pickle.Pickler, protocol: int = PROTOCOL) -> str:
     """Pickles into a private file; returns the digest of its bytes."""
     import hashlib
 
     try:
         with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "wb+") as file:
-            pickler(file, PROTOCOL).dump(value)
+            pickler(file, protocol).dump(value)
             file.seek(0)
             digest = hashlib.sha256()
             while True:
