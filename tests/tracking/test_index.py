@@ -29,7 +29,7 @@ from studio.stores.mounts import NETWORK
 from studio.tracking import schema
 from studio.tracking.database import journal_mode
 from studio.tracking.handle import Busy
-from studio.tracking.index import Index, open_index, shared_index
+from studio.tracking.index import LOST_AFTER_S, Index, open_index, shared_index
 from studio.tracking.records import Records
 
 
@@ -192,6 +192,59 @@ def test_who_asks_again_gets_the_index_that_is_open(store: LocalStore, tmp_path:
     assert keys(fourth) == ["one"]
     second.close()
     fourth.close()
+
+
+def test_files_of_many_homes_do_not_stay_open(tmp_path: Path) -> None:
+    """Neither those that nobody has any more, nor those of twenty that are held, and used by threads and a child."""
+    before = _descriptors(tmp_path)
+
+    def opened(at: int) -> Index:
+        found = open_index(LocalStore(str(tmp_path / "stores" / f"{at % 10}")), tmp_path / f"{at}")
+        assert keys(found, f"key ~ {at % 10}") == [f"k{at % 10}"]
+        return found
+
+    (tmp_path / "stores").mkdir()
+    for at in range(10):
+        put(LocalStore(str(tmp_path / "stores" / f"{at}")), experiment(f"k{at}"))
+    for at in range(4):
+        opened(at)
+    assert _descriptors(tmp_path) == before
+    held = [opened(at) for at in range(20)]
+    assert 0 < _descriptors(tmp_path) <= 24
+    assert all(one.serves(one.path.parent, LOST_AFTER_S) for one in held), "one that is closed for now is no other one"
+    wrong: list[object] = []
+
+    def use() -> None:
+        for at, one in random.Random(threading.get_ident()).sample(list(enumerate(held)), 12):
+            if (found := keys(one, f"key ~ {at % 10}")) != [f"k{at % 10}"]:
+                wrong.append(found)
+
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            use()
+            code = len(wrong)
+        finally:
+            os._exit(code)
+    threads = [threading.Thread(target=use) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 and wrong == []
+    use()  # what threads used at the same moment is closed by the next ones
+    assert _descriptors(tmp_path) <= 24
+    held.clear()
+    assert _descriptors(tmp_path) == 0
+
+
+def _descriptors(folder: Path) -> int:
+    """How many descriptors of this process are files in the folder."""
+    if sys.platform != "linux":
+        pytest.skip("it reads /proc")
+    found = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    return sum(path.startswith(str(folder)) for path in found)
 
 
 def test_stores_do_not_share_an_index(tmp_path: Path) -> None:
