@@ -125,9 +125,38 @@ def test_parameters_that_json_has_no_form_for_are_kept_as_text() -> None:
     json.dumps(one, allow_nan=False)
 
 
+def test_numbers_that_json_has_not_are_told_from_texts_that_spell_them() -> None:
+    params = {
+        "a": math.inf, "b": "Infinity", "c": -math.inf, "d": "-inf", "e": "nan", "f": "NaN", "g": 1.5,
+        "h": [math.inf, "Infinity", {"x": [-math.inf, "-Infinity"]}], "3e563": "3e563", "nan": [math.nan],
+    }  # fmt: skip
+    data = to_json(Experiment("k", Command("exec", "true"), params=params))
+    places = [["a"], ["c"], ["h", 0], ["h", 2, "x", 0], ["nan", 0]]
+    assert data["nonfinite"] == places and json.loads(json.dumps(data, allow_nan=False)) == data
+    assert repr(dict(from_json(Experiment, data).params)) == repr(params)
+    assert to_json(from_json(Experiment, data)) == data and from_json(Experiment, data).extra == {}
+    assert "nonfinite" not in to_json(Experiment("k", Command("exec", "true"), params={"a": 1.0, "b": "x"}))
+    texts = {"a": "NaN", "b": "-inf"}
+    assert to_json(Experiment("k", Command("exec", "true"), params=texts))["nonfinite"] == []
+
+
+def test_records_that_cannot_tell_keep_their_reading() -> None:
+    data = {"key": "k", "command": {"kind": "exec", "target": "true"}}
+    old = from_json(Experiment, {**data, "params": {"a": "Infinity", "b": "nan", "c": ["NaN"], "d": "Nan"}})
+    assert repr(dict(old.params)) == "{'a': inf, 'b': nan, 'c': ['NaN'], 'd': 'Nan'}"
+    params = {"a": ["Infinity"], "b": "inf"}
+    for places in ([["a", 7]], [["a", "x"]], [["b", 0]], [["none"]], [["a"]], [["a", 0, 0]]):
+        found = from_json(Experiment, {**data, "params": params, "nonfinite": places})
+        assert found.params == params
+    kept, faults = readable({**data, "params": params, "nonfinite": {"a": 1}})
+    assert faults == {("nonfinite",): "nonfinite is no list of places"}
+    assert from_json(Experiment, kept).params == {"a": ["Infinity"], "b": math.inf}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"summary": {"loss": {"last": "3e563", "min": 0.0, "max": 0.0, "step": 0, "count": 0}}}, "beyond any double"),
         ({"key": None}, "'key'"),
         ({"command": None}, "'command'"),
         ({"command": []}, "a list, not an object"),

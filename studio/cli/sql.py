@@ -47,7 +47,7 @@ def command(
 
     \b
     experiments  key status added started finished duration project owner command exit_code …
-    params       key name value number integer
+    params       key name value number integer type
     metrics      key name last min max first count step
     curves       key name step time value
     tags         key tag

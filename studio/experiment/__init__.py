@@ -16,6 +16,7 @@ from .names import (
     check_variable,
     new_key,
 )
+from .nonfinite import restored
 from .records import (
     CHILD,
     CLOCK,
@@ -37,7 +38,7 @@ from .records import (
     Times,
     Variable,
 )
-from .values import is_moment, strict
+from .values import fraction, is_moment, strict
 
 __all__ = [
     "CHILD",
@@ -71,11 +72,13 @@ __all__ = [
     "check_name",
     "check_new_key",
     "check_variable",
+    "fraction",
     "from_json",
     "is_moment",
     "new_key",
     "put_back",
     "readable",
+    "restored",
     "strict",
     "to_json",
 ]

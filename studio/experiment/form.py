@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
 from ..errors import ConfigError
+from . import nonfinite
 from .names import NAME
 from .records import (
     ArtifactRef,
@@ -38,10 +39,13 @@ R = TypeVar("R")
 def to_json(record: Any) -> dict[str, Any]:
     """The JSON object of any record of this module; its `extra` fields are put back where they came from.
 
-    Strict JSON comes out: NaN and infinities as "NaN", "Infinity", "-Infinity"; numpy scalars as numbers;
-    what JSON has no form for (in parameters, say) as its text.
+    Strict JSON comes out: NaN and infinities as "NaN", "Infinity", "-Infinity", with the field `nonfinite` where a
+    parameter has to be told from such a text; numpy scalars as numbers; what JSON has no form for (in parameters, say)
+    as its text.
     """
     out = {name: _plain(getattr(record, name)) for name in _PLANS[type(record)].names}
+    if type(record) is Experiment and (known := nonfinite.places(record.params)) is not None:
+        out[NONFINITE] = [[well_formed(s) if isinstance(s, str) else s for s in place] for place in known]
     for name, value in record.extra.items():
         out[name] = _plain(value)
     return out
@@ -70,6 +74,10 @@ def from_json(kind: type[R], data: Mapping[str, Any]) -> R:
         if name in plan.required:
             raise ConfigError(f"no {kind.__name__.lower()} record: it has no {name!r}")
         put(record, plan.default(name))
+    if kind is Experiment and data.get("params"):
+        known = data.get(NONFINITE)
+        params = nonfinite.restored(data["params"], known if known is None else nonfinite.check(known))
+        object.__setattr__(record, "params", params)
     extra = {} if found == len(data) else {k: v for k, v in data.items() if k not in plan.known}
     if extra:
         check_depth(extra.values())
@@ -170,7 +178,7 @@ def _plain(value: Any, room: int = DEEPEST) -> Any:
     if of is int:
         return whole(value)
     if of is float:
-        return value if value - value == 0 else _spelled(value)
+        return value if value - value == 0 else nonfinite.spelled(value)
     if of in _PLANS:
         return to_json(value)
     if isinstance(value, Mapping | list | tuple | set | frozenset):
@@ -191,10 +199,6 @@ def _plain(value: Any, room: int = DEEPEST) -> Any:
     if callable(scalar) and getattr(value, "shape", None) == ():
         return _plain(scalar())
     return well_formed(str(value))
-
-
-def _spelled(value: float) -> str:
-    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
 
 
 def _params(value: Any) -> dict[str, Any]:
@@ -252,6 +256,7 @@ def _summary(value: Any) -> Summary:
     return record
 
 
+NONFINITE = "nonfinite"
 _BITS_63 = 2**63
 _SUMMARY = tuple(getattr(Summary, f.name).__set__ for f in fields(Summary))
 
@@ -264,7 +269,7 @@ class _Plan:
     def __init__(self, kind: Any, builders: Mapping[str, Callable[[Any], Any]], nullable: str = "") -> None:
         all_ = [f for f in fields(kind) if f.name != "extra"]
         self.names = tuple(f.name for f in all_)
-        self.known = frozenset(self.names)
+        self.known = frozenset(self.names) | ({NONFINITE} if kind is Experiment else frozenset())
         null = set(nullable.split()) | {f.name for f in all_ if f.default is None}
         self.fields = tuple((n, getattr(kind, n).__set__, builders.get(n), n in null) for n in self.names)
         self.required = frozenset(f.name for f in all_ if f.default is MISSING and f.default_factory is MISSING)
@@ -316,7 +321,7 @@ _PLANS[Experiment] = _Plan(
     {
         **_fields("", "key project owner kind status notes studio parent relation", text),
         "command": _one(Command), "packages": texts("packages"), "git": _one(Git), "host": _one(Host),
-        "params": _params, "given": texts("given"),
+        "params": _params, NONFINITE: nonfinite.check, "given": texts("given"),
         "tags": texts("tags"), "resources": _one(Resources), "metric": _one(Metric),
         "summary": _each("summary", _summary), "artifacts": _artifacts,
         "env": _each("env", _one(Variable)), "times": _one(Times), "exit": _one(Exit), "schema": count("schema", 0),

@@ -126,15 +126,24 @@ def is_moment(value: object) -> bool:
 
 
 def real(value: Any) -> float:
-    """Reads a number that JSON may spell as a text: NaN and infinities."""
+    """Reads a number that JSON may spell as a text: NaN and infinities. What is beyond a double is no infinity."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ConfigError(f"{shape(value)} is not a number")
     try:
-        return float(value)
+        found = float(value)
     except ValueError as exc:
         raise ConfigError(f"{value[:40]!r} is not a number" if isinstance(value, str) else str(exc)) from exc
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")  # type: ignore[operator]
+    except OverflowError as exc:
+        raise ConfigError("a whole number beyond any double") from exc
+    if found - found != 0 and isinstance(value, str) and value[-1:].isdigit():
+        raise ConfigError(f"{value[:40]} is beyond any double")
+    return found
+
+
+def fraction(digits: str) -> float | str:
+    """A number of a JSON document with a fraction or exponent; its text if that is beyond any double."""
+    found = float(digits)
+    return found if found - found == 0 else digits
 
 
 def check_depth(values: Iterable[Any]) -> None:

@@ -215,6 +215,8 @@ def parse_value(text: str) -> object:
 
     A number that would not be written again with the same digits stays a text, such as `1.10`.
     """
+    if text in ("inf", "-inf", "nan"):
+        return float(text)
     try:
         value = json.loads(text, parse_float=_exact)
     except (ValueError, RecursionError):

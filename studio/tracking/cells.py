@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 MISSING = "-"
 _WORDS = frozenset({"none", "null", "true", "false", "nan", "inf", "infinity", "-inf", "-infinity", MISSING})
-_SPELLED = frozenset({"NaN", "Infinity", "-Infinity"})
-"""Numbers that a record spells as texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ def show(value: Cell) -> str:
         return value.text
     if isinstance(value, str):
         return value if _is_plain(value) else json.dumps(value, ensure_ascii=not value.isprintable())
-    return _spelled(value)
+    return repr(value) if isinstance(value, float) else _spelled(value)
 
 
 def _texts(cells: Sequence[Cell]) -> tuple[str, ...]:
@@ -104,8 +102,6 @@ def _texts(cells: Sequence[Cell]) -> tuple[str, ...]:
 
 
 def _is_plain(text: str) -> bool:
-    if text in _SPELLED:
-        return True
     if not text.isprintable() or text != text.strip() or not text or text.lower() in _WORDS or text[0] in "\"'[{(":
         return False
     try:

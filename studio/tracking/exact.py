@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from decimal import Decimal
 from typing import Any
 
 LARGE = 2.0**63
@@ -11,25 +12,54 @@ LARGE = 2.0**63
 IS_LARGE = f"({{0}} >= {LARGE!r} OR {{0}} <= -{LARGE!r})"
 """SQL for: a number of the index is not exact."""
 
-_NUMBER = re.compile(
-    r"\s*[+-]?([0-9]+|([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][+-]?[0-9]+)?|inf(inity)?)\s*", re.I
-)
-_LONGEST = 64
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+|(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][+-]?[0-9]+)?)\s*")
+_LONGEST = 512
+_MOST_DIGITS = 4000
 _MOST = sys.float_info.max
+_EXACT = 2.0**53
 
 
 def number(value: Any) -> int | float | None:
-    """The number that a value is: itself, 1 for true, what a text spells, infinities too; None for NaN and all else."""
+    """The number that a value is: itself, 1 for true, what the digits of a text spell; None for NaN and all else.
+
+    The words NaN and inf are texts: the numbers are floats.
+    """
     if isinstance(value, float):
         return value if value == value else None
     if isinstance(value, int):
         return int(value)
-    return _spelled(value) if isinstance(value, str) and len(value) < _LONGEST else None
+    return spelled(value) if isinstance(value, str) and len(value) < _LONGEST else None
 
 
-def literal(text: str) -> int | float:
-    """The number that its text spells: a whole one exactly, any other as a double."""
-    return int(text) if text.isdecimal() else float(text)
+def spelled(text: str) -> int | float | None:
+    """The number that digits spell: a whole one exactly, any other as a double; None if no double is near it.
+
+    A whole number that is written with a fraction or an exponent is a double if that is written so: `1e23`, but not
+    `9007199254740993.0`.
+    """
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    if found[1].isdecimal():
+        return int(text)
+    value = float(text)
+    if 0 < abs(value) < _EXACT:
+        return value
+    exact = Decimal(text.strip())
+    if value == 0:
+        return None if exact else value
+    if exact.adjusted() > _MOST_DIGITS:
+        return None
+    if value - value == 0 and Decimal(repr(value)) == exact:
+        return value
+    whole = int(exact)
+    return whole if whole == exact else value if value - value == 0 else None
+
+
+def is_rounded(text: str) -> bool:
+    """Whether the text spells a whole number that its double only is near, as 1e23 does."""
+    value = spelled(text)
+    return isinstance(value, float) and abs(value) >= _EXACT and int(value) != Decimal(text.strip())
 
 
 def kept(value: int | float) -> int | float:
@@ -57,12 +87,18 @@ def order(a: Any, b: Any) -> int | None:
     return (one > other) - (one < other)  # type: ignore[operator]
 
 
-def _exact(value: Any) -> int | float | None:
-    return _spelled(value) if isinstance(value, str) else number(value)
-
-
-def _spelled(text: str) -> int | float | None:
-    found = _NUMBER.fullmatch(text)
-    if found is None:
+def against(value: Any, literal: str) -> int | None:
+    """As `order`, of a value with a whole number that `is_rounded`: whole numbers meet it, doubles meet its double."""
+    one = None if value is None else _exact(value)
+    if one is None:
         return None
-    return int(text) if found[1].isdecimal() else float(text)
+    other = float(literal) if isinstance(one, float) else int(Decimal(literal))
+    return (one > other) - (one < other)
+
+
+def _exact(value: Any) -> int | float | None:
+    return _WORDS.get(value, spelled(value)) if isinstance(value, str) else number(value)
+
+
+_WORDS: dict[str, int | float | None] = {"true": 1, "false": 0, "inf": float("inf"), "-inf": -float("inf")}
+"""Texts that the index has beside the numbers true, false and infinity."""

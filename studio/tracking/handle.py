@@ -201,6 +201,7 @@ class Handle:
         this = weakref.ref(self)  # SQLite keeps what it is given, out of the garbage collector's sight
         db.create_function("regexp", 2, lambda *pair: _regexp(this, *pair), deterministic=True)
         db.create_function("exact", 2, exact.order, deterministic=True)
+        db.create_function("against", 2, exact.against, deterministic=True)
         db.create_collation("exact", exact.order)  # type: ignore[arg-type]  # it never gets NULL
 
     def _mend(self, exc: sqlite3.DatabaseError, mended: Callable[[Path, str, Identity], sqlite3.Connection]) -> None:

@@ -7,6 +7,7 @@ import math
 import re
 
 from ..errors import ConfigError
+from ..experiment import fraction
 from ..units import parse_duration, parse_size
 from . import exact
 
@@ -14,7 +15,7 @@ NUMBERS = {"true": 1, "false": 0, "inf": math.inf, "infinity": math.inf}
 """Words that are numbers."""
 DAYS = ("now", "today", "yesterday")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _TIME_FORMS = 'write 2026-11-01, "2026-11-01 12:30" (your local time), 2026-11-01T12:30Z, or -7d for seven days ago'
 
 
@@ -23,7 +24,7 @@ def as_json(text: str) -> str:
     if not text.startswith("["):
         return text
     try:
-        return json.dumps(json.loads(text), ensure_ascii=False)
+        return json.dumps(json.loads(text, parse_float=fraction), ensure_ascii=False)
     except (ValueError, RecursionError):
         return text
 
@@ -36,7 +37,10 @@ def amount(text: str, *, size: bool, duration: bool) -> int | float:
     """
     word = text.strip()
     if _NUMBER.fullmatch(word):
-        return exact.literal(word)
+        value = exact.spelled(word)
+        if value is None:
+            raise ConfigError(f"{text[:40]} is beyond what numbers are kept as", hint="put a text in quotes, as it is")
+        return value
     if size:
         return parse_size(word)
     if duration:

@@ -11,6 +11,8 @@ from .order import Parameter, Sql, scalar
 from .parser import Node, fail
 
 LITERALS = ("string", "word", "number")
+MIRROR = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+"""The comparison that says the same with its sides changed over."""
 _MOST_JOINED = 8
 
 
@@ -21,11 +23,13 @@ class Side(NamedTuple):
     parameters: list[Parameter]
     text: str = ""
     text_parameters: list[Parameter] = []  # noqa: RUF012 - nobody changes it
+    rounded: str = ""
+    """A literal of which the double is only near: see `exact.is_rounded`."""
 
     @property
     def is_plain(self) -> bool:
         """Whether it is a literal that SQLite holds exactly: what equals its double is the same number."""
-        return self.sql == "?" and not self.text
+        return self.sql == "?" and not self.text and not self.rounded
 
 
 class Numeric:
@@ -112,9 +116,19 @@ class Numeric:
         field = self.field_of(node)
         if field is not None and field.type == PARAM:
             return Side(sql, parameters, *self.column(as_text(field)))
+        if sql == "?" and (text := self.rounded(node)):
+            return Side(sql, parameters, rounded=text)
         if sql == "?" and not isinstance(parameters[0], str) and exact.is_large(parameters[0]):
             return Side(sql, parameters, "?", [str(parameters[0])])
         return Side(sql, parameters)
+
+    def rounded(self, node: Node) -> str:
+        """The text of a literal of which the double is only near; "" for any other."""
+        text = node.parts[0].value if node.kind == "negate" else node.value
+        inner = node.parts[0] if node.kind == "negate" else node
+        if inner.kind not in LITERALS or not text[:1].isdigit() or not exact.is_rounded(text):
+            return ""
+        return "-" * (node.kind == "negate") + text
 
     def column(self, field: Field) -> Sql:
         """The value of a field with one value, from the joined tables if it is among them."""
@@ -148,7 +162,7 @@ class Numeric:
     def value(self, node: Node, other: str) -> Sql:
         """A number-like expression; a literal in it is read as what the `other` side is."""
         if node.kind == "number":
-            return "?", [exact.literal(node.value)]
+            return "?", [self.literal(node, "")]
         if node.kind == "sum":
             inner = self.type_of(node) or other
             beside = DURATION if inner == TIME else inner  # a time takes durations: now - 7d
@@ -206,6 +220,12 @@ def as_text(field: Field) -> Field:
 
 def _compared(op: str, a: Side, b: Side) -> Sql:
     """SQL for the comparison; numbers that have the same double are compared by their texts."""
+    if b.rounded:
+        value, some = (a.text, a.text_parameters) if a.text else (a.sql, a.parameters)
+        sql = f"(CASE WHEN {a.sql} IS NOT NULL THEN against({value}, ?) {op} 0 END)"
+        return sql, [*a.parameters, *some, b.rounded]
+    if a.rounded:
+        return _compared(MIRROR[op], b, a)
     if a.is_plain or b.is_plain or not (a.text or b.text):
         return f"({a.sql} {op} {b.sql})", a.parameters + b.parameters
     left, right = a.text or a.sql, b.text or b.sql

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 from . import fields, literals, rows
 from .fields import FLAG, LABELS, MANY, NUMERIC, PACKAGES, PARAM, TEXT, Field
-from .numeric import LITERALS, Numeric, as_text
+from .numeric import LITERALS, MIRROR, Numeric, as_text
 from .order import Sql, scalar
 from .parser import Node, parse
 from .pattern import Pattern
 
-_MIRROR = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _POSITIVE = {"!=": "=", "!~": "~", "not in": "in", "is not": "is"}
 
 
@@ -96,8 +95,8 @@ class _Compiler(Numeric):
         if op in _POSITIVE:
             op, negated = _POSITIVE[op], not negated
         fixed = left.kind in ("string", "number") or (left.kind == "word" and left.value[0].isdigit())
-        if fixed and op in _MIRROR and self.field_of(right) is not None:
-            op, left, right = _MIRROR[op], right, left
+        if fixed and op in MIRROR and self.field_of(right) is not None:
+            op, left, right = MIRROR[op], right, left
         if op == "in":
             sql, parameters = self.joined(" OR ", [self.atom(node, "=", left, choice) for choice in right.parts])
         else:
@@ -147,8 +146,8 @@ class _Compiler(Numeric):
         if field.table == "metrics":
             bit = 1 << rows.STATISTICS.index(field.column)
             return "e.id IN (SELECT id FROM metrics WHERE name = ? AND nan & ?)", [field.name, bit]
-        if field.type == PARAM:  # as records spell it, or as somebody typed it
-            return "e.id IN (SELECT id FROM facts WHERE name = ? AND text IN ('NaN', 'nan'))", [field.name]
+        if field.type == PARAM:
+            return "e.id IN (SELECT id FROM facts WHERE name = ? AND nan)", [field.name]
         return "(0)", []
 
     def missing(self, field: Field) -> Sql:

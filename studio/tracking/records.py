@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import ConfigError, Conflict, ExperimentNotFound, NotFound, StoreError, nearest
 from ..experiment import Experiment, Faults, check_name, from_json, put_back, readable, to_json
 from ..stores.base import Store
+from . import documents
 from .index import Index
 
 RETRY_S = 20.0
@@ -150,7 +151,7 @@ class Records:
                 f"no experiment {key!r} in {self.store.url}", hint=self._near(key) or "list them with: studio runs list"
             ) from exc
         try:
-            data = json.loads(raw)
+            data = documents.load(raw)
             kept, faults = readable(data)
             found = from_json(Experiment, kept)
             if found.key != key:

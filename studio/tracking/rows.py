@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
-from ..experiment import PAUSED, Faults, is_moment
+from ..experiment import PAUSED, Faults, is_moment, restored
 from . import documents, exact, forgetting
 
 _COLUMNS = (
@@ -18,7 +19,8 @@ _COLUMNS = (
 STATISTICS = ("last", "min", "max", "first", "step", "count")
 """The columns of a metric, in order; the bits of `nan` are in the same order."""
 _NAN = "NaN"
-"""As records spell it."""
+_INFINITE: dict[object, object] = {"Infinity": math.inf, "-Infinity": -math.inf}
+"""As records spell them."""
 _FACTS = {
     "git": ("url", "commit", "branch", "dirty"),
     "host": ("name", "os", "cpu", "cores", "memory"),
@@ -64,7 +66,7 @@ class Batch:
         rows["experiments"].append((id_, key, tag, *_columns(data, modified), self._list(data.get("packages") or ())))
         rows["documents"].append((id_, self._dumps({k: v for k, v in data.items() if k != "packages"})))
         rows["words"].append((id_, _words(data)))
-        rows["facts"] += [(name, id_, number(value), text(value)) for name, value in _facts(data)]
+        rows["facts"] += [(name, id_, number(value), text(value), value != value) for name, value in _facts(data)]
         rows["labels"] += [(name, label, id_) for name, label in _labels(data)]
         summary = data.get("summary") or {}
         if data.get("status") == "running":
@@ -143,7 +145,7 @@ def live_summary(db: sqlite3.Connection, key: str) -> dict[str, Any]:
 
 
 def text(value: Any) -> str:
-    """The text that a value is searched by: itself if it is one, else its JSON form."""
+    """The text that a value is searched by: itself if it is one, else its JSON form; `inf`, `-inf` or `nan`."""
     if type(value) is float:
         return repr(value)
     spelled = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -185,7 +187,8 @@ def _words(data: Mapping[str, Any]) -> str:
 
 
 def _facts(data: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    found = [("params." + text(name), value) for name, value in (data.get("params") or {}).items() if value is not None]
+    params = restored(data.get("params") or {}, data.get("nonfinite"))
+    found = [("params." + text(name), value) for name, value in params.items() if value is not None]
     for group, names in _FACTS.items():
         values = data.get(group)
         if values:
@@ -217,7 +220,7 @@ def _metrics(id_: int, summary: Summary) -> list[Row]:
     for name, one in {text(name): one for name, one in summary.items()}.items():
         values = [one.get(part) for part in STATISTICS]
         nan = sum(1 << at for at, v in enumerate(values) if v == _NAN) if _NAN in values else 0
-        found.append((name, id_, *[v if type(v) is float else number(v) for v in values], nan))
+        found.append((name, id_, *[v if type(v) is float else number(_INFINITE.get(v, v)) for v in values], nan))
     return found
 
 

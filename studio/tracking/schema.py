@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 7
+VERSION = 8
 """`PRAGMA user_version` of an index that this code can use; any other is rebuilt."""
 
 # metrics: one row for each metric of an experiment, with a bit in `nan` for each statistic that is NaN;
 # facts: every other single value (`params.lr`, `git.branch`) as number and as text; a whole number beyond 64 bits has
-# the nearest double for its number, and its text tells it from others (see `exact`);
+# the nearest double for its number, and its text tells it from others (see `exact`); `nan` tells NaN from its text;
 # labels: values of which there are many (`tags`, `artifacts`); lists: lists of packages;
 # live: heartbeats as of the last sync; broken: objects in records/ that are no records;
 # faulty: records with fields that cannot be read.
@@ -26,7 +26,8 @@ CREATE TABLE documents (id INTEGER PRIMARY KEY, json BLOB NOT NULL);
 CREATE TABLE words (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE metrics (name TEXT NOT NULL, id INTEGER NOT NULL, last, min, max, first, step, count,
     nan INTEGER NOT NULL, PRIMARY KEY (name, id)) WITHOUT ROWID;
-CREATE TABLE facts (name TEXT NOT NULL, id INTEGER NOT NULL, num, text TEXT, PRIMARY KEY (name, id)) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT NOT NULL, id INTEGER NOT NULL, num, text TEXT, nan INTEGER NOT NULL,
+    PRIMARY KEY (name, id)) WITHOUT ROWID;
 CREATE TABLE labels (name TEXT NOT NULL, text TEXT NOT NULL, id INTEGER NOT NULL,
     PRIMARY KEY (name, text, id)) WITHOUT ROWID;
 CREATE TABLE lists (id INTEGER PRIMARY KEY, json TEXT NOT NULL UNIQUE);

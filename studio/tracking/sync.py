@@ -209,7 +209,7 @@ class Heartbeats:
     def _summary(self, name: str) -> dict[str, Any]:
         out: dict[str, Any] = {}
         try:
-            summary = json.loads(self.store.read(name)[0])["summary"]
+            summary = documents.load(self.store.read(name)[0])["summary"]
             for metric, value in summary.items():
                 with contextlib.suppress(ConfigError):
                     out[metric] = to_json(from_json(Summary, value))

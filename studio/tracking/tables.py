@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
@@ -25,12 +26,8 @@ Whole numbers are `integer` up to 64 bits, `unsigned` up to 64 bits without a si
 `decimal(p,s)` has decimals of `p` digits, `s` of them after the point.
 """
 
-_SPELLED = frozenset({"NaN", "Infinity", "-Infinity"})
-_WORDS = {
-    **dict.fromkeys(("NaN", "nan"), float("nan")),
-    **dict.fromkeys(("Infinity", "inf"), float("inf")),
-    **dict.fromkeys(("-Infinity", "-inf"), float("-inf")),
-}
+_WORDS = re.compile(r"\s*[+-]?(nan|inf(inity)?)\s*", re.IGNORECASE)
+"""Texts that readers of files take for numbers."""
 
 
 class Column(NamedTuple):
@@ -100,7 +97,7 @@ class Table:
 
     def cells(self) -> Iterator[tuple[str | None, ...]]:
         """Each row as `texts` has it, with None for a missing value, which is no empty text."""
-        return zip(*([_cell(v) for v in _plain(column)] for column in self.columns.values()), strict=True)
+        return zip(*([_cell(v, column.kind) for v in _plain(column)] for column in self.columns.values()), strict=True)
 
     def json_rows(self) -> Iterator[dict[str, object]]:
         """Each row as JSON shows it: times in ISO 8601, what JSON has no form for as text; NaN stays a float.
@@ -132,24 +129,18 @@ def text_column(values: Iterable[str | None]) -> Column:
 def any_column(values: Sequence[object]) -> Column:
     """A column of what users gave: of the one kind that all of them have, else `other`.
 
-    A record spells NaN and infinities as texts; among numbers, or alone, they are numbers again. Numbers are of kind
-    `real` only if doubles hold all of them: no whole number loses its last digits to its neighbours.
+    Numbers are of kind `real` only if doubles hold all of them: no whole number loses its last digits to others.
     """
     kinds = {type(v) for v in values if v is not None}
-    if kinds == {str} and all(v is None or v in _SPELLED for v in values):
-        return Column(REAL, [None if v is None else _real(v) for v in values])
     if kinds <= {str}:
         return text_column(cast("Sequence[str | None]", values))
     if kinds == {bool}:
         return Column(BOOLEAN, values)
-    if int in kinds or float in kinds:
-        numbers = [v for v in values if v is not None and not (isinstance(v, str) and v in _WORDS)]
-        if kinds == {int} and all(-(2**63) <= v < 2**63 for v in cast("list[int]", numbers)):
-            return Column(INTEGER, values)
-        if {type(v) for v in numbers} <= {int, float}:
-            if all(type(v) is float or abs(cast("int", v)) <= 2**53 for v in numbers):
-                return Column(REAL, [None if v is None else _real(v) for v in values])
-            return Column(OTHER, [_WORDS[v] if isinstance(v, str) else v for v in values])
+    numbers = [v for v in values if v is not None]
+    if kinds == {int} and all(-(2**63) <= v < 2**63 for v in cast("list[int]", numbers)):
+        return Column(INTEGER, values)
+    if kinds <= {int, float} and all(type(v) is float or abs(cast("int", v)) <= 2**53 for v in numbers):
+        return Column(REAL, [None if v is None else float(cast("float", v)) for v in values])
     return Column(OTHER, [clean(v) if isinstance(v, str) else v for v in values])
 
 
@@ -159,7 +150,12 @@ def clean(text: str) -> str:
 
 
 def spell(value: object) -> str:
-    """A value of a mixed column as text: itself if it is one, else its JSON form if it has one, cleaned."""
+    """A value of a mixed column as text: itself if it is one, else its JSON form if it has one, cleaned.
+
+    The texts `inf`, `NaN` and so on stand in quotes: among numbers they would be taken for one.
+    """
+    if isinstance(value, str) and _WORDS.fullmatch(value):
+        return json.dumps(value)
     if isinstance(value, Decimal):
         return f"{value:f}"
     if not isinstance(value, dict | list | tuple | bool):
@@ -180,10 +176,6 @@ def _as_json(value: object) -> object:
     return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
-def _real(value: object) -> float:
-    return _WORDS[value] if isinstance(value, str) else float(cast("float", value))
-
-
 def _plain(column: Column) -> Sequence[object]:
     """The values as Python's own."""
     values: Sequence[object] = column.values.tolist() if hasattr(column.values, "tolist") else column.values
@@ -192,7 +184,9 @@ def _plain(column: Column) -> Sequence[object]:
     return [None if v is None else cast("datetime", v).replace(tzinfo=timezone.utc) for v in values]
 
 
-def _cell(value: object) -> str | None:
+def _cell(value: object, kind: str) -> str | None:
+    if kind == TEXT and isinstance(value, str):
+        return value
     if value is None:
         return None
     if isinstance(value, bool):

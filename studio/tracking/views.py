@@ -41,7 +41,12 @@ def _params(experiment: Experiment) -> Iterator[tuple[object, ...]]:
     for name, value in experiment.params.items():
         found = exact.number(value)
         double = None if found is None else float(exact.kept(found))
-        yield name, None if value is None else text(value), double, found if isinstance(found, int) else None
+        integer = found if isinstance(found, int) else None
+        yield name, None if value is None else text(value), double, integer, _TYPES.get(type(value), "list")
+
+
+_TYPES = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "text", dict: "object"}
+"""As JSON calls them: what tells the text 1 from the number."""
 
 
 def rounded(experiments: Iterable[Experiment]) -> int:
@@ -76,7 +81,7 @@ VIEWS: dict[str, View] = {
         {name: kind for name, (kind, _) in FIXED.items()},
         lambda experiments, tracking, notify: [experiment_table(experiments, fixed_only=True)],
     ),
-    "params": _rows({"name": TEXT, "value": TEXT, "number": REAL, "integer": ANY_SIZE}, _params),
+    "params": _rows({"name": TEXT, "value": TEXT, "number": REAL, "integer": ANY_SIZE, "type": TEXT}, _params),
     "metrics": _rows({"name": TEXT, **_STATISTICS}, _metrics),
     "curves": View({"key": TEXT, "name": TEXT, "step": INTEGER, "time": TIME, "value": REAL}, _curves),
     "tags": _rows({"tag": TEXT}, lambda e: ((tag,) for tag in e.tags)),

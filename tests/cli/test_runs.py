@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -136,7 +137,7 @@ def test_who_has_no_runs_is_told_of_those_of_others(tmp_path: Path) -> None:
 
 def test_values_are_shown_with_all_their_digits_and_lists_as_json(tmp_path: Path) -> None:
     big, records = 2**128 - 1, opened().tracking.records
-    params = {"seed": big, "ver": "1.10", "net": ["a", None, True, 2**70], "on": True, "x": "-Infinity"}
+    params = {"seed": big, "ver": "1.10", "net": ["a", None, True, 2**70], "on": True, "x": -math.inf}
     summary = {"loss": Summary(0.5, 0.25, 1.0, 2**53 + 1, 1234567)}
     records.create(Experiment("k", Command("script", "t.py"), params=params, summary=summary))
     records.create(Experiment("l", Command("script", "t.py"), params={"seed": big - 1, "x": 1}))
@@ -152,7 +153,8 @@ def test_values_are_shown_with_all_their_digits_and_lists_as_json(tmp_path: Path
     for ran in (listed, again):
         assert re.split(r"  +", ran.out.decode().splitlines()[1].strip()) == row, ran
     assert all(text in shown.out.decode() for text in row[:4]) and f"step {2**53 + 1}" in shown.out.decode()
-    assert json.loads(document.out)["params"] == params and less.out == b"l\n"
+    told = json.loads(document.out)
+    assert told["params"] == {**params, "x": "-Infinity"} and told["nonfinite"] == [["x"]] and less.out == b"l\n"
 
 
 def test_a_metric_with_a_colon_in_its_name_is_shown(tmp_path: Path) -> None:

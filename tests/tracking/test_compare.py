@@ -29,8 +29,8 @@ ALIKE: list[list[Any]] = [
     [1, 1.0, True, "1", "1.0", "True", "true", [1]],
     [-1, -1.0, "-1"],
     ["1e3", 1000.0, 1000, "1000.0"],
-    ["NaN", "nan"],
-    ["Infinity", "inf", "-Infinity"],
+    ["NaN", "nan", math.nan, [math.nan], ["NaN"], "[nan]"],
+    ["Infinity", "inf", "-Infinity", "-inf", math.inf, -math.inf, "3e563", 1e308, [math.inf, "Infinity"], ["inf"]],
     ["a b", "a  b", " a b", '"a b"', "'a b'", "a\u00a0b"],
     ["a\nb", "a\\nb", '"a\\nb"'],
     [[1, 2], "[1, 2]", [1, "2"], ["1, 2"], [1, 2.0]],
@@ -169,7 +169,7 @@ def stored(made: Made, key: str, tracking: Tracking) -> Experiment:
                 blocks[-1] = blocks[-1][:-5]
         if blocks:
             tracking.store.write(f"runs/{key}/metrics/{name.replace('/', '-')}", b"".join(blocks))
-    found = from_json(Experiment, record)
+    found = from_json(Experiment, {**record, "params": {}}).with_changes(params=record["params"])
     tracking.records.create(found)
     return tracking.index.search(f'key = "{key}"')[0]
 

@@ -45,7 +45,7 @@ def found(tracking: Tracking) -> Experiments:
     )  # fmt: skip
     b = experiment(
         "b", status="failed", times=Times(2e9), exit=Exit(None, 9, "killed"), notes="ünï\n二 \udc80",
-        params={"lr": "NaN", "mixed": "x", "word": "sgd"}, summary={"loss": Summary(NAN, NAN, INF, 0, 1)},
+        params={"lr": NAN, "mixed": "x", "word": "sgd"}, summary={"loss": Summary(NAN, NAN, INF, 0, 1)},
     )  # fmt: skip
     c = experiment("c", status="running", times=Times(2e9, 2e9))
     tracking.store.write("runs/a/metrics/1", encode("loss", [0, 1], [1e9, 1e9 + 0.25], [1.0, NAN]))
@@ -206,16 +206,17 @@ def test_a_file_is_written_whole_or_not_at_all(found: Experiments, tracking: Tra
 
 def test_a_column_of_what_users_gave_has_the_one_kind_of_all() -> None:
     kinds = {
-        "text": ["a", None], "integer": [1, None], "real": [1, 2.5, "Infinity"], "boolean": [True, None],
+        "text": ["a", None], "integer": [1, None], "real": [1, 2.5, INF], "boolean": [True, None],
         "other": [1, "a"],
     }  # fmt: skip
     for kind, values in kinds.items():
         assert any_column(values).kind == kind
-    big = any_column([2**53 + 1, 0.5, "Infinity", None])  # doubles would round the first
+    big = any_column([2**53 + 1, 0.5, INF, None])  # doubles would round the first
     assert (big.kind, list(big.values)) == ("other", [2**53 + 1, 0.5, INF, None])
     assert any_column([2**70]).kind == "other" and any_column(["nan"]).kind == "text"
-    spelled = any_column(["NaN", "-Infinity", None])  # as a record spells them
-    assert spelled.kind == "real" and list(spelled.values)[1:] == [-INF, None]
+    assert any_column(["NaN", "-Infinity", None]).kind == "text" and any_column([NAN, -INF, None]).kind == "real"
+    mixed = Table({"a": any_column([INF, "inf", "Infinity", "NaN", NAN, 1, "1"])})
+    assert [cell for (cell,) in mixed.texts()] == ["inf", '"inf"', '"Infinity"', '"NaN"', "nan", "1", "1"]
     assert any_column([True, 1]).kind == "other" and any_column([None]).kind == "text"
     assert any_column([1.0, {"a": 1}]).kind == "other" and any_column([[1], 2]).kind == "other"
 

@@ -127,7 +127,7 @@ def test_decimals_and_large_integers_keep_their_digits(sql: Ask) -> None:
 
 
 def test_a_number_that_is_rounded_is_named(tracking: Tracking) -> None:
-    one = Experiment("a", Command("script", "t.py"), params={"seed": 2**53 + 1, "x": 2**53, "inf": "-Infinity"})
+    one = Experiment("a", Command("script", "t.py"), params={"seed": 2**53 + 1, "x": 2**53, "inf": -math.inf})
     said: list[str] = []
 
     def rows(query: str) -> list[tuple[object, ...]]:

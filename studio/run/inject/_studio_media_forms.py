@@ -195,4 +195,6 @@ def _cell(value: Any) -> Any:
         value = value.item()
     if value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value):
         return None
+    if isinstance(value, float) and value - value != 0:
+        return "Infinity" if value > 0 else "-Infinity"
     return _studio_track.scalar(value)

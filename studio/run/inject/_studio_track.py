@@ -419,9 +419,9 @@ def _plain_list(value: Any, left: list[int]) -> Any:
 def _plain(name: str, value: Any, left: list[int]) -> Any:
     kind = type(value)
     left[0] -= len(value) if kind in (str, list, tuple, dict) else 8
-    finite = kind is not float or value - value == 0
-    short = kind is not int or value.bit_length() <= 64
-    if left[0] < 0 or not (finite and short):
+    if kind is int and value.bit_length() > 64:
+        left[0] -= value.bit_length() // 3
+    if left[0] < 0 or (kind is int and value.bit_length() > MOST_BITS):
         raise _NotPlain
     if kind in (list, tuple):
         return [_plain(name, item, left) for item in value]
@@ -433,7 +433,7 @@ def _plain(name: str, value: Any, left: list[int]) -> Any:
 
 
 def scalar(value: Any) -> Any:
-    """`value` as a JSON scalar: itself where it is one, its number where it has one, else its str()."""
+    """`value` as a JSON scalar, NaN and infinities included: its number where it has one, else its str()."""
     if value is None or isinstance(value, (bool, str)):
         return value if value is None or type(value) is bool else _text(value)
     if not isinstance(value, (int, float)) and getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
@@ -446,9 +446,7 @@ def scalar(value: Any) -> Any:
             return load("_studio_text").kept(int(value))
         return value if isinstance(value, bool) else int(value)
     if isinstance(value, float):
-        if value - value == 0:
-            return float(value)
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # as records spell them
+        return float(value)
     return load("_studio_text").kept(value)
 
 

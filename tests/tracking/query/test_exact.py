@@ -11,6 +11,7 @@ import operator
 import random
 import re
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,24 @@ TOP, BITS = 2**1024 - 1, 2**63
 LARGEST = int(1.7976931348623157e308)
 INTEGERS = [
     0, 1, -1, 7, 2**53, 2**53 + 1, -(2**53) - 1, BITS - 1, BITS, BITS + 1, -BITS, -BITS - 1, 2**64, 10**20, 10**20 + 1,
-    2**127 + 1, 2**128 - 1, 2**128 - 2, -(2**127) - 3, 2**1023 + 3, TOP, TOP - 1, -TOP,
+    2**127 + 1, 2**128 - 1, 2**128 - 2, -(2**127) - 3, 2**1023 + 3, TOP, TOP - 1, -TOP, 10**23, 1234567890123456800,
 ]  # fmt: skip
-FLOATS = [0.5, 1.1, -2.5, 2.0**53, 1e20, 1e300, -1e300, 2.0**63, math.inf, -math.inf, math.nan]
-TEXTS = ["1.10", "adam", "inf", "NaN", "9007199254740993", " 7 ", "1e3", "true", "", "ü", "[64,64]", "-Infinity"]
+FLOATS = [
+    0.5, 1.1, -2.5, 2.0**53, 1e20, 1e300, -1e300, 2.0**63, 1e23, 1234567890123456800.0, math.inf, -math.inf, math.nan,
+]  # fmt: skip
+LITERALS = [
+    "9007199254740993.0", "9007199254740993e0", "1e23", "-1e23", "1.0e23", "1.2345678901234568e+18", "3e563", "-3e563",
+    "9007199254740992.0", "0.10", "100000000000000000000000.0", "7.0", ".5", "18446744073709551617e0",
+]  # fmt: skip
+TEXTS = [
+    "3e563", "-3e563", "Infinity", "nan", "9007199254740993.0", "1e23", "1e-400", "1" * 100, "1.10", "adam", "inf",
+    "NaN", "9007199254740993", " 7 ", "1e3", "true", "", "ü", "[64,64]", "-Infinity",
+]  # fmt: skip
 LISTS: list[Any] = [[64, 64], ["a", "ü"], [2**70, None], []]
 COMPARE = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+MIRROR = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 def made(count: int, chance: random.Random) -> list[Experiment]:
@@ -85,16 +96,20 @@ def number(value: Any) -> Value:
         word = value.strip()
         if re.fullmatch(r"[+-]?[0-9]+", word):
             return int(word)
-        plain = re.fullmatch(r"[+-]?([0-9.]+(e[0-9]+)?|inf(inity)?)", word, re.IGNORECASE)
-        return float(word) if plain else None
+        if not re.fullmatch(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?", word):
+            return None
+        near, real = float(word), Fraction(word)
+        if (near == 0 and real) or (math.isinf(near) and real.denominator > 1):
+            return None
+        return int(real) if math.isinf(near) or (real.denominator == 1 and Fraction(repr(near)) != real) else near
     if value is None or isinstance(value, list) or (isinstance(value, float) and math.isnan(value)):
         return None
     return int(value) if isinstance(value, bool) else value  # type: ignore[no-any-return]
 
 
 def text(value: Any) -> str | None:
-    if isinstance(value, float) and value - value != 0:
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, float):
+        return repr(value)
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -161,11 +176,30 @@ WORDS = [
 def spelled(value: Any, chance: random.Random) -> str:
     if isinstance(value, float) and math.isinf(value):
         return ("-" if value < 0 else "") + chance.choice(["inf", "Infinity", "INF"])
-    return repr(value)
+    return str(value) if isinstance(value, Typed) else repr(value)
 
 
-def literal(chance: random.Random) -> int | float:
+class Typed(str):
+    """A literal with a fraction or an exponent."""
+
+    __slots__ = ()
+
+
+def meets(op: str, value: int | float, other: int | float | Typed) -> bool:
+    """What a literal means: a whole number is itself for whole numbers, and its double for doubles that spell so."""
+    if isinstance(other, Typed):
+        real, near = Fraction(other), number(other)
+        assert near is not None
+        other = int(real) if isinstance(value, int) and real.denominator == 1 else near
+    return bool(COMPARE[op](value, other))
+
+
+def literal(chance: random.Random) -> int | float | Typed:
+    if chance.random() < 0.3:
+        return Typed(chance.choice(LITERALS))
     value = chance.choice([*INTEGERS, *INTEGERS, *(f for f in FLOATS if f == f)])
+    if isinstance(value, float) and math.isfinite(value):
+        return Typed(repr(value))
     return value + chance.choice([0, 0, 1, -1]) if isinstance(value, int) else value
 
 
@@ -173,7 +207,8 @@ def compared(chance: random.Random) -> Condition:
     op = chance.choice(list(COMPARE))
     left = chance.choice([*PARAMS, *PARAMS, *METRICS, CODE])
     form, read = chance.choice(left.spellings), left.number
-    if chance.random() < 0.25:
+    summed = chance.random() < 0.25
+    if summed:
         sign, step = chance.choice("+-*/"), chance.choice([1, 2, 0.5, 2**53])
         form, read = f"({form} {sign} {step!r})", lambda r: combined(sign, left.number(r), step)
     if chance.random() < 0.35:
@@ -181,13 +216,16 @@ def compared(chance: random.Random) -> Condition:
         other, of = chance.choice(right.spellings), right.number
     else:
         value = literal(chance)
+        value = number(value) if summed and isinstance(value, Typed) else value
         other, of = spelled(value, chance), lambda r: value
     if chance.random() < 0.2 and "." in form.partition(" ")[0] and "(" not in form and not other.startswith("-"):
         form, read, other, of = other, of, form, read
 
     def holds(record: Record) -> bool:
         a, b = read(record), of(record)
-        return op == "!=" if a is None or b is None else bool(COMPARE[op](a, b))
+        if a is None or b is None:
+            return op == "!="
+        return meets(MIRROR[op], b, a) if isinstance(a, Typed) else meets(op, a, b)  # type: ignore[arg-type]
 
     return f"{form} {op} {other}", holds
 
@@ -196,13 +234,18 @@ def among(chance: random.Random) -> Condition:
     field, word = chance.choice([*PARAMS, *METRICS]), chance.choice(["in", "not in"])
     values = [literal(chance) for _ in range(3)]
     form = f"{chance.choice(field.spellings)} {word} ({', '.join(spelled(v, chance) for v in values)})"
-    return form, lambda r: (field.number(r) in values) == (word == "in")
+
+    def holds(record: Record) -> bool:
+        found = field.number(record)
+        return (found is not None and any(meets("=", found, v) for v in values)) == (word == "in")
+
+    return form, holds
 
 
 def state(chance: random.Random) -> Condition:
     field, no = chance.choice([*PARAMS, *METRICS, CODE]), chance.choice(["", "not "])
     if chance.random() < 0.5:
-        holds = lambda r: text(field.read(r)) == "NaN"  # noqa: E731
+        holds = lambda r: isinstance(found := field.read(r), float) and math.isnan(found)  # noqa: E731
         return f"{chance.choice(field.spellings)} is {no}nan", lambda r: holds(r) == (not no)
     gone = lambda r: field.read(r) is None if field in PARAMS else field.number(r) is None  # noqa: E731
     return f"{chance.choice(field.spellings)} is {no}none", lambda r: gone(r) == (not no)
@@ -211,7 +254,7 @@ def state(chance: random.Random) -> Condition:
 def words(chance: random.Random) -> Condition:
     op = chance.choice(["=", "!="])
     field = chance.choice([*PARAMS, *WORDS])
-    value = chance.choice([*TEXTS, *map(text, LISTS), "x", "killed", "ada", "18446744073709551616"])
+    value = chance.choice([*TEXTS, *map(text, LISTS), "-inf", "1e+23", "x", "killed", "ada", "18446744073709551616"])
     assert isinstance(value, str)
 
     def holds(record: Record) -> bool:
@@ -301,6 +344,10 @@ def test_an_index_that_is_rebuilt_and_every_table_keep_all_digits(
     query = f"SELECT key FROM params WHERE name = 'b' AND integer = {value} ORDER BY key"
     with ask(query, lambda: found, tracking, notify=print) as answer:
         assert [key for (key,) in answer.table()] == [key for key, other in whole.items() if other == value]
+    with ask("SELECT key, value, type FROM params WHERE name = 'a'", lambda: found, tracking, notify=print) as answer:
+        rows = {str(key): (value, kind) for key, value, kind in answer.table()}
+    kinds = {int: "number", float: "number", str: "text", bool: "boolean", list: "list", type(None): "null"}
+    assert rows == {r.key: (text(v := r.params["a"]), kinds[type(v)]) for r in records if "a" in r.params}
     import csv
 
     export(tmp_path / "all.csv", experiments, tracking)
