@@ -194,9 +194,7 @@ class Access:
             return
         name = hostname(raw.decode("latin-1"))
         if name not in self._names and (is_loopback(self.host) or name not in own_addresses()):
-            raise Forbidden(
-                f"Host {name[:100]!r} is not known here", hint=f"start the server with --allowed-host {name[:100]}"
-            )
+            raise Forbidden(f"Host {name[:100]!r} is not known here", hint=_allowing(name))
         if len(self._good_hosts) < 256:
             self._good_hosts.add(raw)
 
@@ -221,6 +219,15 @@ def hostname(host: str) -> str:
     """The name in a Host header in canonical form, without port and brackets."""
     host = host.strip()
     return canonical(host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0])
+
+
+def _allowing(name: str) -> str:
+    """How this name is let in; one that no server can allow is another way of writing one that passes, or nonsense."""
+    try:
+        parse_hosts([name])
+    except ConfigError:
+        return "ask by a name or an address of this machine"
+    return f"start the server with --allowed-host {name}"
 
 
 def _with_port(netloc: str, scheme: str) -> str:

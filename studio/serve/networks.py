@@ -11,7 +11,9 @@ from ..errors import ConfigError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_LONGEST_NAME = 253
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104
 _LOOPBACK = {4: ipaddress.ip_network("127.0.0.0/8"), 6: ipaddress.ip_network("::1/128")}
 _MAPPED_BITS = 96
@@ -119,7 +121,8 @@ def _network(text: str) -> Network:
             f"--allow {text} can never match: IPv4 clients are compared by their IPv4 address",
             hint=f"--allow {mapped}/{found.prefixlen - _MAPPED_BITS}",
         )
-    if found.is_multicast or (found.is_unspecified and found.prefixlen == found.max_prefixlen):
+    alone = found.prefixlen == found.max_prefixlen
+    if found.is_multicast or (alone and (found.is_unspecified or str(found.network_address) == "255.255.255.255")):
         raise ConfigError(f"--allow {text} can never match: no client has such an address", hint=example)
     return found
 
@@ -127,12 +130,9 @@ def _network(text: str) -> Network:
 def _host(text: str) -> str:
     name = text.strip().lower()
     found = canonical(name)
-    mapped = name.startswith(("[", ":")) and ":" in name and ":" not in found
-    if mapped:
-        raise ConfigError(
-            f"--allowed-host {text} can never match: addresses are compared as IPv4", hint=f"--allowed-host {found}"
-        )
-    if _is_address(found) or _NAME.fullmatch(found):
+    if _is_address(found):
+        return _address(text, name, found)
+    if _is_name(name.removesuffix(".")):
         return found
     bare = re.sub(r"^[a-z+]+://", "", name).partition("/")[0].rpartition("@")[2]
     bare = re.sub(r":\d*$", "", bare).strip("[]")
@@ -141,11 +141,61 @@ def _host(text: str) -> str:
             bare = bare.encode("idna").decode()
         except UnicodeError:
             bare = ""
-    known = _is_address(bare) or _NAME.fullmatch(bare) is not None
+    bare = _as_ipv4(bare) or bare
+    known = (_is_address(bare) or _is_name(bare)) and canonical(bare) not in _WILDCARDS
     raise ConfigError(
-        f"--allowed-host {text[:100]!r} can never match: give a name or an address, without scheme, port, path or *",
+        f"--allowed-host {text[:100]!r} can never match: {_fault(name)}",
         hint=f"--allowed-host {bare}" if known else "for example --allowed-host proxy.example.org",
     )
+
+
+def _address(text: str, name: str, found: str) -> str:
+    """An address that may stand in a Host header."""
+    address, zone = ipaddress.ip_address(found.partition("%")[0]), "%" in found
+    why, hint = "", "for example --allowed-host 192.0.2.7"
+    if ":" in name and ":" not in found:
+        why, hint = "addresses are compared as IPv4", f"--allowed-host {found}"
+    elif address.is_unspecified:
+        why = "it stands for every address, and nobody sends it"
+    elif address.is_multicast or found == "255.255.255.255":
+        why = "nobody connects to such an address"
+    elif zone:
+        why, hint = "clients leave the zone out", f"--allowed-host {address}"
+    if why:
+        raise ConfigError(f"--allowed-host {text[:100]} can never match: {why}", hint=hint)
+    return found
+
+
+def _is_name(name: str) -> bool:
+    """Whether it can be a host's name; one whose last part is a number is taken for an address by every client."""
+    labels = name.split(".")
+    return len(name) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, labels)) and _NUMBER.fullmatch(labels[-1]) is None
+
+
+def _fault(name: str) -> str:
+    """Why a text is no name."""
+    labels = name.removesuffix(".").split(".")
+    if all(re.fullmatch(r"[\w-]*", label, re.ASCII) for label in labels) and name.strip("."):
+        if len(name) > _LONGEST_NAME or max(map(len, labels)) > 63:
+            return f"a name has at most {_LONGEST_NAME} characters, and 63 between two dots"
+        if "" in labels:
+            return "two dots follow each other, or it begins with one"
+        if _as_ipv4(name):
+            return "clients send an address in full"
+        if _NUMBER.fullmatch(labels[-1]):
+            return "it ends in a number like an address, and is none"
+        return "no part of a name begins or ends with -"
+    return "give a name or an address, without scheme, port, path or *"
+
+
+def _as_ipv4(name: str) -> str:
+    """The address that clients make of `127.1` or `0x7f000001`; "" if they make none."""
+    if not re.fullmatch(r"[0-9a-fx.]+", name):
+        return ""
+    try:
+        return socket.inet_ntoa(socket.inet_aton(name))
+    except OSError:
+        return ""
 
 
 def _is_address(name: str) -> bool:
