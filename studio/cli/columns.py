@@ -33,8 +33,8 @@ def check(names: str) -> list[str]:
     found = [_SAME.get(word, _SAME.get(fields.ALIASES.get(word, word), word)) for word in words]
     for name in found:
         if name not in PLAIN and fields.find(name) is None:
-            hint = nearest(name, PLAIN) or fields.near(name)
-            known = "columns: " + ", ".join(PLAIN) + ", metrics.NAME[.min|.max], params.NAME"
+            hint = (nearest(name, PLAIN) if "." not in name else "") or fields.near(name)
+            known = "columns: " + ", ".join(PLAIN) + ", metrics.NAME[.min|.max], params.NAME, env.NAME"
             raise ConfigError(f"no column {name!r}", hint=hint or known)
     return found
 
@@ -125,6 +125,9 @@ def _field(experiment: Experiment, field: Field) -> str:
     """A field of a query as text; "" where the experiment has none."""
     if field.table == "metrics":
         return _metric(experiment, field.name, field.column)
+    if field.name.startswith("env."):
+        one = (experiment.env or {}).get(field.name.removeprefix("env."))
+        return "" if one is None else one.value
     if field.type == PARAM:
         value = experiment.params.get(field.name.removeprefix("params."))
         return "" if value is None else text(value)

@@ -38,7 +38,7 @@ from .records import (
     Times,
     Variable,
 )
-from .values import fraction, is_moment, strict
+from .values import fraction, is_moment, is_whole, strict
 
 __all__ = [
     "CHILD",
@@ -75,6 +75,7 @@ __all__ = [
     "fraction",
     "from_json",
     "is_moment",
+    "is_whole",
     "new_key",
     "put_back",
     "readable",

@@ -22,7 +22,7 @@ READ_AS = {
 }
 """Words that commands read as something else than a key, in upper or lower case, and as what."""
 
-_GROUPS = frozenset({"artifacts", "command", "exit", "git", "host", "metrics", "params", "resources", "times"})
+_GROUPS = frozenset({"artifacts", "command", "env", "exit", "git", "host", "metrics", "params", "resources", "times"})
 """With a dot behind, queries read a field."""
 
 _VARIABLE = re.compile(r"[^\s=\x00-\x1f\x7f]+")

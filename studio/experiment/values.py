@@ -13,6 +13,8 @@ DEEPEST = 64
 """Lists and objects within each other, beyond which a value is not read, and is not written as it is."""
 LAST_SECOND = 253402300800.0
 """The end of the year 9999: the last one that calendars show."""
+MASK = "***"
+"""What a secret is recorded as."""
 _LARGEST = 2**63
 _MOST_BITS = 1024
 _SPELLED = ("NaN", "Infinity", "-Infinity")
@@ -58,6 +60,11 @@ def whole(value: int) -> int | str:
         return value
     digest = hashlib.sha256(value.to_bytes(bits // 8 + 1, "big", signed=True)).hexdigest()
     return f"<an integer of {bits} bits, sha256 {digest[:16]}>"
+
+
+def is_whole(value: str, digest: str | None) -> bool:
+    """Whether a record has the value itself: nothing of it is cut, and nothing secret."""
+    return digest is None and MASK not in value
 
 
 def text(what: str) -> Callable[[Any], str]:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..experiment import Experiment, Variable
+from ..experiment import Experiment, Variable, is_whole
 from .redact import MASK, clean, hides
 
 SALT_BYTES = 32
@@ -41,7 +41,7 @@ def given_again(before: Experiment, environment: Mapping[str, str]) -> dict[str,
         environment: Where the values of secrets may be, such as this process's own variables.
     """
     known = before.env or {}
-    kept = {name: one.value for name, one in known.items() if is_whole(one)}
+    kept = {name: one.value for name, one in known.items() if is_whole(one.value, one.digest)}
     return kept | {name: environment[name] for name in known if name not in kept and name in environment}
 
 
@@ -54,11 +54,6 @@ def lacking(before: Experiment, env: Mapping[str, str], *, resume: bool = False)
         f"it runs without {', '.join(names)}: the value was not kept with {before.key}. To give one:"
         f" studio run --env {names[0]}=VALUE {'--resume ' if resume else ''}{before.key}"
     )
-
-
-def is_whole(one: Variable) -> bool:
-    """Whether the record has the value itself."""
-    return one.digest is None and MASK not in one.value
 
 
 def _digest(value: str, home: Path) -> tuple[str | None, str | None]:

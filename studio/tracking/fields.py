@@ -60,12 +60,12 @@ PLAIN_NAME = re.compile(r"\w[\w.-]*")
 """A name of the user's own that needs no quotes."""
 _BETWEEN = re.compile(r"""(?:[^,"]|"(?:[^"\\]|\\.)*"|")+""")
 OF_ARTIFACT = {"files": NUMBER, "bytes": SIZE}
-OPEN = ("metrics", "params", "artifacts")
+OPEN = ("metrics", "params", "artifacts", "env")
 """Prefixes after which a name of the user's own stands."""
 
 
 def is_open(word: str) -> bool:
-    """Whether the word begins with `metrics.`, `params.` or `artifacts.`."""
+    """Whether the word begins with `metrics.`, `params.`, `artifacts.` or `env.`."""
     return word.partition(".")[0] in OPEN and "." in word
 
 
@@ -81,9 +81,9 @@ def find(word: str) -> Field | None:
     if word in STATIC or not is_open(word):
         return STATIC.get(word)
     group, _, rest = word.partition(".")
-    if group == "params":
+    if group in ("params", "env"):
         name = _joined(*_split(rest))
-        return Field(PARAM, "facts", "num", "params." + name) if name else None
+        return Field(PARAM, "facts", "num", f"{group}.{name}") if name else None
     if group == "metrics":
         name, end = _split(_with_dot(rest))
         if end not in OF_METRIC:

@@ -256,6 +256,10 @@ class Index:
         """Whether an experiment has this metric (table `metrics`), or this single value (`facts`)."""
         return bool(self._select(f"SELECT 1 FROM {table} WHERE name = ? LIMIT 1", (name,)))  # noqa: S608 - our names
 
+    def is_secret(self, name: str) -> bool:
+        """Whether some experiment has this single value, and nobody may know which."""
+        return bool(self._select("SELECT 1 FROM facts WHERE name = ? AND text IS NULL LIMIT 1", (name,)))
+
     def has_any(self) -> bool:
         """Whether there is any experiment."""
         return bool(self._select("SELECT 1 FROM experiments LIMIT 1", ()))

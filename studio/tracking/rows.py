@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
-from ..experiment import PAUSED, Faults, is_moment, restored
+from ..experiment import PAUSED, Faults, is_moment, is_whole, restored
 from . import documents, exact, forgetting
 
 _COLUMNS = (
@@ -66,7 +66,7 @@ class Batch:
         rows["experiments"].append((id_, key, tag, *_columns(data, modified), self._list(data.get("packages") or ())))
         rows["documents"].append((id_, self._dumps({k: v for k, v in data.items() if k != "packages"})))
         rows["words"].append((id_, _words(data)))
-        rows["facts"] += [(name, id_, number(value), text(value), value != value) for name, value in _facts(data)]
+        rows["facts"] += [(name, id_, *_faces(value)) for name, value in _facts(data)]
         rows["labels"] += [(name, label, id_) for name, label in _labels(data)]
         summary = data.get("summary") or {}
         if data.get("status") == "running":
@@ -160,6 +160,11 @@ def number(value: Any) -> float | int | None:
     return None if found is None else exact.kept(found)
 
 
+def _faces(value: Any) -> tuple[float | int | None, str | None, bool]:
+    """The number of a single value, its text, and whether it is NaN; a secret has neither, but is there."""
+    return number(value), None if value is None else text(value), value != value
+
+
 def _moment(value: Any) -> float | None:
     """A time as the record's reader takes it."""
     return value if is_moment(value) else None
@@ -189,6 +194,9 @@ def _words(data: Mapping[str, Any]) -> str:
 def _facts(data: Mapping[str, Any]) -> list[tuple[str, Any]]:
     params = restored(data.get("params") or {}, data.get("nonfinite"))
     found = [("params." + text(name), value) for name, value in params.items() if value is not None]
+    for name, one in (data.get("env") or {}).items():
+        value = one.get("value") or ""
+        found.append(("env." + text(name), value if is_whole(value, one.get("digest")) else None))
     for group, names in _FACTS.items():
         values = data.get(group)
         if values:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 8
+VERSION = 9
 """`PRAGMA user_version` of an index that this code can use; any other is rebuilt."""
 
 # metrics: one row for each metric of an experiment, with a bit in `nan` for each statistic that is NaN;
 # facts: every other single value (`params.lr`, `git.branch`) as number and as text; a whole number beyond 64 bits has
 # the nearest double for its number, and its text tells it from others (see `exact`); `nan` tells NaN from its text;
+# a variable that is secret has neither;
 # labels: values of which there are many (`tags`, `artifacts`); lists: lists of packages;
 # live: heartbeats as of the last sync; broken: objects in records/ that are no records;
 # faulty: records with fields that cannot be read.

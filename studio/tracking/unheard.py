@@ -39,6 +39,9 @@ def mentioned(index: Index, text: str) -> Iterator[str]:
     """A line for each name of the query that no experiment has; the conditions on it hold as for a missing value."""
     for word, hint in _unheard(index, query.named(text)):
         yield f"no experiment has {word!r}" + (f": {hint}" if hint else "")
+    for word, field in query.named(text):
+        if field.name.startswith("env.") and index.is_secret(field.name):
+            yield f"some have a secret in {word}, of which only `is none` is known"
 
 
 def _unheard(index: Index, asked: Iterable[tuple[str, Field]]) -> Iterator[tuple[str, str]]:
@@ -57,7 +60,7 @@ def _hint(index: Index, word: str, field: Field) -> str:
     else:
         group = word.partition(".")[0] + "."
         names = [name.removeprefix(group) for name in index.names("facts", group)[:_MOST_NAMES]]
-        forms = [group + (_quoted(name) if group == "params." else name) for name in names]
+        forms = [group + (_quoted(name) if group in ("params.", "env.") else name) for name in names]
     return nearest(word, forms) or (f"there are: {', '.join(forms[:_SHOWN])}" if forms else "")
 
 

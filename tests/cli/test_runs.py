@@ -23,6 +23,7 @@ from studio.experiment import (
     Metric,
     Summary,
     Times,
+    Variable,
     check_new_key,
 )
 from studio.tracking import fields
@@ -139,7 +140,8 @@ def test_values_are_shown_with_all_their_digits_and_lists_as_json(tmp_path: Path
     big, records = 2**128 - 1, opened().tracking.records
     params = {"seed": big, "ver": "1.10", "net": ["a", None, True, 2**70], "on": True, "x": -math.inf}
     summary = {"loss": Summary(0.5, 0.25, 1.0, 2**53 + 1, 1234567)}
-    records.create(Experiment("k", Command("script", "t.py"), params=params, summary=summary))
+    env = {"MODE": Variable("fast"), "TOKEN": Variable("***", "d1", "s1")}
+    records.create(Experiment("k", Command("script", "t.py"), params=params, summary=summary, env=env))
     records.create(Experiment("l", Command("script", "t.py"), params={"seed": big - 1, "x": 1}))
     names = "params.seed,params.ver,params.net,params.on,metrics.loss.step,metrics.loss.count"
     ask = [
@@ -147,14 +149,17 @@ def test_values_are_shown_with_all_their_digits_and_lists_as_json(tmp_path: Path
         ["runs", "show", "k", "--json"],
         ["index", "rebuild"], ["runs", "list", "params.x < 0", "--sort", "params.x", "--columns", names],
         ["runs", "list", f"params.seed < {big}", "--short"],
+        ["runs", "list", 'env.MODE = fast and env.TOKEN != x', "--sort", "env.MODE", "--columns", "env.MODE,env.TOKEN"],
     ]  # fmt: skip
-    listed, shown, document, _, again, less = run_all(ask, cwd=tmp_path)
+    listed, shown, document, _, again, less, variables = run_all(ask, cwd=tmp_path)
     row = [str(big), "1.10", '["a", null, true, 1180591620717411303424]', "true", str(2**53 + 1), "1234567"]
     for ran in (listed, again):
         assert re.split(r"  +", ran.out.decode().splitlines()[1].strip()) == row, ran
     assert all(text in shown.out.decode() for text in row[:4]) and f"step {2**53 + 1}" in shown.out.decode()
     told = json.loads(document.out)
     assert told["params"] == {**params, "x": "-Infinity"} and told["nonfinite"] == [["x"]] and less.out == b"l\n"
+    assert variables.out.split() == [b"env.MODE", b"env.TOKEN", b"fast", b"***"]
+    assert "some have a secret in env.TOKEN, of which only `is none` is known" in variables.err
 
 
 def test_a_metric_with_a_colon_in_its_name_is_shown(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from studio.experiment import Command, Exit, Experiment, Failure, Summary, Times
+from studio.experiment import Command, Exit, Experiment, Failure, Summary, Times, Variable
 from studio.tracking import Tracking
 from studio.tracking.frames import Experiments
 
@@ -41,6 +41,10 @@ TEXTS = [
     "3e563", "-3e563", "Infinity", "nan", "9007199254740993.0", "1e23", "1e-400", "1" * 100, "1.10", "adam", "inf",
     "NaN", "9007199254740993", " 7 ", "1e3", "true", "", "ü", "[64,64]", "-Infinity",
 ]  # fmt: skip
+VARIABLES = {
+    "MODE": Variable("fast"), "N": Variable("9007199254740993"), "TOKEN": Variable("***", "d1", "s1"),
+    "a-b": Variable("inf"), "URL": Variable("https://***@host", "d2", "s1"), "EMPTY": Variable(""),
+}  # fmt: skip
 LISTS: list[Any] = [[64, 64], ["a", "ü"], [2**70, None], []]
 COMPARE = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -70,6 +74,7 @@ def made(count: int, chance: random.Random) -> list[Experiment]:
                 summary=summary,
                 exit=end,
                 notes=chance.choice(["", "x", "ü\ny"]),
+                env=chance.choice([None, {n: v for n, v in VARIABLES.items() if chance.random() < 0.6}]),
                 tags=tuple(chance.sample(["x", "y"], chance.randrange(3))),
                 times=Times(1e9, 1e9 + 1, chance.choice([None, 1e9 + 3.5])),
             )
@@ -102,7 +107,7 @@ def number(value: Any) -> Value:
         if (near == 0 and real) or (math.isinf(near) and real.denominator > 1):
             return None
         return int(real) if math.isinf(near) or (real.denominator == 1 and Fraction(repr(near)) != real) else near
-    if value is None or isinstance(value, list) or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value is SECRET or isinstance(value, list) or (isinstance(value, float) and math.isnan(value)):
         return None
     return int(value) if isinstance(value, bool) else value  # type: ignore[no-any-return]
 
@@ -110,6 +115,8 @@ def number(value: Any) -> Value:
 def text(value: Any) -> str | None:
     if isinstance(value, float):
         return repr(value)
+    if value is SECRET:
+        return None
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -158,6 +165,20 @@ def metric(name: str, part: str, *spellings: str) -> Field:
 PARAMS = [
     param("a", "a", '"a"'), param("b", "b"), param("c.d", "c.d", '"c.d"', 'c."d"'), param("e/f", '"e/f"'),
 ]  # fmt: skip
+
+
+def variable(name: str, *spellings: str) -> Field:
+    def read(record: Record) -> Any:
+        one = (record.env or {}).get(name)
+        return None if one is None else SECRET if "***" in one.value else one.value
+
+    return Field([f"env.{s}" for s in spellings], read)
+
+
+SECRET = object()
+"""Is there, and equals nothing."""
+ENV = [variable("MODE", "MODE", '"MODE"'), variable("N", "N"), variable("TOKEN", "TOKEN"), variable("a-b", "a-b"),
+       variable("URL", "URL"), variable("EMPTY", "EMPTY")]  # fmt: skip
 METRICS = [
     *(metric("loss", part, "loss", '"loss"') for part in ("last", "min", "max", "first", "step", "count")),
     metric("top:5", "min", '"top:5"'), metric("a.max", "last", '"a.max"'), metric("a.max", "max", "a.max", '"a.max"'),
@@ -205,14 +226,14 @@ def literal(chance: random.Random) -> int | float | Typed:
 
 def compared(chance: random.Random) -> Condition:
     op = chance.choice(list(COMPARE))
-    left = chance.choice([*PARAMS, *PARAMS, *METRICS, CODE])
+    left = chance.choice([*PARAMS, *PARAMS, *METRICS, CODE, *ENV])
     form, read = chance.choice(left.spellings), left.number
     summed = chance.random() < 0.25
     if summed:
         sign, step = chance.choice("+-*/"), chance.choice([1, 2, 0.5, 2**53])
         form, read = f"({form} {sign} {step!r})", lambda r: combined(sign, left.number(r), step)
     if chance.random() < 0.35:
-        right = chance.choice([*PARAMS, *METRICS])
+        right = chance.choice([*PARAMS, *METRICS, *ENV])
         other, of = chance.choice(right.spellings), right.number
     else:
         value = literal(chance)
@@ -231,7 +252,7 @@ def compared(chance: random.Random) -> Condition:
 
 
 def among(chance: random.Random) -> Condition:
-    field, word = chance.choice([*PARAMS, *METRICS]), chance.choice(["in", "not in"])
+    field, word = chance.choice([*PARAMS, *METRICS, *ENV]), chance.choice(["in", "not in"])
     values = [literal(chance) for _ in range(3)]
     form = f"{chance.choice(field.spellings)} {word} ({', '.join(spelled(v, chance) for v in values)})"
 
@@ -243,18 +264,20 @@ def among(chance: random.Random) -> Condition:
 
 
 def state(chance: random.Random) -> Condition:
-    field, no = chance.choice([*PARAMS, *METRICS, CODE]), chance.choice(["", "not "])
+    field, no = chance.choice([*PARAMS, *METRICS, CODE, *ENV]), chance.choice(["", "not "])
     if chance.random() < 0.5:
         holds = lambda r: isinstance(found := field.read(r), float) and math.isnan(found)  # noqa: E731
         return f"{chance.choice(field.spellings)} is {no}nan", lambda r: holds(r) == (not no)
-    gone = lambda r: field.read(r) is None if field in PARAMS else field.number(r) is None  # noqa: E731
+    gone = lambda r: field.read(r) is None if field in [*PARAMS, *ENV] else field.number(r) is None  # noqa: E731
     return f"{chance.choice(field.spellings)} is {no}none", lambda r: gone(r) == (not no)
 
 
 def words(chance: random.Random) -> Condition:
     op = chance.choice(["=", "!="])
-    field = chance.choice([*PARAMS, *WORDS])
-    value = chance.choice([*TEXTS, *map(text, LISTS), "-inf", "1e+23", "x", "killed", "ada", "18446744073709551616"])
+    field = chance.choice([*PARAMS, *WORDS, *ENV])
+    value = chance.choice(
+        [*TEXTS, *map(text, LISTS), "-inf", "1e+23", "***", "fast", "x", "killed", "ada", "18446744073709551616"]
+    )
     assert isinstance(value, str)
 
     def holds(record: Record) -> bool:
@@ -262,7 +285,7 @@ def words(chance: random.Random) -> Condition:
         if field in WORDS and not value:
             return (not found) == (op == "=")
         same = found is not None and (found == value or (value == "[64,64]" and found == "[64, 64]"))
-        return (same and field in PARAMS) == (op == "=") if field in PARAMS else (found == value) == (op == "=")
+        return same == (op == "=") if field in [*PARAMS, *ENV] else (found == value) == (op == "=")
 
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'{chance.choice(field.spellings)} {op} "{quoted}"', holds
@@ -301,9 +324,9 @@ def test_random_queries_find_what_their_meaning_says(kept: tuple[Tracking, list[
 @pytest.mark.parametrize("down", [False, True])
 def test_orders_go_by_the_values_themselves(kept: tuple[Tracking, list[Experiment]], down: bool) -> None:
     tracking, records = kept
-    for field in [*PARAMS, *METRICS, CODE, *WORDS]:
+    for field in [*PARAMS, *METRICS, CODE, *WORDS, *ENV]:
         values = {r.key: field.number(r) if field not in WORDS else None for r in records}
-        rest = {r.key: text(field.read(r)) if field in PARAMS or field in WORDS else None for r in records}
+        rest = {r.key: text(field.read(r)) if field in [*PARAMS, *WORDS, *ENV] else None for r in records}
         first = sorted((k for k, v in values.items() if v is not None), key=lambda k: values[k], reverse=down)  # type: ignore[arg-type, return-value]
         then = [k for k in values if values[k] is None and rest[k] is not None]
         then = sorted(then, key=lambda k: str(rest[k]), reverse=down)
