@@ -119,9 +119,9 @@ def test_compare_shows_the_lines_that_differ(two: Path) -> None:
     assert [line for line in lines if line.startswith("-") and not line.startswith("---")] == ["-1"], "of the file d"
     assert studio("runs", "compare", "a", "a", "--diff", cwd=two).stdout == b""
     assert studio("runs", "compare", "a", "c", "--diff", "--json", cwd=two).returncode == 2
-    assert studio("run", "-e", "none", "--no-workspace", "train.py", "0.5", cwd=two).returncode == 0
-    done = studio("runs", "compare", "a", "none", "--diff", cwd=two)
-    assert done.returncode == 4 and b"the code of none was not captured" in done.stderr
+    assert studio("run", "-e", "bare", "--no-workspace", "train.py", "0.5", cwd=two).returncode == 0
+    done = studio("runs", "compare", "a", "bare", "--diff", cwd=two)
+    assert done.returncode == 4 and b"the code of bare was not captured" in done.stderr
 
 
 def test_rerun_says_which_metrics_do_not_agree(tmp_path: Path) -> None:
