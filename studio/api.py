@@ -79,7 +79,7 @@ class Studio(Reader):
         self.recover()
         if plan.restore is not None:
             env = {**self.config["env"], **plan.env}
-            for said in filter(None, (not_kept(plan.restore), lacking(plan.restore, env))):
+            for said in filter(None, (*not_kept(plan.restore), lacking(plan.restore, env))):
                 self.notify(said)
         experiment = launch(plan, tracking=self.tracking, config=self.config, notify=self.notify, started=started)
         if plan.restore is not None and (said := lacking_file(experiment, plan.restore)):

@@ -90,7 +90,7 @@ class RunCommand(click.Command):
     "--force-git", is_flag=True, help="Accepted for the original's sake: uncommitted changes are always captured."
 )
 @click.option("--no-autolog", is_flag=True, help="Leave the script's libraries alone.")
-@click.option("--no-workspace", is_flag=True, help="Do not capture the current folder.")
+@click.option("--no-workspace", is_flag=True, help="Capture no code: neither the current folder nor the script's.")
 @click.option("--detach", is_flag=True, help="Go on in the background and return.")
 @click.option("--resume", metavar="KEY", help="Continue this experiment with its checkpoints restored.")
 @settings

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ..experiment import RERUN, SERVING, Experiment
+from ..experiment import RERUN, SERVING, Experiment, modules_of
 from ..run.code import without
 from ..run.ending import signal_name
 from ..run.left_out import left_out_of
@@ -45,6 +45,7 @@ def sheet(experiment: Experiment, media: Sequence[str] = (), children: Sequence[
         ("resources", [(n.removeprefix(USAGE), _used(n, s.max)) for n, s in curves if n.startswith(USAGE)]),
         ("artifacts", [(name, f"{counted(ref.files, 'file')}, {show_size(ref.bytes)}") for name, ref in kept]),
         ("not captured", _not_captured(experiment)),
+        ("modules that were not captured", _modules(experiment)),
         ("models", _models(experiment)),
         ("saved by the script", _saved(experiment)),
         ("children", _children(children)),
@@ -114,6 +115,13 @@ def _not_captured(experiment: Experiment) -> list[tuple[str, str]]:
         files = counted(one.files, "file") if one.path.endswith("/") else ""
         rows.append((one.path, ", ".join(filter(None, [files, show_size(one.bytes) if one.bytes >= 0 else ""]))))
     return rows
+
+
+def _modules(experiment: Experiment) -> list[tuple[str, str]]:
+    found = modules_of(experiment)
+    rows = [(one_line(one.name), one_line(f"{one.path}, {(one.sha256 or 'not read')[:12]}", most=200)) for one in found]
+    more = len(rows) - _CHILDREN
+    return [*rows[:_CHILDREN], ("…", f"{more} more: --json lists them")] if more > 0 else rows
 
 
 def _models(experiment: Experiment) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .code import MODULES, RUN, SCRIPT, WORD, Module, kept_script, modules_of, with_modules
 from .form import JSON, Faults, from_json, put_back, readable, to_json
 from .names import (
     ENDED,
@@ -47,15 +48,19 @@ __all__ = [
     "JSON",
     "KINDS",
     "LAST",
+    "MODULES",
     "NAME",
     "PAUSED",
     "READ_AS",
     "RERUN",
+    "RUN",
     "SAMPLED",
     "SCHEMA",
+    "SCRIPT",
     "SERVING",
     "STATUSES",
     "WHOLE",
+    "WORD",
     "ArtifactRef",
     "Command",
     "Exit",
@@ -65,6 +70,7 @@ __all__ = [
     "Git",
     "Host",
     "Metric",
+    "Module",
     "Resources",
     "Summary",
     "Times",
@@ -76,10 +82,13 @@ __all__ = [
     "from_json",
     "is_moment",
     "is_whole",
+    "kept_script",
+    "modules_of",
     "new_key",
     "put_back",
     "readable",
     "restored",
     "strict",
     "to_json",
+    "with_modules",
 ]

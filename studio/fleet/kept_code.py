@@ -11,13 +11,13 @@ from pathlib import Path
 from types import ModuleType
 
 from .. import config
-from ..experiment import Experiment
+from ..experiment import SCRIPT, Experiment, kept_script
 from ..tracking import Tracking
 
 
 def told_of_code(experiment: Experiment) -> dict[str, object] | None:
     """What the server process has to know of an experiment's code: the manifest, and the folders on its path then."""
-    ref = experiment.artifacts.get("workspace")
+    ref = experiment.artifacts.get("workspace" if kept_script(experiment) is None else SCRIPT)
     if ref is None or ref.manifest is None:
         return None
     folders = [""]

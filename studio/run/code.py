@@ -34,23 +34,24 @@ def without(git: Git) -> list[str]:
 
 
 class Code:
-    """What git says of the folder of a run that begins.
+    """What git says of the code of a run that begins.
 
     Args:
-        folder: Where the run takes place.
+        folder: What is captured of it: the run's folder, or that of a script outside of it.
+        at: The folder in which the script lies, `folder` or one below, whose repository is asked.
         waits: Whether a script waits for git: a moment before it starts, and for the patch at its end.
         quiet: Whether only the record tells what the patch is without.
     """
 
     def __init__(
-        self, folder: Path, *, tracking: Tracking, notify: Notify, waits: bool = True, quiet: bool = False
+        self, folder: Path, at: Path, *, tracking: Tracking, notify: Notify, waits: bool = True, quiet: bool = False
     ) -> None:
         self._folder = folder
         self._tracking = tracking
         self._notify = notify
         self._waits = waits
         self._quiet = quiet
-        self._tree = Worktree(folder, named_secrets(tracking.home))
+        self._tree = Worktree(at, named_secrets(tracking.home))
         self._manifest: str | None = None
         self._told: Collection[str] = ()
         self.late = False

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from ..experiment import (
     check_name,
     check_new_key,
     check_variable,
+    kept_script,
+    modules_of,
     new_key,
 )
 from ..tracking import Tracking
@@ -52,6 +54,8 @@ from .redact import (
     written_in,
 )
 from .variables import given_again
+
+MOST_NAMES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
         kind, words, before = _again(words[0], tracking, config)
         key, env = key or new_key(), given_again(before, os.environ)
     python = options.python or config["python"] or None
-    restored = before is not None and has_workspace(before)
+    restored = before is not None and (has_workspace(before) or kept_script(before) is not None)
     command, program, argv = make_command(kind, words[0], words[1:], folder=folder, python=python, restored=restored)
     parent = _parent()
     plan = Plan(
@@ -233,16 +237,19 @@ def _current_folder() -> Path:
         raise ConfigError("the current folder is not there any more", hint="cd to the project's folder") from exc
 
 
-def not_kept(experiment: Experiment) -> str:
-    """What to say of an experiment that runs again with code that was not kept; "" if it was."""
-    target = experiment.command.target
-    if experiment.command.kind == "exec":
-        return ""
-    if not has_workspace(experiment):
-        return f"the code of {experiment.key} was not captured: it runs as it is now in this folder"
-    if experiment.command.kind == "script" and os.path.isabs(target):
-        return f"{target} lay outside of the folder that was captured: it runs as it is now"
-    return ""
+def not_kept(experiment: Experiment) -> Iterator[str]:
+    """What to say of an experiment that runs again with code that was not kept."""
+    target, kind = experiment.command.target, experiment.command.kind
+    script = kept_script(experiment) is not None
+    if kind != "exec" and not script and not has_workspace(experiment):
+        yield f"the code of {experiment.key} was not captured: it runs as it is now in this folder"
+    elif kind == "script" and not script and os.path.isabs(target):
+        yield f"{target} lay outside of the folder that was captured: it runs as it is now"
+    if has_workspace(experiment) or script:
+        names = [target if one.name == "__main__" else one.name for one in modules_of(experiment)]
+        more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+        if names:
+            yield f"{', '.join(names[:MOST_NAMES])}{more}: not captured with {experiment.key}, so as it is now"
 
 
 def _again(word: str, tracking: Tracking, config: Config) -> tuple[str, Sequence[str], Experiment]:
@@ -255,7 +262,8 @@ def _again(word: str, tracking: Tracking, config: Config) -> tuple[str, Sequence
     command = found.command
     if found.kind == "serving":
         raise ConfigError(f"{found.key} was a server, no script", hint="studio serve makes a new one")
-    if command.kind == "script" and has_workspace(found) and command.target.startswith("../"):
+    kept = has_workspace(found) and kept_script(found) is None
+    if command.kind == "script" and kept and command.target.startswith("../"):
         raise ConfigError(
             f"{command.target} lay outside of the folder that was captured, so that it was not kept",
             hint="run it anew: studio run " + " ".join([command.target, *command.args]),

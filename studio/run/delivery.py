@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..errors import ExperimentNotFound, StoreError, StudioError
-from ..experiment import CLOCK, SAMPLED, ArtifactRef, Experiment, Failure, Summary
+from ..experiment import CLOCK, SAMPLED, ArtifactRef, Experiment, Failure, Module, Summary, with_modules
 from ..stores.layout import known_id
 from ..tracking import Notify, Tracking
 from ..tracking.selection import LeftOut
 from ..units import show_size
 from .events import hear
+from .imported import unkept
 from .left_out import as_field, capture_line, limit_of, limited, places_of
 from .report import with_models
 from .ship import MediaFiles, Streams
@@ -74,6 +75,8 @@ class Delivery:
         self._usage: Usage | None = None
         self._tensorboard: dict[str, TensorBoardTail] = {}
         self.code: Code | None = None  # what git still has to say
+        self._modules: list[Module] | None = None
+        self.roots: Mapping[str, Path] = {}  # where the artifacts are
         self.typed: Collection[str] = ()  # parameters that the user had typed before the script began
         self.memory_error = False
         self.failure: Failure | None = None
@@ -121,6 +124,8 @@ class Delivery:
         self._summarise()
         marked = self._sampled | {n for n, s in experiment.summary.items() if s.extra.get(SAMPLED) == CLOCK}
         summary = {n: replace(s, extra={SAMPLED: CLOCK}) if n in marked else s for n, s in self._summary.items()}
+        if self._modules is not None:
+            experiment = with_modules(experiment, self._modules)
         return with_models(experiment, self.mutable.get("modeldir")).with_changes(
             artifacts={**experiment.artifacts, **self._refs}, summary=summary or experiment.summary
         )
@@ -249,7 +254,15 @@ class Delivery:
             self.take_python(*heard.python)
         if heard.changes_record():
             self.update(lambda experiment: heard.merge(experiment, typed=self.typed))
+        if heard.modules is not None:
+            self._take_modules(heard.modules)
         self._events_at = offset
+
+    def _take_modules(self, files: Sequence[tuple[str, str]]) -> None:
+        """Finds which modules of the script's no artifact has, for the record at the end."""
+        kept = self.spool.kept_record()
+        if kept is not None:
+            self._modules = [*(self._modules or ()), *unkept(files, kept, self.roots, self.tracking)]
 
     def _take_code(self, *, last: bool = False) -> None:
         change = self.code.follow(last=last) if self.code is not None else None

@@ -34,6 +34,7 @@ class Heard:
         failure: That exception; None if none was told.
         python: Version, executable and folders of packages of the Python that a command came to.
         sampled: Names of curves that hooks sample by the clock.
+        modules: Name and file of each module of the user's that was imported; None if none was told.
         fresh: Whether a Python began after which nothing failed yet: what failed before did not end the run.
     """
 
@@ -51,6 +52,7 @@ class Heard:
     python: tuple[str, str, list[str]] | None = None
     sampled: set[str] = field(default_factory=set)
     fresh: bool = False
+    modules: list[tuple[str, str]] | None = None
 
     def add(self, event: dict[str, object]) -> None:
         """Takes one event in; unknown ones are left for later versions."""
@@ -77,6 +79,8 @@ class Heard:
                 self.failure = failure_of(event)
             case "sampled", _, _ if isinstance(event.get("names"), list):
                 self.sampled.update(map(clean, map(str, event["names"])))  # type: ignore[call-overload]
+            case "modules", _, _ if isinstance(event.get("files"), list):
+                self._add_modules(event["files"])  # type: ignore[arg-type]
             case "began", _, _:
                 self._begin_again()
             case "python", _, _:
@@ -93,6 +97,10 @@ class Heard:
         self.defaults -= set(values)
         if event.get("parsed") is True:
             self.defaults |= set(values) - set(given)
+
+    def _add_modules(self, files: list[object]) -> None:
+        pairs = [(str(one[0]), str(one[1])) for one in files if isinstance(one, list) and len(one) == 2]
+        self.modules = [*(self.modules or ()), *pairs]
 
     def _begin_again(self) -> None:
         self.failure, self.memory_error, self.fresh = None, None, True

@@ -135,7 +135,7 @@ class InProcessRun(Run):
         refs = self._experiment.artifacts
         self._delivery = Delivery(tracking, self._spool, config=config, notify=notify, mutable=mutable, refs=refs)
         self._delivery.stop_requested = self._stop
-        self._delivery.code = code
+        self._delivery.code, self._delivery.roots = code, mapping
         self._delivery.root, self._delivery.root_itself = os.getpid(), True
         self._stopped = False
         self._asked_by: str | None = None

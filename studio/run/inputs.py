@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,13 +11,14 @@ from pathlib import Path
 
 from ..config import Config
 from ..errors import ArtifactNotFound, ConfigError, StoreError
-from ..experiment import CHILD, ArtifactRef, Experiment
+from ..experiment import CHILD, RUN, SCRIPT, WORD, ArtifactRef, Experiment
 from ..stores import Progress
 from ..tracking import Notify, Tracking
 from ..units import show_size
 from .left_out import as_field, capture_line, left_out_of, limited, spelled
 from .plan import Capture, Plan
 from .redact import clean, redact_source
+from .script import PYTHONS, Script
 from .spool import Spool
 
 FOLDERS = ("modeldir", "tb")
@@ -30,11 +33,22 @@ class Inputs:
     Attributes:
         refs: Name → what the record says of it.
         mapping: Name → where it is on this machine.
-        told: Paths that the line on the workspace names, or counts; folders end with `/`.
+        told: Paths that the line on the workspace, or on the script's own folder, names, or counts; folders end with
+            `/`.
     """
 
-    def __init__(self, plan: Plan, *, tracking: Tracking, config: Config, spool: Spool, notify: Notify) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        tracking: Tracking,
+        config: Config,
+        spool: Spool,
+        notify: Notify,
+        script: Script | None = None,
+    ) -> None:
         self.plan = plan
+        self.script = script
         self.tracking = tracking
         self.config = config
         self.spool = spool
@@ -57,6 +71,8 @@ class Inputs:
         if self.plan.workspace and "workspace" not in {*named, *self.refs}:  # first: it may be refused for its size
             self.refs["workspace"] = self._workspace()
             self.mapping["workspace"] = self.plan.code[0].parent if self.plan.code else self.plan.folder
+        if self.plan.workspace and SCRIPT not in self.refs:
+            self._script(taken=SCRIPT in named)
         for reuse in self.plan.reuses:
             self._reuse(reuse.key, reuse.artifact, reuse.name)
         for capture in self.plan.captures:
@@ -116,18 +132,50 @@ class Inputs:
             except StoreError as exc:
                 self.notify(f"the wrapper could not be captured: {exc}")
                 return ArtifactRef()
-        if path in (Path.home(), Path("/"), self.tracking.home):
+        if path in self._too_much():
             self.notify(f"the workspace is not captured: {path} is too much; run from the project's folder")
-            if self.plan.command.kind != "script":
-                return ArtifactRef()
-            path = path / Path(self.plan.command.target).expanduser()
+            return ArtifactRef()
+        return self._code(path, "workspace")
+
+    def _script(self, *, taken: bool) -> None:
+        """Captures the folder of a script that the workspace is without; of a large one, the script alone."""
+        script = self.script
+        workspace = self.refs.get("workspace")
+        kept = workspace is not None and workspace.manifest is not None
+        if script is None or not script.word or (kept and script.lies_in(self.mapping["workspace"])):
+            return
+        if taken:
+            self.notify(
+                f"{script.word} lies outside of the workspace, and another artifact is called {SCRIPT}: not captured"
+            )
+            return
+        path = script.file.parent
+        alone = path in self._too_much(temporary=True) or any((path / name).is_file() for name in PYTHONS)
+        ref = self._code(script.file if alone else path, SCRIPT)
+        if ref.manifest is None:
+            return
+        if self.plan.relation != CHILD:
+            what = f"captured without the rest of {path}" if alone else f"its folder {path} is captured too"
+            self.notify(clean(f"{script.word} lies outside of the workspace: {what}, as artifact {SCRIPT}"))
+        word = clean(script.word)
+        self.refs[SCRIPT] = replace(ref, extra={**ref.extra, WORD: word, RUN: script.file.name})
+        self.mapping[SCRIPT] = script.file if alone else path
+
+    def _too_much(self, *, temporary: bool = False) -> set[Path]:
+        """Folders that are no project's."""
+        places = [Path.home(), Path("/"), self.tracking.home]
+        if temporary:
+            places += [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108
+        return {*places, *(Path(os.path.realpath(place)) for place in places)}
+
+    def _code(self, path: Path, name: str) -> ArtifactRef:
         try:
-            return self._store(path, "workspace", mutable=False, rules="workspace", limit=self.config["artifact_limit"])
+            return self._store(path, name, mutable=False, rules="workspace", limit=self.config["artifact_limit"])
         except ConfigError as exc:
             _ = self.tracking.store  # one that does not exist says so itself, with a hint of its own
             raise ConfigError(exc.message, hint=f"{exc.hint}; or run with --no-workspace") from exc
         except StoreError as exc:
-            self.notify(f"the workspace could not be captured: {exc}")
+            self.notify(f"the {name} could not be captured: {exc}")
             return ArtifactRef()
 
     def _store(
@@ -148,9 +196,7 @@ class Inputs:
         )  # fmt: skip
         ref = ArtifactRef(mutable, found.manifest, found.files, found.bytes)
         left_out = found.left_out if limit is not None else ()
-        line = capture_line(
-            "workspace" if rules == "workspace" else f"artifact {name}", found.skipped, left_out, limit or 0
-        )
+        line = capture_line(name if name == "workspace" else f"artifact {name}", found.skipped, left_out, limit or 0)
         if rules == "workspace":
             self.told = {text.partition(": ")[0] for text in found.skipped} | {one.path for one in left_out}
         if line and self.plan.relation != CHILD:  # the run around it said so

@@ -14,6 +14,7 @@ from ..errors import Conflict, NotFound, StoreError
 from ..experiment import (
     CHILD,
     PAUSED,
+    SCRIPT,
     ArtifactRef,
     Exit,
     Experiment,
@@ -32,6 +33,7 @@ from .inputs import FOLDERS, Inputs, bring
 from .interrupts import held_interrupts
 from .plan import Plan, has_workspace
 from .redact import clean, redact_command, redact_params
+from .script import Script, find_script, in_copy, runs_kept
 from .spool import Spool, unwritable
 from .supervisor import Supervisor, first_record
 from .variables import lacking, recorded
@@ -61,8 +63,8 @@ def launch(
         else:
             experiment, mapping, code = begin(plan, key, tracking=tracking, config=config, spool=spool, notify=notify)
         notify(f"studio run: submitted experiment {key}")
-        if plan.restore is not None and "workspace" in mapping:
-            plan = replace(plan, folder=mapping["workspace"])
+        if plan.restore is not None:
+            plan = in_copy(plan, mapping)
         supervisor = Supervisor(
             plan, experiment, tracking=tracking, config=config, spool=spool, notify=notify, mapping=mapping
         )
@@ -141,9 +143,12 @@ def begin(
     plan: Plan, key: str, *, tracking: Tracking, config: Config, spool: Spool, notify: Notify
 ) -> tuple[Experiment, dict[str, Path], Code | None]:
     """Takes the snapshot of a new run and stores its record; returns it, where the artifacts are, and its code."""
-    code = _code(plan, tracking, notify)
+    kept = plan.restore is not None and runs_kept(plan.restore)
+    away = plan.restore is not None and has_workspace(plan.restore)  # then only what is named from `/` is found here
+    script = None if kept else find_script(plan, tracking.home if away else plan.folder, config)
+    code = None if kept else _code(plan, script, tracking, notify)
     experiment = first_record(plan, key, time.time())
-    inputs = Inputs(plan, tracking=tracking, config=config, spool=spool, notify=notify)
+    inputs = Inputs(plan, tracking=tracking, config=config, spool=spool, notify=notify, script=script)
     with _said():
         inputs.place()
     version: str | None = None
@@ -151,9 +156,9 @@ def begin(
     python = interpreter.of_program(plan.program) if plan.command.kind == "exec" else plan.program
     if python is not None:
         version, packages = interpreter.describe(python, tracking.home / "cache")
-    workspace = inputs.refs.get("workspace")
+    ref = inputs.refs.get(SCRIPT if SCRIPT in inputs.mapping and script is not None else "workspace")
     if code is not None:
-        git = code.begin(workspace.manifest if workspace else None, inputs.told)
+        git = code.begin(ref.manifest if ref else None, inputs.told)
     else:
         git = plan.restore.git if plan.restore is not None else None
     command = replace(redact_command(plan.command), python=version, interpreter=python)
@@ -169,17 +174,19 @@ def begin(
     return experiment, inputs.mapping, code
 
 
-def _code(plan: Plan, tracking: Tracking, notify: Notify) -> Code | None:
-    """What git says of the folder. A server needs none of it but for its wrapper, and waits for nothing.
+def _code(plan: Plan, script: Script | None, tracking: Tracking, notify: Notify) -> Code | None:
+    """What git says of the folder in which the script lies. A server waits for nothing, and asks for a wrapper only.
 
     A child of a run says nothing of what its patch is without: the run did, which began in the same folder as a rule.
     Kept code that runs again is as the record that it was kept with says, wherever the command was typed.
     """
     serving = plan.kind == "serving"
-    if (serving and not plan.code) or (plan.restore is not None and has_workspace(plan.restore)):
+    if serving and not plan.code:
         return None
     quiet = serving or plan.relation == CHILD
-    return Code(plan.folder, tracking=tracking, notify=notify, waits=not serving, quiet=quiet)
+    at = script.file.parent if script is not None else plan.folder
+    folder = plan.folder if script is None or script.lies_in(plan.folder) else at
+    return Code(folder, at, tracking=tracking, notify=notify, waits=not serving, quiet=quiet)
 
 
 def _store(experiment: Experiment, mapping: dict[str, Path], tracking: Tracking, spool: Spool, notify: Notify) -> None:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..experiment import ArtifactRef, Experiment
+from ..experiment import SCRIPT, ArtifactRef, Experiment
 from ..tracking.selection import BYTES, FILE, FILES, LARGE_SHARE, MOST_FILES, LeftOut
 from ..units import show_limit, show_size
 from .redact import clean
@@ -47,10 +47,10 @@ def capture_line(name: str, skipped: Sequence[str], left_out: Sequence[LeftOut],
     line = f"left out of the {name}: {gathered(groups)}."
     if not left_out:
         return line
-    if name != "workspace":
+    if name not in ("workspace", f"artifact {SCRIPT}"):
         return f"{line} To keep all: --capture-limit 0. To silence this: list it in .studioml_ignore."
     path = left_out[0].path.rstrip("/")
-    plain = len(left_out) == 1 and path.isprintable() and len(path) <= LONGEST
+    plain = name == "workspace" and len(left_out) == 1 and path.isprintable() and len(path) <= LONGEST
     what, example = ("it", shlex.quote(path)) if plain else ("one", "PATH")
     more = NO_LIMIT if any(_is_over(one) for one in left_out) else ""
     return f"{line} To keep {what}: --capture-once {example}:NAME{more}. To silence this: list it in .studioml_ignore."

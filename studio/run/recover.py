@@ -87,7 +87,7 @@ def _close(
     """The record as it stands in the store at the end; None if it is gone or waits for the store."""
     mutable = mutable_artifacts(kept, mapping)
     delivery = Delivery(tracking, spool, config=config, notify=notify, mutable=mutable, refs=kept.artifacts)
-    delivery.typed = kept.given
+    delivery.typed, delivery.roots = kept.given, mapping
     delivery.waits = f"experiment {kept.key} waits to be delivered"
     delivery.check_store()
     try:

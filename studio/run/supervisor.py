@@ -69,7 +69,7 @@ class Supervisor:
         self.delivery = Delivery(
             tracking, spool, config=config, notify=notify, mutable=mutable, refs=experiment.artifacts
         )
-        self.delivery.typed = experiment.given
+        self.delivery.typed, self.delivery.roots = experiment.given, mapping
         self.delivery.stop_requested = lambda by: self.stop("stopped", by)
         if plan.command.kind == "exec":
             self.delivery.take_python = self._take_python

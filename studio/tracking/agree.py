@@ -14,7 +14,7 @@ from ..units import counted
 from . import Tracking
 from .apart import TOLERANCE, apart, check_tolerance, clocked, is_own, numbers, own_metrics, same
 from .cells import MISSING, Cell, Difference, Secret, Unknown, rows
-from .compare import Sheet, parameters, variables
+from .compare import Sheet, modules, parameters, variables
 from .damage import Kept, curves_of
 
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -33,8 +33,8 @@ class Agreement:
 
     Attributes:
         hindrances: Why they cannot agree, whatever the metrics say: a line for each of outcome, parameters, variables,
-            damaged curves. Empty if nothing is in the way.
-        unknown: What nobody can tell: parameters and variables whose values are not kept.
+            modules that were not captured, damaged curves. Empty if nothing is in the way.
+        unknown: What nobody can tell: parameters, variables and modules whose values are not kept.
         differences: What differs, as `compare` tells it.
         judged: Metrics that agree, or differ.
         unequal: A text for each metric that agrees, but of which one run has more points.
@@ -52,7 +52,7 @@ class Agreement:
 
 
 def agreement(before: Experiment, again: Experiment, tracking: Tracking, *, tolerance: float = TOLERANCE) -> Agreement:
-    """Compares outcome, parameters and variables, and every metric that one of them logged.
+    """Compares outcome, parameters, variables, modules that were not captured, and every metric that one logged.
 
     Raises:
         ConfigError: the tolerance is negative, infinite or no number.
@@ -67,11 +67,22 @@ def agreement(before: Experiment, again: Experiment, tracking: Tracking, *, tole
         out.unknown.append("the variables, which were not recorded")
     else:
         out.hindrances += _unequal(pair, "variables", [variables(e) for e in pair], out.unknown)
+    out.hindrances += _modules(pair, out.unknown)
     for one, found in zip(pair, kept, strict=True):
         own = [(name, why) for name, why in found.damaged.items() if is_own(name)]
         out.hindrances += [f"the curve {name} of {one.key} is {why}" for name, why in own]
     _metrics(pair, kept, tolerance, out)
     return out
+
+
+def _modules(pair: tuple[Experiment, Experiment], unknown: list[str]) -> Iterator[str]:
+    """A line on modules that neither run captured and that are not the same; the others go to `unknown`."""
+    sheets = [modules(e) for e in pair]
+    common = set(sheets[0]) & set(sheets[1])
+    alone = sorted(set(sheets[0]) ^ set(sheets[1]))
+    if alone:
+        unknown.append(f"modules that one of the two did not capture, or not import: {', '.join(alone[:_MOST])}")
+    yield from _unequal(pair, "modules", [{name: s[name] for name in sorted(common)} for s in sheets], unknown)
 
 
 def _outcome(before: Experiment, again: Experiment) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from ..errors import ArtifactNotFound
-from ..experiment import Experiment
+from ..experiment import SCRIPT, Experiment, kept_script
 from . import Tracking
 from .manifest import FileEntry
 
@@ -21,13 +21,7 @@ def code_diff(one: Experiment, other: Experiment, tracking: Tracking) -> Iterato
     Raises:
         ArtifactNotFound: the workspace of one was not captured, or is not in the store any more.
     """
-    manifests = []
-    for experiment in (one, other):
-        ref = experiment.artifacts.get("workspace")
-        if ref is None or ref.manifest is None:
-            raise ArtifactNotFound(f"the code of {experiment.key} was not captured", hint="compare them without --diff")
-        manifests.append(ref.manifest)
-    entries = [{f.path: f for f in tracking.artifacts.manifest(m).files} for m in manifests]
+    entries = [_entries(experiment, tracking) for experiment in (one, other)]
     for path in sorted({*entries[0], *entries[1]}):
         pair = [sheet.get(path) for sheet in entries]
         names = [_quoted(f"{e.key}/{path}") if f else "/dev/null" for e, f in zip((one, other), pair, strict=True)]
@@ -38,6 +32,16 @@ def code_diff(one: Experiment, other: Experiment, tracking: Tracking) -> Iterato
             yield from (f"only {name} is there: {_form(f)}\n" for name, f in there[: 2 - len(there)])
         elif not pair[0] or not pair[1] or pair[0].sha256 != pair[1].sha256:
             yield from _file(names, pair, tracking)
+
+
+def _entries(experiment: Experiment, tracking: Tracking) -> dict[str, FileEntry]:
+    """The captured files of the workspace, and those of a script that lay outside of it, below `../`."""
+    names = {"workspace": ""} | ({SCRIPT: "../"} if kept_script(experiment) is not None else {})
+    refs = {lead: ref for name, lead in names.items() if (ref := experiment.artifacts.get(name)) is not None}
+    found = {lead: str(ref.manifest) for lead, ref in refs.items() if ref.manifest is not None}
+    if not found:
+        raise ArtifactNotFound(f"the code of {experiment.key} was not captured", hint="compare them without --diff")
+    return {lead + f.path: f for lead, m in found.items() for f in tracking.artifacts.manifest(m).files}
 
 
 def _form(entry: FileEntry) -> str:

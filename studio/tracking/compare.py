@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..errors import StudioError
-from ..experiment import ArtifactRef, Experiment
+from ..experiment import MODULES, SCRIPT, ArtifactRef, Experiment, kept_script, modules_of
 from ..units import show_size
 from . import Tracking
 from .apart import TOLERANCE, all_same, check_tolerance, comparable, numbers, own_metrics, parting
@@ -46,6 +46,8 @@ def compare(experiments: Sequence[Experiment], tracking: Tracking, *, tolerance:
         *_variables(experiments),
         *rows("code", [_code(e) for e in experiments]),
         *_files(experiments, tracking),
+        *_script(experiments, tracking),
+        *_modules(experiments),
         *_environment(experiments),
         *rows("parameters", [parameters(e) for e in experiments]),
         *rows("data", _data(experiments, tracking)),
@@ -154,6 +156,30 @@ def _files(experiments: Sequence[Experiment], tracking: Tracking) -> Iterator[Di
         yield from _beside("files", "all", found, lambda sheet: f"captured: {len(sheet)}")
 
 
+def _script(experiments: Sequence[Experiment], tracking: Tracking) -> Iterator[Difference]:
+    """Each file beside scripts that lie outside of the workspace, if one of them does."""
+    kept = [kept_script(e) for e in experiments]
+    if any(kept):
+        refs = [e.artifacts[SCRIPT] if one else None for e, one in zip(experiments, kept, strict=True)]
+        found = [sheet if one else {} for sheet, one in zip(_contents(refs, tracking), kept, strict=True)]
+        yield from _beside("script", "all", found, lambda sheet: f"captured: {len(sheet)}" if sheet else MISSING)
+
+
+def _modules(experiments: Sequence[Experiment]) -> Iterator[Difference]:
+    """Each module that was imported and is in no artifact."""
+    known = [MODULES in e.extra for e in experiments]
+    if any(known):
+        found = [modules(e) if one else Unknown("not recorded") for e, one in zip(experiments, known, strict=True)]
+        if any(found):
+            yield from _beside("modules", "all", found, lambda sheet: f"recorded: {len(sheet)}")
+
+
+def modules(experiment: Experiment) -> Sheet:
+    """The modules that no artifact has; a copy of the code that ran has the same ones elsewhere."""
+    listed = modules_of(experiment)
+    return {one.name: _digest(one.sha256) if one.sha256 else Unknown(f"{one.path} (not read)") for one in listed}
+
+
 def _git_knows_all(experiment: Experiment) -> bool:
     git = experiment.git
     return git is not None and git.commit is not None and (not git.dirty or git.patch is not None)
@@ -237,6 +263,7 @@ def _packages(experiment: Experiment) -> Sheet:
 def _data(experiments: Sequence[Experiment], tracking: Tracking) -> list[Sheet]:
     """The content of each artifact that was captured once, but for the times of its files."""
     names = {name for e in experiments for name, ref in e.artifacts.items() if not ref.mutable and name != "workspace"}
+    names -= {SCRIPT} if any(map(kept_script, experiments)) else set()
     sheets: list[dict[str, Cell]] = [{} for _ in experiments]
     for name in names:
         pairs = zip(sheets, experiments, strict=True)

@@ -203,7 +203,7 @@ def test_a_key_that_commands_would_read_as_something_else_is_refused(tmp_path: P
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.py").write_text("print('ran')\n")
     fields_with_dots = {name for name in {**fields.STATIC, **fields.ALIASES} if "." in name}
-    fields_with_dots |= {"params.lr", "metrics.loss", "metrics.loss.max", "artifacts.modeldir.bytes"}
+    fields_with_dots |= {"params.lr", "env.MODE", "metrics.loss", "metrics.loss.max", "artifacts.modeldir.bytes"}
     for key in ("LAST", "All", "train.py", "a.ipynb", *READ_AS, *fields_with_dots):
         done = CliRunner().invoke(command, ["run", "-e", key, "a.py"], standalone_mode=False)
         assert isinstance(done.exception, ConfigError) and f"experiment key '{key}'" in done.exception.message, key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -146,15 +147,19 @@ def test_rerun_runs_the_code_that_was_kept_or_says_that_it_was_not(tmp_path: Pat
     for key, word in (("whole", str(code / "a.py")), ("dots", "sub/../a.py"), ("up", "../up.py")):
         assert studio("run", "-e", key, word, cwd=code).stdout == b"old\n"
     assert studio("run", "-e", "outside", str(tmp_path / "up.py"), cwd=code).stdout == b"old\n"
+    for key, old in (("up", "older-up"), ("outside", "older-outside")):  # as before such scripts were kept
+        kept = opened().tracking.records.get(key)
+        workspace = {"workspace": kept.artifacts["workspace"]}
+        opened().tracking.records.create(dataclasses.replace(kept, key=old, artifacts=workspace))
     assert studio("run", "-e", "unkept", "--no-workspace", "a.py", cwd=code).stdout == b"old\n"
     for script in (code / "a.py", tmp_path / "up.py"):
         script.write_text("print('new')")
-    for key in ("whole", "dots"):
+    for key in ("whole", "dots", "up", "outside"):
         done = studio("runs", "rerun", key, cwd=code)
         assert done.stdout == b"old\n", (key, done.stderr)
-    done = studio("runs", "rerun", "up", cwd=code)
+    done = studio("runs", "rerun", "older-up", cwd=code)
     assert done.returncode == 3 and b"../up.py lay outside" in done.stderr
-    done = studio("runs", "rerun", "outside", cwd=code)
+    done = studio("runs", "rerun", "older-outside", cwd=code)
     assert (
         done.stdout == b"new\n" and b"lay outside of the folder that was captured: it runs as it is now" in done.stderr
     )

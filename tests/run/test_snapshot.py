@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from studio.cli.sheet import sheet
+from studio.experiment import modules_of
+from studio.run.commandline import not_kept
+from studio.run.plan import Plan, make_command
+from studio.run.script import find_script
 from tests.studio_process import opened, record, studio
 
 
@@ -154,8 +160,8 @@ def test_the_home_folder_is_never_captured_whole(home: Path) -> None:
     done = studio("run", "a.py", cwd=home)
     assert done.stdout == b"ran\n"
     assert b"workspace is not captured" in done.stderr
-    ref = record().artifacts["workspace"]
-    assert ref.manifest is not None
+    ref = record().artifacts["script"]
+    assert ref.manifest is not None and record().artifacts["workspace"].manifest is None
     assert [f.path for f in opened().tracking.artifacts.manifest(ref.manifest).files] == ["a.py"]
 
 
@@ -178,3 +184,99 @@ def test_show_writes_the_patch_that_a_clean_clone_takes(tmp_path: Path) -> None:
     assert (tmp_path / "clone" / "new.bin").read_bytes() == bytes(range(256))
     done = studio("runs", "show", "clean", "--patch", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (4, b"") and b"no uncommitted changes" in done.stderr
+
+
+TRAIN = """\
+import helper, studio
+try:
+    import lib, local
+except ImportError:
+    print("alone")
+studio.log({"v": helper.V}, step=0)
+"""
+
+
+@pytest.fixture
+def two_trees(tmp_path: Path) -> tuple[Path, Path]:
+    """A work tree in which commands are typed, and another one with the script."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "train.py").write_text("raise SystemExit('the wrong one')\n" if folder == here else TRAIN)
+        (folder / "helper.py").write_text("V = 1\n")
+        (folder / ".gitignore").write_text("local.py\n")
+        git(folder, "init", "-q", "-b", folder.name)
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "-m", folder.name)
+    (here / "link.py").symlink_to("../there/train.py")
+    return here, there
+
+
+def test_the_code_that_ran_is_recorded_wherever_the_command_was_typed(two_trees: tuple[Path, Path]) -> None:
+    here, there = two_trees
+    commit = git(there, "rev-parse", "HEAD").strip()
+    words = {"plain": ["../there/train.py"], "link": ["--", sys.executable, "link.py"]}
+    for number, (key, command) in enumerate(words.items(), 2):
+        (there / "helper.py").write_text(f"V = {number}\n")
+        done = studio("run", "-e", key, *command, cwd=here)
+        assert done.returncode == 0 and f"its folder {there} is captured too".encode() in done.stderr
+        found = record(key)
+        assert found.git is not None and (found.git.commit, found.git.branch) == (commit, "there")
+        assert found.git.patch is not None and f"+V = {number}" in studio_patch(found.git.patch)
+    found = opened().compare(["plain", "link"])
+    assert [d.name for d in found if d.section == "script"] == ["helper.py"]
+    (there / "helper.py").unlink()
+    done = studio("runs", "rerun", "link", "-e", "again", "--check", cwd=Path("/"))
+    assert done.returncode == 0 and b"metrics agree" in done.stderr, done.stderr
+    link, again = record("link"), record("again")
+    assert again.git == link.git and again.artifacts["script"] == link.artifacts["script"]
+    code = "".join(opened().code_diff("plain", "link"))
+    assert "-V = 2\n+V = 3\n" in code and "+++ link/../helper.py\n" in code
+
+
+def studio_patch(digest: str) -> str:
+    return opened().tracking.artifacts.read_blob(digest).decode()
+
+
+def test_modules_that_no_artifact_has_are_named_with_a_digest(two_trees: tuple[Path, Path], tmp_path: Path) -> None:
+    there = two_trees[1]
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    (there / "local.py").write_text("PASSWORD = 'hunter2-hunter2'\n")
+    for key in ("one", "two"):
+        (beside / "lib.py").write_text(f"WHICH = {key!r}\n")
+        done = studio("run", "-e", key, "train.py", cwd=there, env={"PYTHONPATH": str(beside)})
+        assert done.returncode == 0 and b"alone" not in done.stdout, done.stderr
+    found = modules_of(record("two"))
+    digest = hashlib.sha256((beside / "lib.py").read_bytes()).hexdigest()
+    assert [(one.name, one.path) for one in found] == [
+        ("lib", str(beside / "lib.py")), ("local", str(there / "local.py"))
+    ]  # fmt: skip
+    assert found[0].sha256 == digest
+    assert found[1].sha256 != hashlib.sha256((there / "local.py").read_bytes()).hexdigest(), "a secret can be tried"
+    assert [d.name for d in opened().compare(["one", "two"]) if d.section == "modules"] == ["lib"]
+    assert f"  lib    {beside}/lib.py, {digest[:12]}" in list(sheet(record("two")))
+    assert list(not_kept(record("one"))) == ["lib, local: not captured with one, so as it is now"]
+
+
+def test_where_the_code_of_a_module_lies_is_found_before_it_runs(
+    two_trees: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = two_trees
+    monkeypatch.setenv("PYTHONPATH", str(there))
+    (there / "pkg").mkdir()
+    (there / "pkg" / "mod.py").write_text("")
+    python = sys.executable
+    for kind, target, args, file in (
+        ("module", "helper", [], here / "helper.py"),
+        ("module", "pkg.mod", [], there / "pkg"),
+        ("module", "http.server", [], None),
+        ("module", "pytest", ["../there/train.py"], there / "train.py"),
+        ("exec", python, ["-u", "-m", "pkg.mod"], there / "pkg"),
+        ("exec", python, ["-c", "pass"], None),
+        ("exec", "bash", ["-x", "link.py", "helper.py"], there / "train.py"),
+    ):
+        command, program, argv = make_command(kind, target, args, folder=here, python=None)
+        plan = Plan(command, program, argv, here, "p", "o")
+        found = find_script(plan, here, opened().config)
+        assert (found and found.file) == (file and Path(os.path.realpath(file))), (kind, target, args)

@@ -38,6 +38,7 @@ def before_it() -> None:
     """Does the same while the script goes on, which may be stopped; it is all done again at the end."""
     if _studio_hooks.working():
         _look_at_models()
+        _studio_hooks.guarded("modules", _studio_hooks.tell_imports)
         for topic, function in list(_todo()):
             _studio_hooks.guarded(topic, function)
 

@@ -118,6 +118,8 @@ def finish() -> None:
     end = sys.modules.get("_studio_end")
     if end is not None and working():
         end.run()
+    if working():
+        guarded("modules", tell_imports)
     with _studio_track.first():
         _users = max(0, _users - 1)
         if _users:
@@ -139,8 +141,16 @@ def replace(module: ModuleType, name: str, wrapped: Any) -> None:
 
 
 def _end() -> None:
+    if working():
+        guarded("modules", tell_imports)
     if working() and (len(getattr(sys, "argv", ())) > 1 or "_studio_arguments" in sys.modules):
         guarded("_studio_arguments", _unparsed)
+
+
+def tell_imports() -> None:
+    import _studio_imports  # type: ignore[import-not-found]
+
+    _studio_imports.tell()
 
 
 def _unparsed() -> None:
