@@ -39,7 +39,7 @@ from .records import (
     Times,
     Variable,
 )
-from .values import fraction, is_moment, is_whole, strict
+from .values import fraction, is_moment, is_whole, strict, whole
 
 __all__ = [
     "CHILD",
@@ -90,5 +90,6 @@ __all__ = [
     "restored",
     "strict",
     "to_json",
+    "whole",
     "with_modules",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import ConfigError
+from ..experiment import whole
 from . import exact, fields, literals
 from .fields import DURATION, NUMBER, NUMERIC, PARAM, SIZE, TIME, Field
 from .order import Parameter, Sql, scalar
@@ -96,7 +97,14 @@ class Numeric:
         field = self.field_of(left)
         if field is not None and field.table != "experiments" and other.is_plain:
             return self.within(field, f"{{}} {op} ?", other.parameters[0])
-        return _compared(op, one, other)
+        sql, parameters = _compared(op, one, other)
+        digits = str(other.text_parameters[0]) if other.text == "?" else ""
+        if op == "=" and field is not None and field.type == PARAM and digits.lstrip("-").isdecimal():
+            text = whole(int(digits))
+            if isinstance(text, str):  # of so large a number a record has the digest
+                also, some = self.within(field, "{} = ?", text)
+                return f"({sql} OR {also})", parameters + some
+        return sql, parameters
 
     def across(self, op: str, left: Node, right: Node, among: list[tuple[str, str]]) -> Sql:
         """SQL for a comparison of values of several metrics and parameters: joined, which looks each up once."""

@@ -12,26 +12,66 @@ from typing import Any
 
 import pytest
 
+from studio.experiment import Command, Experiment, to_json
 from studio.run.inject import _studio_text as text
 from studio.run.inject import _studio_track as track
+
+import _studio_params as params  # isort: skip
 from tests.studio_process import record, studio
 
 
 def test_a_dictionary_within_itself_is_shown_as_python_prints_it() -> None:
     ring: dict[str, Any] = {"lr": 0.1, "inner": {"depth": 3}}
     ring["inner"]["up"] = ring
-    out: dict[str, Any] = {}
-    track._flatten("", ring, out)
-    assert out == {"lr": 0.1, "inner.depth": 3, "inner.up": "{...}"}
+    assert params.Flat([ring]).values == {"lr": 0.1, "inner.depth": 3, "inner.up": "{...}"}
 
 
 def test_shared_dictionaries_end_at_the_most_parameters() -> None:
     shared: dict[str, Any] = {"v": 1}
     for _ in range(40):
         shared = {"a": shared, "b": shared}
-    out: dict[str, Any] = {}
-    track._flatten("", shared, out)
-    assert len(out) == track.MOST_PARAMETERS
+    assert len(params.Flat([shared]).values) == params.MOST_PARAMETERS
+
+
+class Key:
+    def __str__(self) -> str:
+        return "k"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"a.b": 1, "a": {"b": 0}}, {'"a.b"': 1, "a.b": 0}),
+        ({"a": {"b": {"c": 0}, "b.c": 1}, "a.b": {"c": 2}, "x.y": 3},
+         {"a.b.c": 0, 'a."b.c"': 1, '"a.b".c': 2, "x.y": 3}),
+        ({1: "int", "1": "text"}, {"1": "int", '"1"': "text"}),
+        ({"a": {True: 1, "True": 2, None: 3, "None": 4}},
+         {"a.True": 1, 'a."True"': 2, "a.None": 3, 'a."None"': 4}),
+        ({Key(): 1, "a": {Key(): 2}}, {"k": 1, "a.k": 2}),
+        ({"a": {}, "b": {"c": {}}, "d": [{}]}, {"a": {}, "b.c": {}, "d": [{}]}),
+        ({"a": {"": 1}, "a.": 2}, {"a.": 1, '"a."': 2}),
+        ({"layers": [{"n": 1, "n.m": 2}, {1: 2}]}, {"layers": "[{'n': 1, 'n.m': 2}, {1: 2}]"}),
+        ({"big": 2**1024 - 1, "bigs": [2**1024 - 1]}, {"big": 2**1024 - 1, "bigs": [2**1024 - 1]}),
+    ],
+)  # fmt: skip
+def test_no_two_values_get_one_name(tmp_path: Path, given: dict[Any, Any], kept: dict[str, Any]) -> None:
+    track.attach(str(tmp_path))
+    track.params(given)
+    track.detach()
+    events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    assert events[-1]["values"] == kept
+    assert any(e["type"] == "warning" for e in events) == any('"' in name for name in kept)
+
+
+def test_keys_and_large_numbers_that_look_alike_stay_two() -> None:
+    assert params.Flat([{Key(): 1, Key(): 2}]).values == {"k": 1, "k'": 2}
+    assert params.Flat([{"a": {"b": 1}, "c": 0}, {"a": {"b": 2}, "c": 3}]).values == {"a.b": 2, "c": 3}
+    texts = {str(params.scalar(10**digits + one)) for digits in (400, 4250, 4800, 6000) for one in (0, 1)}
+    assert len(texts) == 8 and all(one.startswith("<an integer of ") for one in texts)
+    assert (
+        params.scalar(10**400) == to_json(Experiment("k", Command("exec", "x"), params={"n": 10**400}))["params"]["n"]
+    )
+    assert len({str(params.plain("n", [10**4800 + one])) for one in (0, 1)}) == 2
 
 
 def doubled(kind: Callable[[list[Any]], Any], times: int = 40) -> Any:
@@ -84,7 +124,7 @@ def test_the_text_of_what_is_ordinary_is_pythons(value: Any) -> None:
         (Config(doubled(list)), "<tests.run.test_endless_parameters.Config object>"),
         ([collections.deque([doubled(tuple)])], "[<collections.deque object>]"), (ValueError(doubled(list)), "[[[["),
         (Raises(), "<tests.run.test_endless_parameters.Raises object: its __str__ raised ValueError>"),
-        (Vast(), "xxx"), (10**6000, "<int of 19932 bits, sha256 "), (doubled(lambda x: [x[0]], 5000), "[[[["),
+        (Vast(), "xxx"), (10**6000, "<an integer of 19932 bits, sha256 "), (doubled(lambda x: [x[0]], 5000), "[[[["),
         (list(range(10**6)), "[0, 1, 2, "), ("x" * 10**6, "xxx"),
     ],
     ids=range(12),

@@ -119,7 +119,7 @@ def _options(parser: Any) -> Iterator[tuple[str, list[str]]]:
 
 def _is_secret(name: str, value: Any, hidden: frozenset[str]) -> bool:
     """Whether another word of the option says that this is a secret: `--api-key` with `dest="cred"`."""
-    shown, value = _studio_secrets.shown, _studio_track.scalar(value)
+    shown, value = _studio_secrets.shown, _studio_track.load("_studio_params").scalar(value)
     words = [word.lstrip("-") for word in _known().words.get(name, ()) if word[:2] == "--"]
     return name in hidden or any(shown(word, value) == _studio_secrets.MASK for word in words)
 
@@ -199,7 +199,10 @@ def _secrets(name: str, value: Any, hidden: bool) -> list[str]:
     """What is secret in an option's value and stands on the command line, or is a variable's value."""
     found = []
     for inner in value if isinstance(value, (list, tuple)) else [value]:
-        secret = hidden or _studio_secrets.shown(name, _studio_track.scalar(inner)) == _studio_secrets.MASK
+        secret = (
+            hidden
+            or _studio_secrets.shown(name, _studio_track.load("_studio_params").scalar(inner)) == _studio_secrets.MASK
+        )
         if not secret or inner is None or isinstance(inner, bool):
             continue
         text = _studio_track._text(inner)

@@ -197,4 +197,4 @@ def _cell(value: Any) -> Any:
         return None
     if isinstance(value, float) and value - value != 0:
         return "Infinity" if value > 0 else "-Infinity"
-    return _studio_track.scalar(value)
+    return _studio_track.load("_studio_params").scalar(value)

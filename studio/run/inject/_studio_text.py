@@ -26,6 +26,12 @@ MOST_NODES, MOST_TEXTS = 20_000, 5_000_000
 """So many objects within one are looked at; one that would print more, for it shares parts again and again, is not."""
 
 MOST_NUMBERS = 1_000_000
+MOST_BITS = 1024
+"""Of a whole number that a record has; of a longer one its size and digest."""
+
+_SPELLED_BITS = 14_000
+"""Python spells no longer one."""
+
 _PLAIN = (bool, int, float, complex, str, bytes, bytearray, type(None))
 _slow: set[type] = set()
 
@@ -52,6 +58,14 @@ def kept(value: Any, most: int = MOST_CHARS) -> str:
         full = _clean(full)  # a digest of a secret could be tried against likely ones; numbers are none
     size = f"{len(full)} characters" if whole else f"over {DIGESTED_CHARS} characters, the rest not read"
     return f"{full[:most]}… (cut: {size}, sha256 {digest(full.encode('utf-8', 'surrogatepass'))})"
+
+
+def whole(value: int) -> Any:
+    """The number itself; of one with over `MOST_BITS` a text that says so, with its digest."""
+    bits = value.bit_length()
+    if bits <= MOST_BITS:
+        return value
+    return f"<an integer of {bits} bits, sha256 {digest(value.to_bytes(bits // 8 + 1, 'big', signed=True))}>"
 
 
 def digest(data: bytes) -> str:
@@ -152,9 +166,8 @@ def _leaf(value: Any, room: int, how: Any) -> str:
     if kind in (str, bytes):
         short = value[: max(0, room)]
         return short if how is str and kind is str else repr(short)
-    if kind is int and value.bit_length() > 4 * MOST_CHARS:  # Python refuses to spell those, or takes long
-        bits = value.bit_length()
-        return f"<int of {bits} bits, sha256 {digest(value.to_bytes(bits // 8 + 1, 'big', signed=True))}>"
+    if kind is int and value.bit_length() > _SPELLED_BITS:  # Python refuses to spell those, or takes long
+        return str(whole(value))
     if kind in _PLAIN:
         return str(how(value))
     if kind in _slow or _is_endless(value):

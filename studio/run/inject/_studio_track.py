@@ -99,21 +99,18 @@ def log_many(name: str, steps: Iterable[int] | None, values: Iterable[float]) ->
 
 def params(mapping: Mapping[str, Any] | None = None, **values: Any) -> None:
     """Records parameters; nested mappings become names with dots, names that say they are secret become `***`."""
-    flat: dict[str, Any] = {}
-    for source in (mapping or {}), values:
-        _flatten("", source, flat)
-    if flat:
-        event("params", values=flat)
+    flat = load("_studio_params").Flat([mapping or {}, values])
+    if flat.values:
+        event("params", values=flat.values)
 
 
 def given_params(values: Mapping[str, Any], given: Iterable[str]) -> None:
     """Records parameters that a parser has found; the user typed those that are `given`, the others are defaults."""
-    flat: dict[str, Any] = {}
-    _flatten("", values, flat)
+    flat = load("_studio_params").Flat([values])
     names = set(given)
-    typed = [name for name in flat if name in names or name.partition(".")[0] in names]
-    if flat:
-        event("params", values=flat, parsed=True, **({"given": typed} if typed else {}))
+    typed = [name for name, top in flat.tops.items() if not names.isdisjoint((name, top, name.partition(".")[0]))]
+    if flat.values:
+        event("params", values=flat.values, parsed=True, **({"given": typed} if typed else {}))
 
 
 def tags(*names: str | Iterable[str]) -> None:
@@ -375,79 +372,6 @@ def _complain(here: Place, topic: str, text: str) -> None:
             sys.stderr.write("studio: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) + "\n")
         except Exception:  # noqa: BLE001, S110
             pass
-
-
-MOST_PARAMETERS = 100_000
-DEEPEST = 50
-MOST_BITS = 14_000  # longer integers are not spelled by Python, nor read
-
-
-def _flatten(prefix: str, value: Any, out: dict[str, Any], within: tuple[int, ...] = ()) -> None:
-    within = (*within, id(value))
-    shown = load("_studio_secrets").shown
-    for name, inner in value.items():
-        path = name = name if type(name) is str else _text(name)
-        if prefix:
-            path = f"{prefix}.{name}"
-        if len(out) >= MOST_PARAMETERS:
-            return  # what is shared within itself again and again has no end
-        if hasattr(inner, "items") and hasattr(inner, "keys"):
-            if id(inner) in within or len(within) >= DEEPEST:
-                out[path] = "{...}"  # as Python prints it
-            else:
-                _flatten(path, inner, out, within)
-        else:
-            items = _plain_list(inner, [LIST_CHARS])
-            out[path] = shown(path, scalar(inner) if items is None else items)
-
-
-LIST_CHARS = 4096  # of a list that is kept as such; of a longer one its text, with a digest
-
-
-class _NotPlain(Exception):
-    """A value that JSON does not have, or too long a one."""
-
-
-def _plain_list(value: Any, left: list[int]) -> Any:
-    """A short list or tuple of plain values, lists and dictionaries, as JSON has it; None for anything else."""
-    try:
-        return _plain("", value, left) if type(value) in (list, tuple) else None
-    except (_NotPlain, RecursionError):
-        return None
-
-
-def _plain(name: str, value: Any, left: list[int]) -> Any:
-    kind = type(value)
-    left[0] -= len(value) if kind in (str, list, tuple, dict) else 8
-    if kind is int and value.bit_length() > 64:
-        left[0] -= value.bit_length() // 3
-    if left[0] < 0 or (kind is int and value.bit_length() > MOST_BITS):
-        raise _NotPlain
-    if kind in (list, tuple):
-        return [_plain(name, item, left) for item in value]
-    if kind is dict and all(type(key) is str for key in value):
-        return {key: _plain(key, item, left) for key, item in value.items()}
-    if kind not in (bool, int, float, str, type(None)):
-        raise _NotPlain
-    return load("_studio_secrets").shown(name, value) if name else _clean(value) if kind is str else value
-
-
-def scalar(value: Any) -> Any:
-    """`value` as a JSON scalar, NaN and infinities included: its number where it has one, else its str()."""
-    if value is None or isinstance(value, (bool, str)):
-        return value if value is None or type(value) is bool else _text(value)
-    if not isinstance(value, (int, float)) and getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        try:
-            value = value.item()
-        except Exception:  # noqa: BLE001
-            return load("_studio_text").kept(value)
-    if isinstance(value, int):
-        if type(value) is not bool and value.bit_length() > MOST_BITS:
-            return load("_studio_text").kept(int(value))
-        return value if isinstance(value, bool) else int(value)
-    if isinstance(value, float):
-        return float(value)
-    return load("_studio_text").kept(value)
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,7 @@ Each field is written in any of its spellings.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import operator
@@ -110,6 +111,14 @@ def number(value: Any) -> Value:
     if value is None or value is SECRET or isinstance(value, list) or (isinstance(value, float) and math.isnan(value)):
         return None
     return int(value) if isinstance(value, bool) else value  # type: ignore[no-any-return]
+
+
+def recorded(value: Any) -> Any:
+    """As a record has it: of a very large number, which is one and no other, the size and the digest."""
+    if type(value) is not int or value.bit_length() <= 1024:
+        return value
+    data = value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+    return f"<an integer of {value.bit_length()} bits, sha256 {hashlib.sha256(data).hexdigest()[:16]}>"
 
 
 def text(value: Any) -> str | None:
@@ -319,6 +328,25 @@ def test_random_queries_find_what_their_meaning_says(kept: tuple[Tracking, list[
         if found != (wanted := [r.key for r in records if holds(r)]):
             wrong.append((query, set(found) ^ set(wanted)))
     assert not wrong, f"{len(wrong)} of {count}: {wrong[:3]}"
+
+
+def test_a_number_that_is_kept_as_a_digest_is_found_by_its_digits(kept: tuple[Tracking, list[Experiment]]) -> None:
+    tracking, _ = kept
+    numbers = [10**400, 10**400 + 1, -(2**1024)]
+    for at, value in enumerate(numbers):
+        tracking.records.create(Experiment(f"x{at}", Command("script", "t.py"), params={"huge": value, "b": 0}))
+    try:
+        for at, value in enumerate(numbers):
+            for query in (
+                f"params.huge = {value}",
+                f"params.huge in ({value}, 7)",
+                f'params.huge = "{recorded(value)}"',
+            ):
+                assert [e.key for e in tracking.index.search(query)] == [f"x{at}"]
+        assert not tracking.index.search(f"params.huge = {10**400 + 2} or params.huge > 0")
+    finally:
+        for at in range(len(numbers)):
+            tracking.records.delete(f"x{at}")
 
 
 @pytest.mark.parametrize("down", [False, True])
