@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .code import MODULES, RUN, SCRIPT, WORD, Module, kept_script, modules_of, with_modules
+from .code import MODULES, RUN, SCRIPT, WORD, Module, kept_script, modules_of, named_script, with_modules
 from .form import JSON, Faults, from_json, put_back, readable, to_json
 from .names import (
     ENDED,
@@ -84,6 +84,7 @@ __all__ = [
     "is_whole",
     "kept_script",
     "modules_of",
+    "named_script",
     "new_key",
     "put_back",
     "readable",

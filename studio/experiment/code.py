@@ -12,7 +12,10 @@ SCRIPT = "script"
 """Artifact of a script that lies outside of the workspace: its folder, or the script alone."""
 
 WORD, RUN = "word", "run"
-"""Fields of that artifact in the record: how the command names the script, and the script's name in its folder."""
+"""Fields of that artifact in the record: how the command names the script, and the script's name in its folder.
+
+The workspace has them where a command (`-- python /home/ada/digits/train.py`) names a script in it by a path that leads
+elsewhere when the workspace is restored."""
 
 MODULES = "modules"
 """Field of the record: `[{"name": "lib.net", "path": "/…/lib/net.py", "sha256": "…"}, …]`, for each module that was
@@ -35,6 +38,16 @@ def kept_script(experiment: Experiment) -> tuple[str, str] | None:
         return None
     word, name = ref.extra.get(WORD), ref.extra.get(RUN)
     return (word, name) if isinstance(word, str) and isinstance(name, str) and "/" not in name else None
+
+
+def named_script(experiment: Experiment) -> tuple[str, str, str] | None:
+    """Which word of the command a rerun replaces by the path of a kept file: artifact, word and path; None if none."""
+    for name in (SCRIPT, "workspace"):
+        ref = experiment.artifacts.get(name)
+        word, path = (ref.extra.get(WORD), ref.extra.get(RUN)) if ref is not None and ref.manifest else (None, None)
+        if isinstance(word, str) and isinstance(path, str) and path[:1] != "/" and ".." not in path.split("/"):
+            return name, word, path
+    return None
 
 
 def modules_of(experiment: Experiment) -> tuple[Module, ...]:

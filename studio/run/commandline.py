@@ -53,6 +53,7 @@ from .redact import (
     written_alone_in,
     written_in,
 )
+from .script import has_code, has_program
 from .variables import given_again
 
 MOST_NAMES = 5
@@ -115,7 +116,7 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
         kind, words, before = _again(words[0], tracking, config)
         key, env = key or new_key(), given_again(before, os.environ)
     python = options.python or config["python"] or None
-    restored = before is not None and (has_workspace(before) or kept_script(before) is not None)
+    restored = before is not None and (has_program(before, tracking) if kind == "exec" else has_code(before))
     command, program, argv = make_command(kind, words[0], words[1:], folder=folder, python=python, restored=restored)
     parent = _parent()
     plan = Plan(

@@ -142,7 +142,14 @@ class Inputs:
         script = self.script
         workspace = self.refs.get("workspace")
         kept = workspace is not None and workspace.manifest is not None
-        if script is None or not script.word or (kept and script.lies_in(self.mapping["workspace"])):
+        if script is None or not script.word:
+            return
+        if workspace is not None and kept and script.lies_in(self.mapping["workspace"]):
+            if self.plan.command.kind == "exec" and os.path.normpath(script.word).startswith(("/", "../", "~")):
+                path = script.file.relative_to(os.path.realpath(self.mapping["workspace"]))
+                self.refs["workspace"] = replace(
+                    workspace, extra={**workspace.extra, WORD: script.word, RUN: str(path)}
+                )
             return
         if taken:
             self.notify(

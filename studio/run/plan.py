@@ -106,7 +106,7 @@ def make_command(
         kind: `script`, `module` or `exec`.
         target: The script's path, a dotted name or `pkg::mod`, or a program.
         python: The interpreter wanted, or None.
-        restored: Whether the script comes from a captured workspace, so that it need not be here.
+        restored: Whether the script, or the program, comes from what was captured, so that it need not be here.
 
     Raises:
         ConfigError: script, module name, program or interpreter that cannot be used.
@@ -114,7 +114,7 @@ def make_command(
     args = tuple(args)
     if kind == "exec":
         program = shutil.which(target, path=None) if os.sep not in target else str((folder / target).absolute())
-        if program is None or not os.access(program, os.X_OK):
+        if program is None or not (restored or os.access(program, os.X_OK)):
             raise ConfigError(f"no program {target!r}", hint="what follows -- is a command as you would type it")
         return Command("exec", target, args), program, (target, *args)
     if kind == "module":

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..config import Config
-from ..experiment import SCRIPT, Experiment, kept_script, modules_of
+from ..experiment import Experiment, kept_script, modules_of, named_script
+from ..tracking import Tracking
 from ..tracking.selection import is_program
 from . import interpreter
 from .plan import Plan, has_workspace
@@ -62,6 +63,22 @@ def find_script(plan: Plan, folder: Path, config: Config) -> Script | None:
     return _first([command.target, *command.args], folder)
 
 
+def has_code(experiment: Experiment) -> bool:
+    """Whether something of its code was kept."""
+    return has_workspace(experiment) or kept_script(experiment) is not None
+
+
+def has_program(experiment: Experiment, tracking: Tracking) -> bool:
+    """Whether a command (`./run.sh`) starts a program that was kept with it; `.venv/bin/python` was not."""
+    target, named = experiment.command.target, named_script(experiment)
+    if os.sep not in target or (named is not None and named[1] == target):
+        return named is not None and named[1] == target
+    ref = experiment.artifacts.get("workspace")
+    if os.path.isabs(target) or ref is None or ref.manifest is None:
+        return False
+    return any(one.path == os.path.normpath(target) for one in tracking.artifacts.manifest(ref.manifest).files)
+
+
 def runs_kept(experiment: Experiment) -> bool:
     """Whether an experiment that runs again runs the code that was kept with it, and no other."""
     command = experiment.command
@@ -77,11 +94,14 @@ def in_copy(plan: Plan, mapping: Mapping[str, Path]) -> Plan:
     """The plan of an experiment that runs again, in the folder and with the script that were brought back."""
     if "workspace" in mapping:
         plan = replace(plan, folder=mapping["workspace"])
-    kept = kept_script(plan.restore) if plan.restore is not None else None
-    if kept is None or SCRIPT not in mapping:
+        own = plan.folder / plan.argv[0]
+        if plan.command.kind == "exec" and os.sep in plan.argv[0] and own.is_file():
+            plan = replace(plan, program=str(own))
+    named = named_script(plan.restore) if plan.restore is not None else None
+    if named is None or named[0] not in mapping:
         return plan
-    word, name = kept
-    place = mapping[SCRIPT]
+    artifact, word, name = named
+    place = mapping[artifact]
     file = str(place / name) if place.is_dir() else str(place)
     at = plan.argv.index(word) if word in plan.argv else len(plan.argv)
     argv = (*plan.argv[:at], file, *plan.argv[at + 1 :])
