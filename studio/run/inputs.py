@@ -146,14 +146,13 @@ class Inputs:
             return
         if workspace is not None and kept and script.lies_in(self.mapping["workspace"]):
             if self.plan.command.kind == "exec" and os.path.normpath(script.word).startswith(("/", "../", "~")):
-                path = script.file.relative_to(os.path.realpath(self.mapping["workspace"]))
-                self.refs["workspace"] = replace(
-                    workspace, extra={**workspace.extra, WORD: script.word, RUN: str(path)}
-                )
+                inside = str(script.file.relative_to(os.path.realpath(self.mapping["workspace"])))
+                named = {WORD: clean(script.word), RUN: clean(inside)}
+                self.refs["workspace"] = replace(workspace, extra={**workspace.extra, **named})
             return
         if taken:
             self.notify(
-                f"{script.word} lies outside of the workspace, and another artifact is called {SCRIPT}: not captured"
+                clean(f"{script.word} lies outside of the workspace; {SCRIPT} is another artifact: not captured")
             )
             return
         path = script.file.parent

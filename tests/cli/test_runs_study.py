@@ -146,11 +146,9 @@ def test_rerun_runs_the_code_that_was_kept_or_says_that_it_was_not(tmp_path: Pat
         script.write_text("print('old')")
     for key, word in (("whole", str(code / "a.py")), ("dots", "sub/../a.py"), ("up", "../up.py")):
         assert studio("run", "-e", key, word, cwd=code).stdout == b"old\n"
-    for tool in (code / "tool.sh", tmp_path / "tool.sh"):
-        tool.write_text("#!/bin/sh\necho old\n")
-        tool.chmod(0o755)
-    for key, word in (("tool", str(code / "tool.sh")), ("up-tool", "../tool.sh")):
-        assert studio("run", "-e", key, "--", word, cwd=code).stdout == b"old\n"
+    (code / "tool.sh").write_text("#!/bin/sh\necho old\n")
+    (code / "tool.sh").chmod(0o755)
+    assert studio("run", "-e", "tool", "--", str(code / "tool.sh"), cwd=code).stdout == b"old\n"
     assert studio("run", "-e", "outside", str(tmp_path / "up.py"), cwd=code).stdout == b"old\n"
     for key, old in (("up", "older-up"), ("outside", "older-outside")):  # as before such scripts were kept
         kept = opened().tracking.records.get(key)
@@ -160,8 +158,7 @@ def test_rerun_runs_the_code_that_was_kept_or_says_that_it_was_not(tmp_path: Pat
     for script in (code / "a.py", tmp_path / "up.py"):
         script.write_text("print('new')")
     (code / "tool.sh").write_text("#!/bin/sh\necho new\n")
-    (tmp_path / "tool.sh").unlink()
-    for key in ("whole", "dots", "up", "outside", "tool", "up-tool"):
+    for key in ("dots", "tool"):
         done = studio("runs", "rerun", key, cwd=code)
         assert done.stdout == b"old\n", (key, done.stderr)
     done = studio("runs", "rerun", "older-up", cwd=code)

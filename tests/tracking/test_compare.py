@@ -344,6 +344,7 @@ def ended(tracking: Tracking, key: str, *, loss: float = 1.0, **fields: Any) -> 
 
 SECRET, OTHER, FOREIGN = Variable("***", "d1", "s1"), Variable("***", "d2", "s1"), Variable("***", "d1", "s2")
 AGREE, NOT = "metrics agree with those of a (1 metric)", "b does not repeat a, although 1 metric had the same values"
+WITH_LIB = {"extra": {"modules": [{"name": "lib", "path": "/elsewhere/lib.py", "sha256": "1" * 64}]}}
 FAILED = {"status": "failed", "exit": Exit(3, None, "failed", None, Failure("ValueError", "bad"))}
 
 
@@ -369,6 +370,11 @@ FAILED = {"status": "failed", "exit": Exit(3, None, "failed", None, Failure("Val
         ({"env": None}, {"env": {"A": Variable("1")}}, [AGREE, "not compared: the variables, which were not recorded"]),
         ({"env": {"KEY": SECRET}}, {"env": {"KEY": FOREIGN}},
          [AGREE, "not compared: KEY (secret)"]),
+        (WITH_LIB, WITH_LIB, [AGREE]),
+        (WITH_LIB, {"extra": {"modules": [{"name": "lib", "path": "/p/lib.py", "sha256": "2" * 64}]}},
+         [f"b ran with other modules than a: lib {'2' * 12} (was {'1' * 12})", NOT]),
+        (WITH_LIB, {}, [AGREE, "not compared: modules that one of the two did not capture, or not import: lib"]),
+        ({"extra": {"modules": 3}}, {"extra": {"modules": [3, {"name": [], "path": 1}]}}, [AGREE]),
     ],
 )  # fmt: skip
 def test_a_rerun_is_judged_by_outcome_parameters_and_variables_first(
