@@ -36,7 +36,9 @@ class Duck:
     """
 
     def __init__(self, *, timeout_s: float, memory_bytes: int) -> None:
-        self._duckdb = duckdb = need("duckdb", extra="sql")
+        self.duckdb = duckdb = need("duckdb", extra="sql")
+        self.before = 0
+        """Lines of a query that the user did not write."""
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
         self._until = time.monotonic() + timeout_s if timeout_s else None
@@ -114,14 +116,14 @@ class Duck:
             self._remove()
 
     def _explained(self, exc: BaseException) -> BaseException:
-        if isinstance(exc, self._duckdb.OutOfMemoryException):
+        if isinstance(exc, self.duckdb.OutOfMemoryException):
             return ConfigError(
                 f"the query takes more than {show_size(self._memory_bytes)} of memory",
                 hint="narrow the experiments with --only QUERY, or allow more with --memory",
             )
-        if isinstance(exc, self._duckdb.PermissionException):
+        if isinstance(exc, self.duckdb.PermissionException):
             return ConfigError("SQL: a query reads the tables of the store, no files and no network")
-        return _sql_error(str(exc)) if isinstance(exc, self._duckdb.Error) else exc
+        return _sql_error(str(exc), self.before) if isinstance(exc, self.duckdb.Error) else exc
 
 
 def _remove(folder: str, process: int) -> None:
@@ -130,7 +132,7 @@ def _remove(folder: str, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sql_error(message: str) -> ConfigError:
+def _sql_error(message: str, before: int) -> ConfigError:
     """DuckDB's words on one line: what is wrong, where, and what it would have known."""
     place = _PLACE.search(message)
     lines = [line.strip() for line in message[: place.start() if place else None].splitlines() if line.strip()]
@@ -143,4 +145,4 @@ def _sql_error(message: str) -> ConfigError:
     word = re.compile(r"\w+|.?").match(text, at)
     end = max(at + len(place["caret"]), word.end() if word else at)
     shown = " ".join(f"{text[:at]}▸{text[at:end]}◂{text[end:]}".split())
-    return ConfigError(f"SQL, line {place['line']}: {said}: {shown}", hint=hint)
+    return ConfigError(f"SQL, line {int(place['line']) - before}: {said}: {shown}", hint=hint)

@@ -15,9 +15,11 @@ from ..extras import need
 from ..units import counted
 from . import Notify, Tracking
 from .duck import Duck
+from .forms import Asked, asked
 from .frames import gathered, join
 from .tables import (
     ANY_SIZE,
+    BLOB,
     BOOLEAN,
     DECIMAL,
     INTEGER,
@@ -27,6 +29,7 @@ from .tables import (
     TEXT,
     TEXTS,
     TIME,
+    TIME_NS,
     UNSIGNED,
     Column,
     Table,
@@ -43,11 +46,12 @@ _SQL = {
     TEXTS: "VARCHAR[]", ANY_SIZE: "BIGNUM",
 }  # fmt: skip
 _KINDS = {
-    **dict.fromkeys(("VARCHAR", "UUID", "ENUM"), TEXT), "BOOLEAN": BOOLEAN, "VARCHAR[]": TEXTS,
+    **dict.fromkeys(("VARCHAR", "UUID", "ENUM", "DATE", "TIME_NS"), TEXT), "BOOLEAN": BOOLEAN, "VARCHAR[]": TEXTS,
+    "BLOB": BLOB, "TIMESTAMP_NS": TIME_NS, "TIMESTAMPTZ_NS": TIME_NS,
     **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"), INTEGER),
     "UBIGINT": UNSIGNED, "HUGEINT": LARGE, "UHUGEINT": LARGE, "BIGNUM": ANY_SIZE,
     **dict.fromkeys(("DOUBLE", "FLOAT", "INTERVAL"), REAL),
-    **{f"TIMESTAMP{rest}": TIME for rest in ("", " WITH TIME ZONE", "_S", "_MS", "_NS")},
+    **{f"TIMESTAMP{rest}": TIME for rest in ("", " WITH TIME ZONE", "_S", "_MS")},
 }  # fmt: skip
 _HINT = "SELECT … FROM " + ", ".join(VIEWS)  # noqa: S608 - words for the user
 _NUMBER = re.compile(r"\bnumber\b", re.IGNORECASE)
@@ -61,11 +65,14 @@ class Answer:
         names: The columns' names; of two alike the second has `_1` behind it.
     """
 
-    def __init__(self, duck: Duck) -> None:
+    def __init__(self, duck: Duck, asked: Asked | None) -> None:
         self._duck = duck
-        described = duck.connection.description or ()
-        self.names = _distinct([column[0] for column in described])
-        self._kinds = [_kind(str(column[1])) for column in described]
+        if asked is None:
+            described = duck.connection.description or ()
+            asked = Asked("", [str(one[0]) for one in described], [str(one[1]) for one in described], {})
+        self._asked = asked
+        self.names = _distinct(asked.names)
+        self._kinds = [_kind(declared) for declared in asked.types]
 
     def __enter__(self) -> Answer:
         return self
@@ -97,8 +104,7 @@ class Answer:
         self._duck.close()
 
     def _table(self, rows: list[tuple[object, ...]]) -> Table:
-        columns = list(zip(*rows, strict=True)) or [()] * len(self.names)
-        kinds = zip(self.names, self._kinds, columns, strict=True)
+        kinds = zip(self.names, self._kinds, self._asked.columns(rows), strict=True)
         return Table({name: _column(kind, values) for name, kind, values in kinds})
 
 
@@ -138,8 +144,10 @@ def ask(
         duck.call(lambda connection: _check(connection, query))
         _fill(duck, query, find, tracking, notify)
         duck.lock()
-        duck.call(lambda connection: connection.execute(query))
-        return Answer(duck)
+        how = duck.call(lambda connection: asked(duck.duckdb, connection, query))
+        duck.before = how.before if how is not None else 0
+        duck.call(lambda connection: connection.execute(query if how is None else how.query))
+        return Answer(duck, how)
     except BaseException:
         duck.close()
         raise
@@ -218,9 +226,16 @@ def _column(kind: str, values: Sequence[object]) -> Column:
         return text_column([None if v is None else str(v) for v in values])
     if kind == ANY_SIZE:
         return Column(kind, [None if v is None else int(str(v)) for v in values])
+    if kind == TIME_NS:
+        return Column(kind, [None if v is None else _nanoseconds(str(v)) for v in values])
     if kind in (REAL, TIME, OTHER):
         return Column(kind, [_value(v) for v in values])
     return Column(kind, values)
+
+
+def _nanoseconds(text: str) -> str:
+    """DuckDB's text of a time in ISO 8601, in UTC; `infinity` as it is."""
+    return text if text.endswith("y") else f"{text.removesuffix('+00').replace(' ', 'T')}+00:00"
 
 
 def _value(value: object) -> object:

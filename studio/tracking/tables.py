@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 TEXT, INTEGER, REAL, BOOLEAN, TIME, TEXTS, OTHER = "text", "integer", "real", "boolean", "time", "texts", "other"
 UNSIGNED, LARGE, ANY_SIZE, DECIMAL = "unsigned", "large", "any size", "decimal"
+TIME_NS, BLOB = "time ns", "blob"
 """What a column holds: `time` is timezone-aware, `texts` lists of texts, `other` whatever has no kind of its own.
 
 Whole numbers are `integer` up to 64 bits, `unsigned` up to 64 bits without a sign, `large` up to 128, or of `any size`;
-`decimal(p,s)` has decimals of `p` digits, `s` of them after the point.
+`decimal(p,s)` has decimals of `p` digits, `s` of them after the point. `time ns` has times with nanoseconds as texts in
+ISO 8601. In both kinds of times, `infinity` and `-infinity` are texts. `blob` has bytes.
 """
 
 _WORDS = re.compile(r"\s*[+-]?(nan|inf(inity)?)\s*", re.IGNORECASE)
@@ -158,6 +160,8 @@ def spell(value: object) -> str:
         return json.dumps(value)
     if isinstance(value, Decimal):
         return f"{value:f}"
+    if isinstance(value, bytes):
+        return value.hex()
     if not isinstance(value, dict | list | tuple | bool):
         return clean(str(value))
     return clean(json.dumps(_as_json(value), ensure_ascii=False))
@@ -173,6 +177,8 @@ def _as_json(value: object) -> object:
         return {str(_as_json(k)): _as_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_as_json(v) for v in value]
+    if isinstance(value, bytes):
+        return value.hex()
     return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
@@ -185,7 +191,7 @@ def _plain(column: Column) -> Sequence[object]:
 
 
 def _cell(value: object, kind: str) -> str | None:
-    if kind == TEXT and isinstance(value, str):
+    if kind != OTHER and isinstance(value, str):
         return value
     if value is None:
         return None
@@ -202,7 +208,14 @@ def _arrow(pa: Any, name: str, column: Column) -> object:
     types = {
         TEXT: pa.string(), INTEGER: pa.int64(), UNSIGNED: pa.uint64(), LARGE: pa.decimal128(38), REAL: pa.float64(),
         BOOLEAN: pa.bool_(), TIME: pa.timestamp("us", "UTC"), TEXTS: pa.list_(pa.string()),
+        TIME_NS: pa.timestamp("ns", "UTC"), BLOB: pa.binary(),
     }  # fmt: skip
+    if _is_infinite(column):
+        raise ConfigError(
+            f"column {name}: Parquet has no infinite times", hint=f"write them as texts: CAST({name} AS VARCHAR)"
+        )
+    if kind == TIME_NS:
+        values = _nanoseconds(values)
     if kind in (OTHER, ANY_SIZE):
         values, kind = [None if v is None else spell(v) for v in values], TEXT
     if kind.startswith(DECIMAL):
@@ -216,6 +229,20 @@ def _arrow(pa: Any, name: str, column: Column) -> object:
     return pa.array(values, type=types[kind])
 
 
+def _is_infinite(column: Column) -> bool:
+    """Whether a column of times has one that no calendar shows: it is a text there."""
+    kind, values = column
+    texts = (v for v in values if isinstance(v, str)) if kind in (TIME, TIME_NS) and isinstance(values, list) else ()
+    return any(kind == TIME or text.endswith("y") for text in texts)
+
+
+def _nanoseconds(values: Iterable[object]) -> NDArray[np.generic]:
+    """Times with nanoseconds, in UTC."""
+    import numpy
+
+    return numpy.array([str(v or "NaT").removesuffix("+00:00") for v in values], dtype="datetime64[ns]")
+
+
 def _for_pandas(pd: object, column: Column) -> object:
     """What `pandas.Series` makes the right dtype of."""
     make = pd.array  # type: ignore[attr-defined]
@@ -223,6 +250,10 @@ def _for_pandas(pd: object, column: Column) -> object:
     gaps = not hasattr(values, "dtype") and any(v is None for v in values)
     if kind == TEXT:
         return make(values, dtype="string")
+    if _is_infinite(column):
+        return pd.Series(_plain(column), dtype=object)  # type: ignore[attr-defined]
+    if kind == TIME_NS:
+        return pd.Series(_nanoseconds(values)).dt.tz_localize("UTC")  # type: ignore[attr-defined]
     if kind == TIME:
         return make(_plain(column), dtype="datetime64[us, UTC]")
     if kind == LARGE and all(v is None or -(2**63) <= cast("int", v) < 2**63 for v in values):

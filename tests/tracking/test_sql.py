@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import importlib.util
 import json
 import math
 import os
@@ -124,6 +125,54 @@ def test_decimals_and_large_integers_keep_their_digits(sql: Ask) -> None:
     with pytest.raises(ConfigError, match="column h: Parquet has no whole numbers of more than 38 digits") as caught:
         found.to_arrow()
     assert "CAST(h AS VARCHAR)" in caught.value.hint
+
+
+def test_times_and_bytes_keep_what_python_has_not(sql: Ask, tmp_path: Path) -> None:
+    rows = (
+        "('infinity', '-infinity', 'infinity', '-infinity', '\\x00ab', 1), ('9999-12-31 23:59:59.999999',"
+        " '0001-01-01 00:00:00+00', '9999-12-31', '2024-01-02 03:04:05.123456789', '', 2),"
+        " (NULL, NULL, NULL, NULL, NULL, 3)"
+    )
+    found = sql(
+        "SELECT t::TIMESTAMP AS t, z::TIMESTAMPTZ AS z, d::DATE AS d, n::TIMESTAMP_NS AS n, b::BLOB AS b, i"
+        f" FROM (VALUES {rows}) AS v(t, z, d, n, b, i) ORDER BY i DESC; -- the last first"
+    )
+    last, first = "9999-12-31T23:59:59.999999+00:00", "0001-01-01T00:00:00+00:00"
+    nano = "2024-01-02T03:04:05.123456789+00:00"
+    assert list(found.texts()) == [
+        ("", "", "", "", "", "3"), (last, first, "9999-12-31", nano, "", "2"),
+        ("infinity", "-infinity", "infinity", "-infinity", "006162", "1"),
+    ]  # fmt: skip
+    assert [list(row.values()) for row in found.json_rows()][1:] == [
+        [last, first, "9999-12-31", nano, "", 2],
+        ["infinity", "-infinity", "infinity", "-infinity", "006162", 1],
+    ]
+    assert found.to_records()[2]["b"] == b"\0ab" and found.to_records()[1]["t"] != found.to_records()[2]["t"]
+    with pytest.raises(ConfigError, match="column t: Parquet has no infinite times"):
+        found.to_arrow()
+    inner = sql(
+        "SELECT {'a': TIMESTAMP_NS '2024-01-02 03:04:05.123456789', 'DATE': [DATE 'infinity'], 'b': ['x'::BLOB]} AS s"
+    )
+    whole = {"a": "2024-01-02 03:04:05.123456789", "DATE": ["infinity"], "b": ["78"]}
+    assert [row["s"] for row in inner.json_rows()] == [whole]
+    finite = sql("SELECT TIMESTAMP_NS '2024-01-02 03:04:05.123456789' AS n, 'x'::BLOB AS b UNION ALL SELECT NULL, NULL")
+    assert finite.to_arrow().column("n").cast("int64").to_pylist()[0] % 10**9 == 123456789
+    assert finite.to_arrow().column("b").to_pylist() == [b"x", None]
+    if importlib.util.find_spec("pandas"):
+        frame = finite.to_pandas()
+        assert str(frame["n"].dtype) == "datetime64[ns, UTC]" and frame["n"][0].nanosecond == 789
+        assert found.to_pandas()["t"].tolist()[2] == "infinity"
+    many = sql(
+        "SELECT range AS r, TIMESTAMP '2024-01-01' + to_seconds(range) AS t FROM range(30000) ORDER BY hash(range)"
+    )
+    as_asked = sql("SELECT range AS r FROM range(30000) ORDER BY hash(range)")
+    assert [r for r, _ in many] == [r for (r,) in as_asked], "the order is the query's own"
+
+
+def test_an_error_is_in_the_line_that_was_written(sql: Ask) -> None:
+    for query in ("SELECT now(),\n key::INTEGER FROM tags", "SELECT now(),\n nokey FROM tags"):
+        with pytest.raises(ConfigError, match=r"^SQL(, line 2)?: (Could not convert|Referenced)"):
+            sql(query)
 
 
 def test_a_number_that_is_rounded_is_named(tracking: Tracking) -> None:
