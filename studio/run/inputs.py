@@ -18,7 +18,7 @@ from ..units import show_size
 from .left_out import as_field, capture_line, left_out_of, limited, spelled
 from .plan import Capture, Plan
 from .redact import clean, redact_source
-from .script import PYTHONS, Script
+from .script import Script
 from .spool import Spool
 
 FOLDERS = ("modeldir", "tb")
@@ -156,7 +156,7 @@ class Inputs:
             )
             return
         path = script.file.parent
-        alone = path in self._too_much(temporary=True) or any((path / name).is_file() for name in PYTHONS)
+        alone = path in self._too_much(temporary=True)
         ref = self._code(script.file if alone else path, SCRIPT)
         if ref.manifest is None:
             return

@@ -48,10 +48,10 @@ def find_script(plan: Plan, folder: Path, config: Config) -> Script | None:
         folder: Where the command is typed.
     """
     command = plan.command
-    if plan.code:
-        return Script(Path(os.path.realpath(plan.code[0])))
+    if plan.code or plan.kind == "serving":
+        return Script(Path(os.path.realpath(plan.code[0]))) if plan.code else None
     if command.kind == "script":
-        return _file(command.target, folder)
+        return _file(command.target, folder) or _first(command.args, folder)  # such as `streamlit run app.py`
     if command.kind == "module":
         return _module(plan.program, command.target, plan, folder, config) or _first(command.args, folder)
     at = command.args.index("-m") if "-m" in command.args else len(command.args)
@@ -109,8 +109,11 @@ def in_copy(plan: Plan, mapping: Mapping[str, Path]) -> Plan:
 
 
 def _file(word: str, folder: Path) -> Script | None:
-    path = os.path.realpath(folder / Path(word).expanduser())
-    return Script(Path(path), word) if os.path.isfile(path) else None
+    path = os.path.realpath(os.path.join(folder, os.path.expanduser(word)))
+    beside = os.path.dirname(path)
+    if not os.path.isfile(path) or not INSTALLED.isdisjoint(beside.split(os.sep)):
+        return None
+    return None if any(os.path.isfile(os.path.join(beside, name)) for name in PYTHONS) else Script(Path(path), word)
 
 
 def _first(words: Sequence[str], folder: Path) -> Script | None:
@@ -119,8 +122,7 @@ def _first(words: Sequence[str], folder: Path) -> Script | None:
         found = _file(word, folder) if "\0" not in word else None
         if found is None or not (is_program(found.file.name) or (n == 0 and os.sep in word and _is_text(found.file))):
             continue
-        if not any((found.file.parent / name).is_file() for name in PYTHONS):
-            return found
+        return found
     return None
 
 

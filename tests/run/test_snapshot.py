@@ -266,15 +266,21 @@ def test_where_the_code_of_a_module_lies_is_found_before_it_runs(
     monkeypatch.setenv("PYTHONPATH", str(there))
     (there / "pkg").mkdir()
     (there / "pkg" / "mod.py").write_text("")
+    (there / "bin").mkdir()
+    for name in ("python", "tool.py"):
+        (there / "bin" / name).write_text("")
     python = sys.executable
     for kind, target, args, file in (
+        ("script", "link.py", ["helper.py"], there / "train.py"),
+        ("script", "../there/bin/tool.py", ["run", "../there/train.py"], there / "train.py"),
+        ("script", "../there/bin/tool.py", ["run"], None),
         ("module", "helper", [], here / "helper.py"),
         ("module", "pkg.mod", [], there / "pkg"),
         ("module", "http.server", [], None),
         ("module", "pytest", ["../there/train.py"], there / "train.py"),
         ("exec", python, ["-u", "-m", "pkg.mod"], there / "pkg"),
         ("exec", python, ["-c", "pass"], None),
-        ("exec", "bash", ["-x", "link.py", "helper.py"], there / "train.py"),
+        ("exec", "bash", ["-x", "~nobody/x.py", "a" * 5000 + ".py", "link.py", "helper.py"], there / "train.py"),
     ):
         command, program, argv = make_command(kind, target, args, folder=here, python=None)
         plan = Plan(command, program, argv, here, "p", "o")
