@@ -112,14 +112,16 @@ def rerun(
     """
     if without and not environment:
         raise click.UsageError("--without goes with --env restore")
+    from ..experiment import WHOLE
     from ..tracking.apart import check_tolerance
 
     check_tolerance(tolerance)
     before = studio.experiment(key)
-    plan = studio.plan("key", [before.key], experiment=experiment)
+    word = WHOLE + before.key
+    plan = studio.plan("key", [word], experiment=experiment)
     if environment:
         python = studio.restore_environment(before.key, without=without)
-        plan = studio.plan("key", [before.key], experiment=plan.key, python=python)
+        plan = studio.plan("key", [word], experiment=plan.key, python=python)
     code = studio.run(plan)
     told = studio.repetition(before.key, str(plan.key))
     found = [studio.agreement(one, other, tolerance=tolerance) for one, other in told.pairs]

@@ -242,6 +242,7 @@ def test_last_of_an_older_store_is_deleted_by_its_exact_key_alone(tmp_path: Path
         done = studio("runs", *words, cwd=tmp_path)
         assert done.returncode == 3 and b"or key=last for the other" in done.stderr
     assert b"key      last\n" in studio("runs", "show", "key=last", cwd=tmp_path).stdout
+    assert b"script train.py is not there" in studio("runs", "rerun", "key=last", cwd=tmp_path).stderr
     assert studio("runs", "delete", "--exact", "b", "--yes", cwd=tmp_path).returncode == 4
     assert studio("runs", "delete", "--exact", "last", "--yes", cwd=tmp_path).stderr == b"deleted last\n"
     assert studio("runs", "list", "all", "-s", cwd=tmp_path).stdout.split() == [b"b-1", b"a-2", b"a-1"]
