@@ -10,6 +10,7 @@ from ..experiment import Exit, Experiment
 from ..run.ending import signal_name
 from ..tracking import fields
 from ..tracking.fields import DURATION, LABELS, OF_METRIC, PARAM, SIZE, Field
+from ..tracking.quoting import shown
 from ..tracking.rows import text
 from ..units import show_duration, show_size
 from .cells import one_line
@@ -127,10 +128,10 @@ def _field(experiment: Experiment, field: Field) -> str:
         return _metric(experiment, field.name, field.column)
     if field.name.startswith("env."):
         one = (experiment.env or {}).get(field.name.removeprefix("env."))
-        return "" if one is None else one.value
+        return "" if one is None else shown(one.value)
     if field.type == PARAM:
         value = experiment.params.get(field.name.removeprefix("params."))
-        return "" if value is None else text(value)
+        return "" if value is None else shown(value) if isinstance(value, str) else text(value)
     if field.name.startswith("artifacts."):
         name, _, part = field.name.removeprefix("artifacts.").rpartition(".")
         ref = experiment.artifacts.get(name)

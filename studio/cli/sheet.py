@@ -10,6 +10,7 @@ from ..experiment import RERUN, SERVING, Experiment, modules_of
 from ..run.code import without
 from ..run.ending import signal_name
 from ..run.left_out import left_out_of
+from ..tracking.quoting import shown
 from ..tracking.rows import text
 from ..units import counted, show_duration, show_size
 from .cells import one_line
@@ -39,8 +40,11 @@ def sheet(experiment: Experiment, media: Sequence[str] = (), children: Sequence[
     curves = sorted(experiment.summary.items())
     kept = [(name, ref) for name, ref in sorted(experiment.artifacts.items()) if ref.manifest]
     for title, rows in (
-        ("parameters", [(n, one_line(text(v), most=_VALUE_CHARS)) for n, v in sorted(experiment.params.items())]),
-        ("variables", [(n, one_line(v.value, most=_VALUE_CHARS)) for n, v in sorted((experiment.env or {}).items())]),
+        ("parameters", [(n, one_line(_value(v), most=_VALUE_CHARS)) for n, v in sorted(experiment.params.items())]),
+        (
+            "variables",
+            [(n, one_line(shown(v.value), most=_VALUE_CHARS)) for n, v in sorted((experiment.env or {}).items())],
+        ),
         ("metrics", [(n, _curve(s.last, s.min, s.max, s.step)) for n, s in curves if not n.startswith(USAGE)]),
         ("resources", [(n.removeprefix(USAGE), _used(n, s.max)) for n, s in curves if n.startswith(USAGE)]),
         ("artifacts", [(name, f"{counted(ref.files, 'file')}, {show_size(ref.bytes)}") for name, ref in kept]),
@@ -61,6 +65,10 @@ def sheet(experiment: Experiment, media: Sequence[str] = (), children: Sequence[
     if experiment.packages:
         yield ""
         yield f"packages: {len(experiment.packages)} (studio runs show {experiment.key} --json lists them)"
+
+
+def _value(value: object) -> str:
+    return shown(value) if isinstance(value, str) else text(value)
 
 
 def _head(experiment: Experiment) -> list[tuple[str, str]]:
@@ -183,9 +191,9 @@ def _used(name: str, most: float) -> str:
 
 
 def _pairs(rows: list[tuple[str, str]]) -> Iterator[str]:
-    shown = [(one_line(name, most=_VALUE_CHARS), value) for name, value in rows]
-    width = max((len(name) for name, _ in shown if len(name) <= _NAME_CHARS), default=0)
-    for name, value in shown:
+    named = [(one_line(name, most=_VALUE_CHARS), value) for name, value in rows]
+    width = max((len(name) for name, _ in named if len(name) <= _NAME_CHARS), default=0)
+    for name, value in named:
         for line in value.split("\n"):  # of a note
             yield f"{name.ljust(width)}  {one_line(line, most=_LINE_CHARS)}"
             name = ""

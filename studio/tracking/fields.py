@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from ..errors import ConfigError, nearest
+from .quoting import unquote
 
 TEXT, NUMBER, TIME, DURATION, SIZE, FLAG, PARAM, LABELS, PACKAGES = (
     "text", "number", "time", "duration", "size", "flag", "parameter", "labels", "packages",
@@ -153,6 +154,4 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _unquote(piece: str) -> str:
-    if not piece.startswith('"'):
-        return piece
-    return piece[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    return unquote(piece) if piece.startswith('"') else piece

@@ -11,6 +11,7 @@ from ..experiment import Experiment
 from . import Notify, Tracking, fields
 from .damage import damage_lines, damaged
 from .metrics import Curves
+from .quoting import quoted
 from .tables import BOOLEAN, INTEGER, REAL, TEXT, TEXTS, TIME, Column, Table, any_column, clean, moment, text_column
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def _column(kind: str, values: list[object]) -> Column:
 
 def _metric_columns(name: str, experiments: Sequence[Experiment]) -> Mapping[str, Column]:
     found = [e.summary.get(name) for e in experiments]
-    spelled = '"' + name.replace('"', '\\"') + '"' if name.rpartition(".")[2] in fields.OF_METRIC else name
+    spelled = quoted(name) if name.rpartition(".")[2] in fields.OF_METRIC else name
     label = clean(f"metrics.{spelled}")
     return {
         label if statistic == "last" else f"{label}.{statistic}": Column(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import ConfigError
+from .quoting import unquote
 
 MAX_CHARS = 4000
 MAX_TOKENS = 400
@@ -62,11 +63,6 @@ def parse(query: str) -> Node | None:
     if parser.kind != "end":
         parser.unexpected()
     return tree
-
-
-def unquote(text: str) -> str:
-    r"""The text between quotes; a backslash keeps the quote or backslash after it and any other stays as it is."""
-    return re.sub(r"""\\(["'\\])""", r"\1", text[1:-1])
 
 
 class _Parser:

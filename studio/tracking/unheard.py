@@ -8,6 +8,7 @@ from ..errors import ConfigError, nearest
 from . import fields, order, query
 from .fields import OF_METRIC, Field
 from .index import Index
+from .quoting import quoted
 
 _MOST_NAMES = 500
 _SHOWN = 5
@@ -67,4 +68,4 @@ def _hint(index: Index, word: str, field: Field) -> str:
 def _quoted(name: str) -> str:
     """A user's name as a query takes it."""
     plain = fields.PLAIN_NAME.fullmatch(name) and name.rpartition(".")[2] not in OF_METRIC
-    return name if plain else '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return name if plain else quoted(name)

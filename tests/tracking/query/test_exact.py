@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 
 from studio.experiment import Command, Exit, Experiment, Failure, Summary, Times, Variable
-from studio.tracking import Tracking
+from studio.tracking import Tracking, rows
 from studio.tracking.frames import Experiments
+from studio.tracking.parser import parse
+from studio.tracking.quoting import shown
 
 Value = int | float | None
 Record = Experiment
@@ -41,6 +43,8 @@ LITERALS = [
 TEXTS = [
     "3e563", "-3e563", "Infinity", "nan", "9007199254740993.0", "1e23", "1e-400", "1" * 100, "1.10", "adam", "inf",
     "NaN", "9007199254740993", " 7 ", "1e3", "true", "", "ü", "[64,64]", "-Infinity",
+    "C:\\temp\\new", "\\\\server\\share\\", "\\server\\share\\", 'say "hi"',
+    "it's", "it\\'s", "a\nb", "a\\nb", "\\u000a", "\n",
 ]  # fmt: skip
 VARIABLES = {
     "MODE": Variable("fast"), "N": Variable("9007199254740993"), "TOKEN": Variable("***", "d1", "s1"),
@@ -298,6 +302,41 @@ def words(chance: random.Random) -> Condition:
 
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'{chance.choice(field.spellings)} {op} "{quoted}"', holds
+
+
+def test_what_is_printed_of_a_text_is_found_in_quotes(kept: tuple[Tracking, list[Experiment]]) -> None:
+    chance = random.Random(7)
+    parts = [
+        "\\",
+        "\\\\",
+        '"',
+        "'",
+        "n",
+        "u000a",
+        "u0041",
+        "\n",
+        "\t",
+        " ",
+        "\u202e",
+        "\u00a0",
+        "ü",
+        "\udc80",
+        "\\u2028",
+        "C:",
+        "x",
+    ]
+    found = {"".join(chance.choices(parts, k=chance.randrange(6))) for _ in range(3000)} | set(TEXTS)
+    printed = {shown(text) for text in found}
+    assert len(printed) == len(found), "no two are printed alike"
+    for value in found:
+        form = shown(value)
+        node = parse(form if form.startswith('"') else f'"{form}"')
+        assert node is not None and rows.text(node.value) == rows.text(value), (value, form)
+    tracking, records = kept
+    for value in {v for r in records for v in r.params.values() if isinstance(v, str)}:
+        form = shown(value) if shown(value).startswith('"') else f'"{value}"'
+        wanted = [r.key for r in records if value in (v := r.params.get("a"), text(v)) and v is not None]
+        assert [e.key for e in tracking.index.search(f"params.a = {form}", sort="key", limit=None)] == wanted, value
 
 
 def condition(chance: random.Random) -> Condition:
