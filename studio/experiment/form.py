@@ -46,6 +46,8 @@ def to_json(record: Any) -> dict[str, Any]:
     out = {name: _plain(getattr(record, name)) for name in _PLANS[type(record)].names}
     if type(record) is Experiment and (known := nonfinite.places(record.params)) is not None:
         out[NONFINITE] = [[well_formed(s) if isinstance(s, str) else s for s in place] for place in known]
+    if type(record) is Experiment and not record.digests:
+        del out["digests"]
     for name, value in record.extra.items():
         out[name] = _plain(value)
     return out
@@ -208,6 +210,16 @@ def _params(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def _digests(value: Any) -> dict[str, tuple[str, str]]:
+    pairs = value.items() if isinstance(value, Mapping) else [("", value)]
+    found: dict[str, tuple[str, str]] = {}
+    for name, one in pairs:
+        if not (isinstance(one, list | tuple) and len(one) == 2 and {*map(type, one)} == {str}):
+            raise ConfigError("digests is no object of pairs of texts")
+        found[name] = one[0], one[1]
+    return found
+
+
 def _one(kind: type[R]) -> Callable[[Any], R]:
     return lambda value: from_json(kind, value)
 
@@ -321,7 +333,7 @@ _PLANS[Experiment] = _Plan(
     {
         **_fields("", "key project owner kind status notes studio parent relation", text),
         "command": _one(Command), "packages": texts("packages"), "git": _one(Git), "host": _one(Host),
-        "params": _params, NONFINITE: nonfinite.check, "given": texts("given"),
+        "params": _params, NONFINITE: nonfinite.check, "given": texts("given"), "digests": _digests,
         "tags": texts("tags"), "resources": _one(Resources), "metric": _one(Metric),
         "summary": _each("summary", _summary), "artifacts": _artifacts,
         "env": _each("env", _one(Variable)), "times": _one(Times), "exit": _one(Exit), "schema": count("schema", 0),

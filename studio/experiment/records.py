@@ -164,7 +164,8 @@ class Exit:
 class Experiment:
     """One execution: `records/<key>.json`. `max_duration` and `lifetime` in seconds.
 
-    `given` names the parameters that the user typed: the others are defaults, or the script's own. `relation` says what
+    `given` names the parameters that the user typed: the others are defaults, or the script's own. `digests` has, of
+    parameters that are secret, the digest and the salt's name, as in `Variable`. `relation` says what
     it is to its `parent`: a `child` (the parent's script started it), a `rerun` of it, or a `serving` of its model.
     Records from before there was a `relation` have none, although they may have a `parent`. `env` are the variables of
     `--env` and of the setting `env`; None in records from before they were kept.
@@ -181,6 +182,7 @@ class Experiment:
     host: Host | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     given: tuple[str, ...] = ()
+    digests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     notes: str = ""
     resources: Resources = Resources()

@@ -54,7 +54,7 @@ from .redact import (
     written_in,
 )
 from .script import has_code, has_program
-from .variables import given_again
+from .variables import digests_of, given_again
 
 MOST_NAMES = 5
 
@@ -132,7 +132,9 @@ def make_plan(kind: str, words: Sequence[str], options: Options, *, tracking: Tr
         params, metric = {**typed, **plan.params}, plan.metric or before.metric
         given = tuple(dict.fromkeys([*before.given, *plan.given]))
         plan = replace(plan, restore=before, parent=before.key, relation=RERUN)
-        plan = replace(plan, params=params, given=given, metric=metric)
+        digests = {**{name: before.digests[name] for name in typed if name in before.digests}, **plan.digests}
+        digests = {name: one for name, one in digests.items() if name in plan.digests or name not in plan.params}
+        plan = replace(plan, params=params, given=given, metric=metric, digests=digests)
     return plan
 
 
@@ -161,6 +163,7 @@ def _with_options(plan: Plan, options: Options, tracking: Tracking, config: Conf
         env=env,
         params=redact_params(pairs),
         given=tuple(pairs),
+        digests=digests_of(pairs, tracking.home),
         secrets=secrets,
         tags=tuple(check_tag(t) for t in options.tag),
         notes=options.note or "",

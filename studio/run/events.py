@@ -25,6 +25,7 @@ class Heard:
     """The events of one pass.
 
     Attributes:
+        digests: Parameter that is secret → its digest and the name of the salt.
         given: The parameters of which the user typed the value.
         defaults: Those whose newest value is a parser's default.
         saved: What the script saved by itself, and where: path → the function that did, such as `torch.save`.
@@ -39,6 +40,7 @@ class Heard:
     """
 
     params: dict[str, object] = field(default_factory=dict)
+    digests: dict[str, tuple[str, str]] = field(default_factory=dict)
     given: list[str] = field(default_factory=list)
     defaults: set[str] = field(default_factory=set)
     tags: list[str] = field(default_factory=list)
@@ -91,6 +93,12 @@ class Heard:
 
     def _add_params(self, values: dict[str, object], event: dict[str, object]) -> None:
         self.params.update(values)
+        digests = event.get("digests")
+        for name in values:
+            self.digests.pop(name, None)
+            match digests.get(name) if isinstance(digests, dict) else None:
+                case [str(digest), str(salt)]:
+                    self.digests[name] = digest, salt
         names = event.get("given")
         given = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
         self.given += given
@@ -121,10 +129,13 @@ class Heard:
         A default replaces no value of `typed`, such as one of `--param`.
         """
         kept = self.defaults & set(typed)
+        fresh = {n: v for n, v in self.params.items() if n not in kept}
+        digests = {n: d for n, d in experiment.digests.items() if n not in fresh}
         new = [note for note in self.notes if note not in experiment.notes.split("\n")]
         return experiment.with_changes(
             command=redact_sealed(experiment.command, self.sealed),
-            params={**experiment.params, **{n: v for n, v in self.params.items() if n not in kept}},
+            params={**experiment.params, **fresh},
+            digests={**digests, **{n: d for n, d in self.digests.items() if n in fresh}},
             given=tuple(dict.fromkeys([*experiment.given, *self.given])),
             tags=tuple(dict.fromkeys([*experiment.tags, *self.tags])),
             notes="\n".join([note for note in (experiment.notes, *new) if note]),

@@ -274,6 +274,7 @@ def _running_again(experiment: Experiment, plan: Plan, env: Mapping[str, Variabl
         status="running", exit=None, env=dict(env), max_duration=plan.max_duration, times=times,
         command=experiment.command if same else replace(command, python=experiment.command.python),
         params={**experiment.params, **redact_params(plan.params)},
+        digests={**{n: d for n, d in experiment.digests.items() if n not in plan.params}, **plan.digests},
         given=tuple(dict.fromkeys([*(experiment.given if same else ()), *plan.given])),
         tags=tuple(dict.fromkeys([*experiment.tags, *plan.tags])), notes="\n".join(filter(None, notes)),
         metric=plan.metric or experiment.metric, artifacts={**experiment.artifacts, **new},

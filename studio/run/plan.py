@@ -51,6 +51,7 @@ class Plan:
     `given` names the parameters that the user typed. `restore` is an experiment whose workspace and inputs are brought
     back into the run's own folder to run there. Of each of `captures` at most `capture_limit` bytes are kept. `code`
     are the files of the workspace, the first one beside or above all others; without any it is all of `folder`.
+    `digests` tell parameters that are secret from others, see `Experiment`.
     `secrets` are values that `params` no longer shows: they are looked for in the output, and written nowhere.
     """
 
@@ -68,6 +69,7 @@ class Plan:
     env: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
     given: tuple[str, ...] = ()
+    digests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     notes: str = ""
     metric: Metric | None = None

@@ -135,7 +135,8 @@ def _as_kept(experiment: Experiment, kept: Experiment) -> Experiment:
     """As its supervisor ended it; what only others change, tags and notes, stays as the store has it."""
     return experiment.with_changes(
         status=kept.status, exit=kept.exit, times=kept.times, summary=kept.summary or experiment.summary,
-        params={**experiment.params, **kept.params}, artifacts={**experiment.artifacts, **kept.artifacts},
+        params={**experiment.params, **kept.params}, digests={**experiment.digests, **kept.digests},
+        artifacts={**experiment.artifacts, **kept.artifacts},
     )  # fmt: skip
 
 

@@ -340,7 +340,8 @@ def first_record(plan: Plan, key: str, now: float) -> Experiment:
     """The record of a run that is about to start, without what the snapshot adds."""
     return Experiment(
         key=key, command=redact_command(plan.command), project=plan.project, owner=plan.owner, kind=plan.kind,
-        status="running", params=redact_params(plan.params), given=plan.given, tags=plan.tags, notes=clean(plan.notes),
+        status="running", params=redact_params(plan.params), given=plan.given, digests=plan.digests,
+        tags=plan.tags, notes=clean(plan.notes),
         resources=plan.resources, metric=plan.metric,
         times=Times(added=round(now, 6)), max_duration=plan.max_duration, lifetime=plan.lifetime, parent=plan.parent,
         relation=plan.relation, exit=None, studio=__version__,

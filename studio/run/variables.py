@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import hmac
+import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..experiment import Experiment, Variable, is_whole
-from .redact import MASK, clean, hides
+from . import inject as inject
+from .redact import MASK, clean, hides, redact_params
 
-SALT_BYTES = 32
+if TYPE_CHECKING:
+    from .inject import _studio_salt
+else:  # as redact does
+    import _studio_salt
+
 MOST_CHARS = 4096
 _OURS = "STUDIOML_SERVE_"
 """What the plan of a server tells its process."""
@@ -29,8 +32,17 @@ def recorded(env: Mapping[str, str], home: Path) -> dict[str, Variable]:
         if shown == value and len(value) <= MOST_CHARS:
             found[clean(name)] = Variable(value)
         else:
-            digest, salt = _digest(value, home)
+            digest, salt = _studio_salt.digest(os.fsencode(value), str(home)) or (None, None)
             found[clean(name)] = Variable(shown[:MOST_CHARS] + "…" * (len(shown) > MOST_CHARS), digest, salt)
+    return found
+
+
+def digests_of(params: Mapping[str, object], home: Path) -> dict[str, tuple[str, str]]:
+    """Of each parameter that is secret, or has a secret in it, the digest and the name of its salt; as hooks do."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, shown in redact_params(params).items():
+        if shown != params[name] and (digest := _studio_salt.digest(json.dumps(params[name]).encode(), str(home))):
+            found[name] = digest
     return found
 
 
@@ -54,30 +66,3 @@ def lacking(before: Experiment, env: Mapping[str, str], *, resume: bool = False)
         f"it runs without {', '.join(names)}: the value was not kept with {before.key}. To give one:"
         f" studio run --env {names[0]}=VALUE {'--resume ' if resume else ''}{before.key}"
     )
-
-
-def _digest(value: str, home: Path) -> tuple[str | None, str | None]:
-    """The value's digest and the name of the salt that it is keyed by; None where there can be no salt."""
-    salt = _salt(home / "salt")
-    if salt is None:
-        return None, None
-    digest = hmac.new(salt, value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:32]
-    return digest, hashlib.sha256(salt).hexdigest()[:8]
-
-
-def _salt(path: Path) -> bytes | None:
-    """The user's salt, made when it is first needed; whoever has a store, but not this file, can try no values."""
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside = path.with_name(f".salt-{secrets.token_hex(8)}")
-        if not path.exists():
-            try:
-                with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                    file.write(secrets.token_bytes(SALT_BYTES))
-                with contextlib.suppress(FileExistsError):  # another process was quicker: its salt counts
-                    os.link(beside, path)
-            finally:
-                beside.unlink(missing_ok=True)
-        found = path.read_bytes()
-        return found if len(found) == SALT_BYTES else None
-    return None

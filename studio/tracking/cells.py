@@ -46,7 +46,7 @@ class Secret:
     @property
     def text(self) -> str:
         """As it is shown."""
-        return f"{self.shown} (digest {self.digest[:8]}, salt {self.salt})"
+        return f"{self.shown} (secret, digest {self.digest[:8]}, salt {self.salt})"
 
 
 Cell = object

@@ -14,6 +14,7 @@ from .apart import TOLERANCE, all_same, check_tolerance, comparable, numbers, ow
 from .cells import MISSING, Cell, Difference, Secret, Shown, Unknown, identity, rows
 from .damage import curves_of
 from .manifest import FileEntry
+from .rows import text
 
 MASK = "***"
 """What a secret is recorded as."""
@@ -58,8 +59,15 @@ def compare(experiments: Sequence[Experiment], tracking: Tracking, *, tolerance:
 
 
 def parameters(experiment: Experiment) -> Sheet:
-    """The parameters; secret ones, and those that are not known to their end, are the same as nothing."""
-    return {name: _known(value) for name, value in experiment.params.items()}
+    """The parameters; the digest of a secret tells it from others of the same salt.
+
+    Secrets without one, and parameters that are not known to their end, are the same as nothing.
+    """
+    found: dict[str, Cell] = {}
+    for name, value in experiment.params.items():
+        digest, salt = experiment.digests.get(name, ("", ""))
+        found[name] = Secret(text(value), digest, salt) if digest and salt else _known(value)
+    return found
 
 
 def variables(experiment: Experiment) -> Sheet:

@@ -8,7 +8,7 @@ from typing import Any
 
 _OWED = "owed"
 _LATER, _NOW = 1, 2
-_GIVEN = ("tags", "notes", "params", "given", "env", "command", "metric", "project", "owner", "exit")
+_GIVEN = ("tags", "notes", "params", "digests", "given", "env", "command", "metric", "project", "owner", "exit")
 """The fields whose values the user gives, and can take out again."""
 _BY_HAND = ("tags", "notes")
 """Those of them that a script only adds to."""

@@ -123,7 +123,10 @@ def test_lists_are_kept_as_lists(tmp_path):
         assert found == kept if kept is not None else isinstance(found, str), (name, found)
 
 
-def test_parameters_are_flat_scalars_without_secrets(tmp_path):
+def test_parameters_are_flat_scalars_without_secrets(tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDIOML_HOME", str(tmp_path / "home"))
+    _studio_track.params(api_key="abc")
+    assert not (tmp_path / "home").exists(), "outside a run, nothing is written"
     _studio_track.attach(str(tmp_path))
     _studio_track.params(
         {"opt": {"name": "adam", "lr": np.float64(0.5)}, "layers": [1, 2], "n": np.int32(3)}, seed=None
@@ -140,6 +143,8 @@ def test_parameters_are_flat_scalars_without_secrets(tmp_path):
     assert events[0]["values"] == {"opt.name": "adam", "opt.lr": 0.5, "layers": [1, 2], "n": 3, "seed": None}
     masked = {"api_key": "***", "auth_token": "***", "db.password": "***", "tokenizer": "bert", "max_tokens": 512}
     assert events[1]["values"] == masked
+    digests = events[1]["digests"]
+    assert sorted(digests) == ["api_key", "auth_token", "db.password"] and len({d for d, _ in digests.values()}) == 3
     assert repr(events[2]["values"]) == "{'bad': nan, 'top': inf, 'low': -inf, 'yes': True, 'monkey': 'see'}"
     assert events[3:] == [
         {"type": "tags", "values": ["a", "b"]},

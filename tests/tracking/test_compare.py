@@ -70,7 +70,7 @@ class Made:
             "params": {"lr": 0.1, "opt": "adam", "seed": None}, "packages": ["numpy==1", "six==1"], "studio": "0.1.0",
             "git": {"url": None, "commit": "9" * 40, "branch": "main", "dirty": False, "patch": None},
             "host": {"name": "h", "os": "L", "cpu": "c", "cores": 2, "memory": 1, "gpus": ["g"]},
-            "env": {"A": {"value": "1", "digest": None, "salt": None}},
+            "digests": {}, "env": {"A": {"value": "1", "digest": None, "salt": None}},
             "exit": {"code": 0, "signal": None, "reason": "finished", "by": None, "error": None},
         }  # fmt: skip
 
@@ -80,6 +80,10 @@ class Made:
         match chance.randrange(15):
             case 0 | 1 | 2 | 3:
                 record["params"][chance.choice(["lr", "opt", "seed", "new"])] = chance.choice(VALUES)
+                if chance.random() < 0.3:
+                    secret = chance.choice(["***", "x ***"])
+                    record["params"]["key"] = secret
+                    record["digests"] = {"key": [chance.choice(["d1", "d2"]), chance.choice(["s1", "s2"])]}
             case 4:
                 record["params"].pop(chance.choice(["lr", "opt", "seed"]), None)
             case 5:
@@ -134,6 +138,8 @@ def confuse(one: Made, other: Made, chance: random.Random) -> None:
         one.record["command"]["args"], other.record["command"]["args"] = chance.sample(ALIKE_WORDS, 2)
     if chance.random() < 0.3:
         for made in (one, other):
+            made.record["params"]["key"] = "***"
+            made.record["digests"] = {"key": [chance.choice(["d1", "d2"]), "s1"]}
             made.record["env"]["A"] = {"value": "***", "digest": chance.choice(["d1", "d2"]), "salt": "s1"}
     if chance.random() < 0.3:
         for made in (one, other):
@@ -196,6 +202,13 @@ def alike(one: Any, other: Any) -> bool:
 
 
 NONE = object()
+
+
+def salted(value: Any) -> Any:
+    """A secret parameter with its digest is that, whatever is shown of it."""
+    return ["digest", *value[1:]] if isinstance(value, tuple) else value
+
+
 Is = Callable[[Any], bool]
 
 
@@ -212,7 +225,8 @@ def evaluate(made: tuple[Made, Made]) -> Iterator[tuple[str, str]]:
                 yield section, name
 
     secret = lambda v: isinstance(v, str) and "***" in v  # noqa: E731
-    yield from each("parameters", [one["params"], other["params"]], secret)
+    sheets = [{**r["params"], **{n: (r["params"][n], *d) for n, d in r["digests"].items()}} for r in (one, other)]
+    yield from each("parameters", [{n: salted(v) for n, v in s.items()} for s in sheets], secret)
     masked = lambda v: isinstance(v, dict) and "***" in v["value"] and not (v["digest"] and v["salt"])  # noqa: E731
     yield from each("variables", [one["env"], other["env"]], masked)
     yield from each(
@@ -320,7 +334,8 @@ def test_random_pairs_differ_where_an_independent_evaluation_says_so(tmp_path: P
         for row in found:
             if row.section in ("parameters", "command"):
                 unlike = row.values[0] != row.values[1]
-                assert unlike or "***" in row.values[0], row
+                known = "(secret, digest" in row.values[0] and "(secret, digest" in row.values[1]
+                assert unlike or ("***" in row.values[0] and not known), row
         differing += bool(want)
     assert differing > count // 2
 
@@ -361,11 +376,20 @@ FAILED = {"status": "failed", "exit": Exit(3, None, "failed", None, Failure("Val
         ({"params": {"x": "<T at 0x7f12>"}}, {"params": {"x": "<T at 0x7f99>"}}, [AGREE]),
         ({"params": {"key": "***"}}, {"params": {"key": "***"}},
          [AGREE, "not compared: key (secret)"]),
+        ({"params": {"key": "***"}, "digests": {"key": ("d1", "s1")}},
+         {"params": {"key": "***"}, "digests": {"key": ("d1", "s1")}}, [AGREE]),
+        ({"params": {"key": "***"}, "digests": {"key": ("d1", "s1")}},
+         {"params": {"key": "***"}, "digests": {"key": ("d2", "s1")}},
+         ["b ran with other parameters than a:"
+          " key *** (secret, digest d2, salt s1) (was *** (secret, digest d1, salt s1))", NOT]),
+        ({"params": {"key": "***"}, "digests": {"key": ("d1", "s1")}},
+         {"params": {"key": "***"}, "digests": {"key": ("d1", "s2")}}, [AGREE, "not compared: key (secret)"]),
         ({"env": {"KEY": SECRET}}, {"env": {"KEY": SECRET}}, [AGREE]),
         ({"env": {"KEY": SECRET}}, {"env": {}},
          ["b ran with other variables than a: without KEY", NOT]),
         ({"env": {"KEY": SECRET}}, {"env": {"KEY": OTHER}},
-         ["b ran with other variables than a: KEY *** (digest d2, salt s1) (was *** (digest d1, salt s1))",
+         ["b ran with other variables than a:"
+          " KEY *** (secret, digest d2, salt s1) (was *** (secret, digest d1, salt s1))",
           NOT]),
         ({"env": None}, {"env": {"A": Variable("1")}}, [AGREE, "not compared: the variables, which were not recorded"]),
         ({"env": {"KEY": SECRET}}, {"env": {"KEY": FOREIGN}},

@@ -191,8 +191,7 @@ def _keep(
         for name, value in shown.items():
             for text in _secrets(name, value, name in secret):
                 _seal(text)
-        safe = {name: _studio_secrets.MASK if name in secret else value for name, value in shown.items()}
-        _studio_track.given_params(safe, given)
+        _studio_track.given_params(shown, given, secret)
 
 
 def _secrets(name: str, value: Any, hidden: bool) -> list[str]:

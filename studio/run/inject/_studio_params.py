@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from . import _studio_secrets, _studio_text, _studio_track
+    from . import _studio_salt, _studio_secrets, _studio_text, _studio_track
 else:
+    import _studio_salt
     import _studio_secrets
     import _studio_text
     import _studio_track
@@ -25,11 +26,14 @@ class Flat:
 
     Attributes:
         values: Name → value as JSON has it, NaN and infinities included.
+        digests: Name of a value that is secret, or has a secret in it → its digest and the salt's name.
         tops: Name → the key of the outermost mapping that it comes from.
     """
 
-    def __init__(self, sources: Iterable[Mapping[Any, Any]]) -> None:
+    def __init__(self, sources: Iterable[Mapping[Any, Any]], hidden: Iterable[str] = ()) -> None:
         self.values: dict[str, Any] = {}
+        self.digests: dict[str, Any] = {}
+        self._hidden = frozenset(hidden)
         self.tops: dict[str, str] = {}
         self._found: dict[Any, Any] = {}  # by the keys on the way to a value: each its text, and whether it was one
         for source in sources:
@@ -46,7 +50,7 @@ class Flat:
                 return  # what is shared within itself again and again has no end
             is_text = type(key) is str
             here = (*place, (key if is_text else _studio_track._text(key), is_text))
-            if not (hasattr(inner, "items") and hasattr(inner, "keys")):
+            if here[0][0] in self._hidden or not (hasattr(inner, "items") and hasattr(inner, "keys")):
                 self._found[self._free(here)] = inner
             elif id(inner) in within or len(within) >= DEEPEST:
                 self._found[self._free(here)] = "{...}"  # as Python prints it
@@ -77,7 +81,12 @@ class Flat:
                 while one in self.values:
                     one += "'"
                 self.tops[one] = place[0][0]
-                self.values[one] = plain(name, self._found[place])
+                value = self._found[place]
+                self.values[one] = _studio_secrets.MASK if place[0][0] in self._hidden else plain(name, value)
+                whole = type(value) is str and value == self.values[one]
+                if _studio_secrets.MASK in str(self.values[one]) and not whole:
+                    digest = _studio_salt.digest(_spelled(value).encode("utf-8", "surrogatepass"))
+                    self.digests.update({} if digest is None else {one: digest})
 
 
 def _apart(places: list[Any]) -> list[str]:
@@ -89,6 +98,16 @@ def _apart(places: list[Any]) -> list[str]:
         return json.dumps(text, ensure_ascii=False) if quoted else text
 
     return [".".join(spelled(at, *key) for at, key in enumerate(place)) for place in places]
+
+
+def _spelled(value: Any) -> str:
+    """The whole of a value that is secret, for its digest; as `studio run --param` has it."""
+    if type(value) in (str, bool, int, float, list, tuple):
+        try:
+            return json.dumps(value)
+        except (TypeError, ValueError, RecursionError):
+            pass
+    return str(_studio_text.of(value, _studio_text.DIGESTED_CHARS))
 
 
 def plain(name: str, value: Any) -> Any:

@@ -99,18 +99,26 @@ def log_many(name: str, steps: Iterable[int] | None, values: Iterable[float]) ->
 
 def params(mapping: Mapping[str, Any] | None = None, **values: Any) -> None:
     """Records parameters; nested mappings become names with dots, names that say they are secret become `***`."""
-    flat = load("_studio_params").Flat([mapping or {}, values])
-    if flat.values:
-        event("params", values=flat.values)
+    if place() is not None:
+        _tell(load("_studio_params").Flat([mapping or {}, values]))
 
 
-def given_params(values: Mapping[str, Any], given: Iterable[str]) -> None:
-    """Records parameters that a parser has found; the user typed those that are `given`, the others are defaults."""
-    flat = load("_studio_params").Flat([values])
+def given_params(values: Mapping[str, Any], given: Iterable[str], hidden: Iterable[str] = ()) -> None:
+    """Records parameters that a parser has found; the user typed those that are `given`, the others are defaults.
+
+    Those of `hidden` are secrets, whatever they are called.
+    """
+    if place() is None:
+        return
+    flat = load("_studio_params").Flat([values], hidden)
     names = set(given)
     typed = [name for name, top in flat.tops.items() if not names.isdisjoint((name, top, name.partition(".")[0]))]
+    _tell(flat, parsed=True, **({"given": typed} if typed else {}))
+
+
+def _tell(flat: Any, **fields: Any) -> None:
     if flat.values:
-        event("params", values=flat.values, parsed=True, **({"given": typed} if typed else {}))
+        event("params", values=flat.values, **({"digests": flat.digests} if flat.digests else {}), **fields)
 
 
 def tags(*names: str | Iterable[str]) -> None:
