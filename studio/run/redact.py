@@ -17,8 +17,9 @@ from . import inject as inject
 from .plan import parse_value
 
 if TYPE_CHECKING:
-    from .inject import _studio_secrets, _studio_shapes
+    from .inject import _studio_headers, _studio_secrets, _studio_shapes
 else:  # the copy that the hooks of this process use
+    import _studio_headers
     import _studio_secrets
     import _studio_shapes
 
@@ -34,6 +35,8 @@ SETTINGS = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".json", ".proper
 """Endings of files that hold values without quotes."""
 
 
+_SHORT = frozenset({"H", "u"})
+_SHORT_OPTIONS = frozenset(f"-{letter}" for letter in _SHORT)
 _LONGEST_LINE = 4096
 _FILE_OF = re.compile(r"[_.-]?(?:files?|paths?)$", re.IGNORECASE)
 
@@ -106,9 +109,9 @@ def redact_source(path: str, data: bytes, *, known: bool = False) -> tuple[bytes
     spans = _studio_secrets.find_in_source(text, settings=path.lower().endswith(SETTINGS), known=known)
     if not spans:
         return data, ""
-    where = [f"{what} in line {text.count(chr(10), 0, start) + 1}" for start, _, what in spans]
-    more = f" and {len(where) - 3} more" if len(where) > 3 else ""
-    return _studio_shapes.replace(text, spans, MASK, lines=True).encode("latin-1"), ", ".join(where[:3]) + more
+    where = [f"{what} in line {text.count(chr(10), 0, start) + 1}" for start, _, what in spans[:3]]
+    more = f" and {len(spans) - 3} more" if len(spans) > 3 else ""
+    return _studio_shapes.replace(text, spans, MASK, lines=True).encode("latin-1"), ", ".join(where) + more
 
 
 def written_in(script: Path) -> list[str]:
@@ -138,13 +141,23 @@ def _redacted(args: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     for arg in args:
         name, equals, value = arg.partition("=")
         is_option = arg.startswith("--") or (arg.startswith("-") and len(arg) < _studio_secrets.LEAST_CHARS)
-        if option and not is_option and hides(option, arg):
+        secret = "" if is_option else _in_tool(option, arg)
+        if secret:
+            yield arg[: -len(secret)] + MASK, [secret]
+        elif option and option not in _SHORT and not is_option and hides(option, arg):
             yield MASK, [arg]
         elif equals and _NAME.fullmatch(name) and hides(name.lstrip("+-"), value):
             yield f"{name}={MASK}", [value]
         else:
             yield clean(arg), list(_studio_secrets.taken_from(arg))
-        option = arg.lstrip("-") if arg.startswith("--") and not equals else ""
+        option = arg.lstrip("-") if (arg.startswith("--") and not equals) or arg in _SHORT_OPTIONS else ""
+
+
+def _in_tool(option: str, arg: str) -> str:
+    """What is secret in the value of `-H` (a header) or `-u` (`user:password`), as curl and its like take them."""
+    if option in _studio_headers.OPTIONS:
+        return str(_studio_headers.value_in(arg))
+    return str(_studio_headers.password_in(arg)) if option in _studio_headers.LOGINS else ""
 
 
 def hides(name: str, value: str) -> bool:

@@ -403,6 +403,124 @@ def test_settings_in_flow_form_and_the_users_own_names_are_secrets_too(monkeypat
     assert clean("see {1}, the token: it is there") == "see {1}, the token: it is there"
 
 
+IN_HTTP = (
+    ["-H", "X-Api-Key: SECRET"], ["-HX-Api-Key: SECRET"], ["--header=X-Api-Key:SECRET"],
+    ["--header", "Cookie: a=SECRET; b=1"],
+    ["-H", "Authorization: Basic SECRET"], ["-H", "authorization: token SECRET"], ["--header", "apikey: SECRET"],
+    ["Ocp-Apim-Subscription-Key: SECRET"], ["x-goog-api-key: SECRET"], ["-H", "Set-Cookie: sid=SECRET; Path=/"],
+    ["sh -c 'curl -H X-Auth-Token:SECRET -u ada:SECRET https://example.org'"], ["-u", "ada:SECRET"],
+    ["--user", "ada:SECRET"],
+    ["curl -H 'X-Api-Key: SECRET' -H \"Cookie: a=SECRET\" x"], ["[('X-Api-Key', 'SECRET'), ('A', 'b')]"],
+    ["{'X-Api-Key': 'SECRET', 'Cookie': 'SECRET'}"], ["https://example.org/x?X-Amz-Signature=SECRET&X-Amz-Date=2026"],
+    ["https://example.org/x?sv=1&sig=SECRET&se=2"], ["https://example.org/x?access_token=SECRET"],
+    ["ada:SECRET@db.example.org"],
+    ["scp ada:SECRET@10.0.0.7:/x ."], ["password: SECRET"], ["--cookie",
+    "session=SECRET"], ["see Cookie: a=SECRET; b=SECRET."],
+)  # fmt: skip
+NOT_IN_HTTP = (
+    "Accept: text/html", "Content-Type: application/json", "X-Token-Count: 5", "time: 12:30", "lr: 0.1",
+    "a:b", "1000:1000",
+    "model:best@epoch.5", "img:1.2@sha256:0123456789ab", "mailto:ada@example.org", "token: hello", "sort-key: name",
+    "secret: be nice to people", "KeyError: 'api_key'", "TokenError: abc123def4", "cache-key: v1", "x?a=b&key=abc",
+    "note: the password: is long", "?sigma=0.12345", "Authorization: $TOKEN", "X-Api-Key: {key}", "12:30@example.org",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", IN_HTTP, ids=" ".join)
+def test_headers_signatures_and_logins_are_masked(words: list[str]) -> None:
+    for secret in ("abc", "s3kr1tZZ9871"):
+        if len(secret) < 4 and "&" in words[-1]:
+            continue
+        given = [word.replace("SECRET", secret) for word in words]
+        kept = redact_args(given)
+        assert secret not in " ".join(kept) and MASK in kept[-1]
+        if len(words) == 1:  # a message, a note, a parameter, one in a list or in an object
+            assert secret not in clean(given[0])
+            shown = redact_params({"a": given[0], "b": given, "c": [{"d": given}]})
+            assert secret not in json.dumps(shown)
+    assert any("s3kr1tZZ9871" in value for value in secrets_of(given, {}, {})), "the output is searched for it"
+
+
+def test_what_only_looks_like_a_header_stays() -> None:
+    for text in NOT_IN_HTTP:
+        assert clean(text) == text and redact_args(["--x", text]) == ("--x", text)
+    plain = {"a": ["--lr", "0.1", 1, None, [2.5, {"b": "c: d"}]], "layers": [64, 64]}
+    assert redact_params(plain) == plain
+    assert redact_params({"cmd": ["curl", "--token", "abc", "-n"]}) == {"cmd": ["curl", "--token", MASK, "-n"]}
+    assert redact_url("ada:s3kr1t@example.org:a/b.git") == "example.org:a/b.git"
+
+
+BLOCKS = {
+    "a.yaml": (
+        "password: |\n  ONE\n  TWO\nx: PLAIN\n", "db:\n  password: >-\n    ONE\n\n    TWO\n  host: PLAIN\n",
+        "passwords:\n  - ONE\n  - \"TWO\"\nx: PLAIN\n", "passwords:\n- ONE\n- TWO\nx: PLAIN\n",
+        "- password: !!str |  # why\n    ONE\n  x: PLAIN\n", "secrets: [\n  ONE,\n  'TWO'\n]\nx: PLAIN\n",
+        "credentials:\n  name: PLAIN\n  prod: ONE\n  sub:\n    dev: TWO\nx: PLAIN\n",
+        "password: ONE\n  TWO\nx: PLAIN\n",
+        '"password": |\r\n  ONE\r\nx: PLAIN\r\n', "token: |\n  ONE\n", "api_tokens:\n  - ONETWO\n",
+        "password: 'a ONE\n  TWO'\nx: PLAIN\n",
+    ),
+    "a.toml": (
+        'password = """\nONE\nTWO"""\nx = "PLAIN"\n', "api_key = '''\nONE\n'''\n",
+        'passwords = [\n  "ONE",\n  "TWO",\n]\nx = "PLAIN"\n',
+        'credentials = { user = "PLAIN", prod = "ONE" }\n',
+    ),
+    "a.json": (
+        '{"passwords": ["ONE", "TWO"], "x": "PLAIN"}', '{\n "secret": [\n  "ONE"\n ]\n}',
+        '{"credentials": {"user": "PLAIN", "a": {"b": "ONE"}, "c": ["TWO"]}, "x": "PLAIN"}',
+    ),
+    "a.ini": ("[a]\npassword = ONE\n    TWO\nx = PLAIN\n", "password=ONE\\\nTWO\nx=PLAIN\n"),
+    "b.env": ('PASSWORD="ONE\nTWO"\nX=PLAIN\n', "export API_KEY=ONE\\\nTWO\n"),
+    "a.py": (
+        'PASSWORD = """ONE\nTWO"""\n', "passwords = ['ONE', 'TWO']\n", 'SECRETS = {"prod": "ONE", "dev": "TWO"}\n',
+        "s.run('curl -H \"X-Api-Key: ONE\" -H \"Cookie: session=TWO\"')\n", "h = [('X-Api-Key', 'ONE')]\n",
+        "u = 'https://x/y?X-Amz-Signature=ONE&a=1'\n", "h = 'Authorization: Basic TWO'\n",
+        "x = 'ada:ONE@db.example.org'\n",
+    ),
+    "a.sh": ("curl -H 'X-Api-Key: ONE' -u ada:TWO https://x\n", "curl -H X-Api-Key:ONE x\n"),
+}  # fmt: skip
+NO_BLOCKS = {
+    "a.yaml": (
+        "password:\n  type: string\n  description: at least 8chars1 long\n", "tokens:\n  - COVID-19\n  - hello\n",
+        "secretKeyRef:\n  name: mysecret1\n  key: password1\n", "secrets:\n  db:\n    file: ./db_password1.txt\n",
+        "password: |\n  $PASSWORD1\n", "tokenizer: |\n abc12345\n", "max_tokens:\n  - 12345678\n",
+        "password: ${PW}\n  x1: abc12345\n", "key: |\n  abc12345\n", "vocab_keys:\n - abc12345\n",
+    ),
+    "a.py": (
+        'PASSWORD_HELP = """Type 8characters1 or\nmore of them"""\n', 'secret_names = ["api_key", "password"]\n',
+        "def f(cookie: Optional[str1234] = None): pass\n", "authorization: Annotated[str, Header(max_length=64)]\n",
+        'print("Authorization: Bearer {token}")\n', 'x = {"password": {"type": "string", "min": 8}}\n',
+        'get_secret(secrets=[Secret("name_12345")])\n', 'password = data["abc"]["password12"]\n',
+    ),
+    "a.json": ('{"tokens": ["a1b2c3d4", "COVID-19"]}', '{"added_tokens": [{"id": 1, "content": "<|im_start12|>"}]}'),
+    "a.txt": ("password\n  reset12345\n", "Password: choose one with 8characters\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", BLOCKS)
+def test_values_of_several_lines_lists_and_tables_are_masked_whole(path: str) -> None:
+    names = {"ONE": "s3kr1tZZ9871", "TWO": "q0w9e8r7t6y5", "PLAIN": "abc123456"}
+    for form in BLOCKS[path]:
+        text = form
+        for name, value in names.items():
+            text = text.replace(name, value)
+        kept = redact_source(path, text.encode())[0].decode()
+        assert names["ONE"] not in kept and names["TWO"] not in kept, form
+        assert kept.count(names["PLAIN"]) == form.count("PLAIN") and kept.count("\n") == form.count("\n"), form
+    for text in NO_BLOCKS.get(path, ()):
+        assert redact_source(path, text.encode()) == (text.encode(), "")
+
+
+@pytest.mark.parametrize(
+    "unit", ["token", "key:", "password: |\n", '{"password": [', "X-Api-Key: a ", "http://a:b", "a: {b: ", "password='"]
+)
+def test_a_text_that_wants_to_be_slow_takes_time_in_proportion(unit: str) -> None:
+    """Each was quadratic, or would be if it were read again for each name: it took minutes."""
+    text = (unit * 60_000)[:60_000]
+    redact_source("a.yaml", text.encode())
+    clean(text)
+
+
 def test_code_without_secrets_is_kept_as_it_is() -> None:
     for code in UNWRITTEN:
         assert redact_source("a.py", code.encode()) == (code.encode(), "")

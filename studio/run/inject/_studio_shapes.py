@@ -5,6 +5,7 @@ Nothing is told by how random it looks: a digest, a UUID or a path is never take
 
 from __future__ import annotations
 
+import bisect
 import functools
 import re
 
@@ -51,6 +52,11 @@ SHAPES = (
         r"|(?:\\[nr]|\s)*[A-Za-z0-9+/=]{40,}(?:(?:\\[nr]|\s)+[A-Za-z0-9+/=]{4,})*)",
     ),
 )
+_NEAR = 4096
+_NO_USERS = frozenset(
+    {"mailto", "sip", "sips", "xmpp", "acct", "npm", "serviceaccount", "group", "git", "http", "https", "file"}
+)
+"""What stands before a colon and an address of mail."""
 _MARKS = tuple((mark, number) for number, (_, marks, _) in enumerate(SHAPES) for mark in marks)
 
 
@@ -64,7 +70,7 @@ def find_tokens(text: str) -> Iterator[Span]:
 def find_logins(text: str) -> Iterator[Span]:
     """Where user and password stand in URLs; for http also a user alone, since tokens are written so.
 
-    A password may hold `@`, `/`, `?` or `#` although it should not.
+    A password may hold `@`, `/`, `?` or `#` although it should not. Without a scheme, `user:password@host`, it may not.
     """
     at = text.find("://")
     while at >= 0:
@@ -78,11 +84,49 @@ def find_logins(text: str) -> Iterator[Span]:
         if cut < 0 and colon and password and not password.isdigit() and "[" not in user:
             cut = rest.rfind("@")
         if cut > 0:
-            scheme = re.search(r"[A-Za-z0-9+.-]*\Z", text[:at])
+            scheme = re.search(r"[A-Za-z0-9+.-]*\Z", text[max(0, at - 32) : at])
             web = scheme is not None and re.search(r"https?\Z", scheme.group(), re.IGNORECASE) is not None
             if web or rest[:cut].partition(":")[2]:
                 yield start, start + cut, "a login in a URL"
         at = text.find("://", start)
+    yield from _find_bare_logins(text)
+
+
+def _find_bare_logins(text: str) -> Iterator[Span]:
+    """Where `user:password@host` stands without a scheme."""
+    at = text.find("@")
+    while at >= 0:
+        colon = text.rfind(":", max(0, at - 130), at)
+        begin = colon
+        while begin > max(0, colon - 65) and (text[begin - 1].isalnum() or text[begin - 1] in "_.+%-"):
+            begin -= 1
+        match = _bare_login().match(text, begin) if 0 <= begin < colon else None
+        if match is not None and match.end("login") == at:
+            user, _, password = match.group("login").partition(":")
+            if user.lower() not in _NO_USERS and not (user.isdigit() and password.isdigit()):
+                yield begin, at, "a login"
+        at = text.find("@", at + 1)
+
+
+class Brackets:
+    """Where brackets are open in a text; it is read once, whatever is asked."""
+
+    def __init__(self, text: str) -> None:
+        self._places: list[int] = []
+        self._innermost: list[int] = []
+        is_open: list[int] = []
+        for match in _brackets().finditer(text):
+            if match.group() not in "}]":
+                is_open.append(match.start())
+            elif is_open:
+                is_open.pop()
+            self._places.append(match.start())
+            self._innermost.append(is_open[-1] if is_open else -1)
+
+    def is_open(self, at: int) -> bool:
+        """Whether a bracket not far before `at` is still open there."""
+        before = bisect.bisect_left(self._places, at) - 1
+        return before >= 0 and self._innermost[before] >= 0 and at - self._innermost[before] <= _NEAR
 
 
 def merge(spans: Iterator[Span]) -> list[Span]:
@@ -114,4 +158,19 @@ def _pattern(number: int) -> re.Pattern[str]:
 
 @functools.lru_cache(maxsize=64)
 def _word() -> re.Pattern[str]:
-    return re.compile(r"[^\s\"'<>`]*")
+    return re.compile(r"[^\s\"'<>`]{0,1024}")
+
+
+@functools.lru_cache(maxsize=64)
+def _brackets() -> re.Pattern[str]:
+    return re.compile(r"(?<!\$)\{|[}\[\]]")
+
+
+@functools.lru_cache(maxsize=64)
+def _bare_login() -> re.Pattern[str]:
+    return re.compile(
+        r"(?<![\w.+:/@%-])(?P<login>[\w.+%-]{1,64}:[^\s:@/\\\"'<>`|(){}\[\],;]{1,128})@"
+        r"(?:(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}|localhost|\d{1,3}(?:\.\d{1,3}){3}|[A-Za-z][\w.-]{0,100}:\d{1,5})"
+        r"(?![\w@-])",
+        re.ASCII,
+    )
