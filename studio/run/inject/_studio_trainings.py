@@ -131,7 +131,8 @@ class Library:
                 self._leave_out(group, found)
                 return
             self._sets.append((group, found))
-        _studio_track.params({group: found})
+        if found:
+            _studio_track.params({group: found})
 
     def shared(self, found: dict[str, Any]) -> str:
         """Records the parameters of a training without curves; returns their group, which equal ones share."""

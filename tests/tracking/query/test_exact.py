@@ -241,8 +241,7 @@ def compared(chance: random.Random) -> Condition:
     op = chance.choice(list(COMPARE))
     left = chance.choice([*PARAMS, *PARAMS, *METRICS, CODE, *ENV])
     form, read = chance.choice(left.spellings), left.number
-    summed = chance.random() < 0.25
-    if summed:
+    if chance.random() < 0.25:
         sign, step = chance.choice("+-*/"), chance.choice([1, 2, 0.5, 2**53])
         form, read = f"({form} {sign} {step!r})", lambda r: combined(sign, left.number(r), step)
     if chance.random() < 0.35:
@@ -250,7 +249,6 @@ def compared(chance: random.Random) -> Condition:
         other, of = chance.choice(right.spellings), right.number
     else:
         value = literal(chance)
-        value = number(value) if summed and isinstance(value, Typed) else value
         other, of = spelled(value, chance), lambda r: value
     if chance.random() < 0.2 and "." in form.partition(" ")[0] and "(" not in form and not other.startswith("-"):
         form, read, other, of = other, of, form, read
