@@ -163,6 +163,61 @@ def test_the_newest_of_many_fits_is_there_although_the_script_is_killed(bench):
     assert found == 300 and len(ran.note["models"]) <= 20
 
 
+SLOW = """
+    import sys, time
+    from sklearn.base import BaseEstimator, RegressorMixin
+    class Slow(RegressorMixin, BaseEstimator):
+        def fit(self, X, y):
+            if y is None:
+                raise ValueError("no targets")
+            while not y.sum():
+                time.sleep(0.02)
+            return self
+        def predict(self, X): ...
+    baseline = Ridge().fit(X, y)
+    target = y * 0
+"""
+
+
+def test_a_long_fit_is_told_of_in_case_that_the_run_is_killed(bench):
+    process = bench.start(
+        DATA
+        + SLOW
+        + """
+    sys.modules["_studio_fits"].TELL_S = 0.0
+    model = Slow().fit(X, target)
+    """,
+    )
+    ran, found = bench.ran(), []
+    while process.poll() is None and not found:  # the test's time limit ends it
+        file = ran.modeldir / ".studio.json"
+        found = json.loads(file.read_text())["lost"] if file.exists() else []
+    process.kill()
+    process.communicate()
+    assert [(entry["name"], entry["why"]) for entry in found] == [("Slow", "the run ended before its fit did")]
+
+
+@pytest.mark.parametrize(
+    ("source", "lost"),
+    [
+        ("Slow().fit(X, None)", ["its fit was ended by ValueError: no targets"]),
+        ("import _thread; threading.Timer(0.3, _thread.interrupt_main).start(); Slow().fit(X, target)",
+         ["its fit was ended by KeyboardInterrupt"]),
+        ("threading.Thread(target=Slow().fit, args=(X, target), daemon=True).start()",
+         ["the run ended before its fit did"]),
+        ("try: Slow().fit(X, None)\n    except ValueError: pass\n    1 / 0", []),
+        ("fits = sys.modules['_studio_fits']; fits.TELL_S = 0; slow = Slow()\n"
+         "    threading.Timer(0.1, fits.tell_of_long).start()\n"
+         "    threading.Timer(0.5, target.__iadd__, (1,)).start(); slow.fit(X, target)", []),
+    ],
+    ids=["error", "Ctrl-C", "daemon", "another error", "told of, then over"],
+)  # fmt: skip
+def test_a_fit_that_did_not_come_to_its_end_is_named_as_lost(bench, source, lost):
+    ran = bench.run(DATA + SLOW + "    import threading\n    " + source + "\n")
+    assert [entry["why"] for entry in ran.note["lost"]] == lost, ran.err
+    assert names(ran)[:1] == ["Ridge"]
+
+
 def test_a_refit_replaces_its_file_and_one_that_raises_is_none(bench):
     ran = bench.run(
         DATA

@@ -191,11 +191,7 @@ def test_a_booster_is_never_read_while_it_grows(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=280)
     assert process.returncode == 0 and not (tmp_path / "grew").exists(), err
-    import xgboost
-
-    booster = xgboost.Booster()
-    booster.load_model(bytearray(kept("model.json")))
-    assert booster.num_boosted_rounds() >= 200
+    assert rounds_kept() >= 200
 
 
 ROUNDS = """
@@ -232,12 +228,65 @@ def test_rounds_that_the_script_calls_are_kept_to_the_last(tmp_path, begin, seco
     process = running(tmp_path, source)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=280)
-    assert process.returncode == 128 + signal.SIGTERM and not note()["lost"], err
+    assert process.returncode == 128 + signal.SIGTERM, err
+    assert [entry["class"] for entry in note()["lost"]] == ["Slow"] * beside  # a helper
+    assert rounds_kept() - int((tmp_path / "done").read_text()) in (0, 1)
+
+
+def rounds_kept(name: str = "model.json") -> int:
     import xgboost
 
     booster = xgboost.Booster()
-    booster.load_model(bytearray(kept("model.json")))
-    assert booster.num_boosted_rounds() - int((tmp_path / "done").read_text()) in (0, 1)
+    booster.load_model(bytearray(kept(name)))
+    return int(booster.num_boosted_rounds())
+
+
+CUT_SHORT = """
+import threading, time
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import Ridge
+class Slow(RegressorMixin, BaseEstimator):
+    def fit(self, X, y):
+        print("ready", flush=True)
+        time.sleep(60)
+    def predict(self, X): ...
+X = np.random.default_rng(0).normal(size=(50, 5)); y = X[:, 0]
+baseline = Ridge().fit(X, y)
+"""
+
+
+def test_a_fit_that_a_stop_cuts_short_is_named_as_lost(tmp_path):
+    process = running(tmp_path, CUT_SHORT + "model = Slow().fit(X, y)\n")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=280)
+    assert [model["name"] for model in note()["models"]] == ["Ridge"]
+    assert [(entry["name"], entry["why"]) for entry in note()["lost"]] == [
+        ("Slow", "the run was stopped before its fit was over")
+    ]
+    assert b"the model that was trained last, Slow, could not be kept: the run was stopped before" in err, err
+    shown = studio("runs", "show", "k", cwd=tmp_path).stdout
+    assert b"trained last, not kept: the run was stopped before its fit was over" in shown, shown
+
+
+@pytest.mark.skipif(importlib.util.find_spec("xgboost") is None, reason="xgboost is not installed")
+def test_a_booster_that_a_stop_cuts_short_is_the_model_with_the_rounds_that_it_has(tmp_path):
+    process = running(
+        tmp_path,
+        CUT_SHORT + "import xgboost as xgb\n"
+        "class Told(xgb.callback.TrainingCallback):\n"
+        "    def after_iteration(self, model, epoch, log):\n"
+        "        open('done', 'w').write(str(epoch + 1))\n"
+        "        if epoch == 8: print('ready', flush=True)\n"
+        "        time.sleep(0.05)\n"
+        "booster = xgb.train({}, xgb.DMatrix(X, y), 100_000, callbacks=[Told()])\n",
+    )
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=280)
+    chosen = next(model for model in note()["models"] if model["chosen"])
+    assert (chosen["class"], chosen["reason"]) == ("Booster", "the one that was being trained when the run was stopped")
+    assert not note()["lost"], err
+    assert int((tmp_path / "done").read_text()) - rounds_kept(chosen["file"]) in (0, 1)
 
 
 CROSS_VALIDATED = """

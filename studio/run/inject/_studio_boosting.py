@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import (
+        _studio_fits,
         _studio_frames,
         _studio_hooks,
         _studio_keep,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         _studio_trainings,
     )
 else:
+    import _studio_fits
     import _studio_frames
     import _studio_hooks
     import _studio_keep
@@ -55,16 +57,21 @@ def hook(module: ModuleType) -> None:
         about = _studio_hooks.guarded("signature", _signature, data)
         margin = "" if kwargs.get("init_model") else _studio_hooks.guarded("signature", _margin, data) or ""
         about = _studio_signature.with_margin(about, margin)
-        began = time.monotonic()
+        fit = None if _is_of_an_estimator() else _studio_fits.begins(None, "Booster", library)
+        if fit is not None:
+            fit.keep = lambda booster: _keep(booster, library, "train", time.monotonic() - fit.began, about)
+        began, well = time.monotonic(), False
         try:
             _local.training = True
             booster = original(*args, **kwargs) if watch is None else original(*watch.args, **watch.kwargs)
+            _local.training, well = False, True
+            _studio_hooks.guarded(library, _trained, library, watch, booster, time.monotonic() - began, about)
         except BaseException:
             _studio_hooks.guarded(library, _studio_track.flush)
             raise
         finally:
             _local.training = False
-        _studio_hooks.guarded(library, _trained, library, watch, booster, time.monotonic() - began, about)
+            _studio_fits.ends(fit, well=well)
         return booster
 
     _studio_hooks.replace(module, "train", _studio_frames.around(original, train))
@@ -81,26 +88,29 @@ def _step(original: Any, booster: Any, *args: Any, **kwargs: Any) -> Any:
     """
     if not _studio_hooks.working():
         return original(booster, *args, **kwargs)
-    own, thread = _by_the_script(), threading.get_ident()
+    own, library, well = _by_the_script(), str(original.__module__).partition(".")[0], False
     _studio_keep.begins(booster, is_round=True)
     began = time.monotonic()
+    fit = _studio_fits.begins(booster, "Booster", library) if own else None
+    training = _studio_fits.here()
+    if training is not None and training.thing is None:
+        training.thing = booster
     try:
-        if own:
-            _studio_keep.AT_WORK.add(thread)
         try:
             result = original(booster, *args, **kwargs)
+            well = True
         finally:
             _studio_keep.ends(booster, well=True)
+        if training is not None:
+            training.rounds += 1
         if own:
-            library = str(original.__module__).partition(".")[0]
             data = (
                 args[0] if args else kwargs.get("dtrain", kwargs.get("train_set", getattr(booster, "train_set", None)))
             )
             about = _studio_signature.with_margin(None, _studio_hooks.guarded("signature", _margin, data) or "")
             _studio_hooks.guarded(library, _keep, booster, library, "update", time.monotonic() - began, about)
     finally:
-        if own:
-            _studio_keep.AT_WORK.discard(thread)
+        _studio_fits.ends(fit, well=well)
     return result
 
 

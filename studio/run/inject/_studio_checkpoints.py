@@ -181,10 +181,14 @@ class Checkpoints:
             self._over_since = self._clock()
         if self._off:
             return
-        model = self.model()
-        if model is not None and self._saved is None and not self.behind:  # a kill would leave no word of it
-            self._fall_behind(model, UNSAVED)
+        self.unsaved()
         _studio_keep.look_after(self.look)
+
+    def unsaved(self) -> None:
+        """What was trained is not saved: a kill would leave no word of it."""
+        model = self.model()
+        if model is not None and self._fitting and not self._off and self._saved is None and not self.behind:
+            self._fall_behind(model, UNSAVED)
 
     def judge(self, metrics: dict[str, float]) -> None:
         """Notes more metrics of the epoch that has ended."""

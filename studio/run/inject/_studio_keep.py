@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from . import (
         _studio_end,
+        _studio_fits,
         _studio_hooks,
         _studio_modeldir,
         _studio_models,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     Write = Callable[[Any, str], str]
 else:
     import _studio_end
+    import _studio_fits
     import _studio_hooks
     import _studio_modeldir
     import _studio_models
@@ -50,9 +52,6 @@ END_S = 5.0  # that saving further models may take when the script ends
 
 BUSY: dict[int, int] = {}
 """Objects that are being fitted: id -> how many fits."""
-
-AT_WORK: set[int] = set()
-"""Threads within a fit that the script called, until its model is noted here."""
 
 
 class Busy(Exception):
@@ -313,6 +312,8 @@ def finish() -> None:
     with _studio_modeldir.SAVING:
         if _studio_modeldir.folder() is None:
             return
+        if _studio_stop.saving():
+            _studio_fits.keep_all()
         _save_all(time.monotonic() + max(END_S, SHARE * _trained))
         last = sys.modules.get("_studio_last")
         if last is not None:
@@ -326,10 +327,13 @@ def finish() -> None:
             _save(chosen)
         if _studio_stop.saving():  # what was fitted meanwhile
             _save_all(time.monotonic() + END_S)
+        _studio_hooks.guarded("models", _studio_fits.tell_unfinished)
         with _queue:
             left = _of_this_run()
             _waiting[:] = [entry for entry in _waiting if entry not in left]
         for entry in left:
+            if entry.model.saved_fits == entry.model.fits:  # which is told of
+                continue
             if entry.model.file or entry.model is chosen:
                 _studio_models.lose(entry.model, "there was no time to save it as it was after its last fit")
             else:
@@ -346,10 +350,10 @@ def _save_all(until: float) -> None:
     """Saves what waits, the newest first; a script that goes on may be fitting some of it just now."""
     while True:
         waiting = _of_this_run()
-        if not waiting and not (AT_WORK and _studio_stop.has_patience()):
+        if not waiting and not (_studio_fits.awaited() and _studio_stop.has_patience()):
             return
         done = [_save(entry.model) for entry in reversed(waiting) if time.monotonic() < until]
-        if AT_WORK or not all(done):
+        if _studio_fits.awaited() or not all(done):
             if not _studio_stop.has_patience():
                 return
             time.sleep(0.005)
@@ -409,7 +413,6 @@ def _forked_child() -> None:
     _wake = threading.Condition(threading.Lock())
     _studio_modeldir.SAVING = threading.RLock()
     BUSY.clear()
-    AT_WORK.clear()
     _chores.clear()
     _waiting.clear()
     _forks.clear()

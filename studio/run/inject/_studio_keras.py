@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import (
         _studio_batches,
         _studio_checkpoints,
+        _studio_fits,
         _studio_frames,
         _studio_hooks,
         _studio_keep,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 else:
     import _studio_batches
     import _studio_checkpoints
+    import _studio_fits
     import _studio_frames
     import _studio_hooks
     import _studio_keep
@@ -58,6 +60,9 @@ def hook(keras: ModuleType) -> None:
         if call is None:
             return original(self, *args, **kwargs)
         _studio_keep.begins(self)
+        under_way = _studio_fits.begins(self, type(self).__name__, "keras")
+        if under_way is not None:
+            under_way.tell = watch.unsaved
         try:
             _local.fitting = True
             result = original(*call.args, **call.kwargs)
@@ -66,6 +71,7 @@ def hook(keras: ModuleType) -> None:
             raise
         finally:
             _local.fitting = False
+            _studio_fits.ends(under_way, well=True)
             _studio_keep.ends(self, well=True)
             _drop(call.arguments.get("callbacks"), watch, early)
         return result
@@ -151,6 +157,9 @@ def _callback_classes(base: Any) -> tuple[Any, Any]:
 
         def finish(self, model: Any) -> None:
             self._fit.finish(model)
+
+        def unsaved(self) -> None:
+            self._fit.unsaved()
 
         def on_train_begin(self, logs: Any = None) -> None:
             self._call(self._fit.begin, self.model)
@@ -287,6 +296,11 @@ class Fit:
                 _studio_hooks.guarded("keras summary", _describe, model)
                 _studio_hooks.guarded("keras summary", _count, model, self._fit)
         self._model = None
+
+    def unsaved(self) -> None:
+        """It goes on for some seconds."""
+        if self._checkpoints is not None:
+            self._checkpoints.unsaved()
 
     def finish(self, model: Any) -> None:
         """At the end of `fit`, its own or an exception's."""

@@ -36,6 +36,7 @@ OWN = "the newest checkpoint that the script wrote into modeldir"
 HELD = "the newest one that a variable still holds"
 NEWEST = "the newest fit"
 NONE = "; there is no predictor"
+CUT = "the one that was being trained when the run was stopped"
 LOADED = "a variable still holds it; it was loaded, the script fitted none"
 _BEGAN = time.time()  # when a model was trained that no fit told of: before those of the script
 
@@ -56,6 +57,7 @@ class Model:
         self.pinned = 0.0  # its time, whatever is saved of it later
         self.loaded = False  # not fitted by the script
         self.failed = False  # its newest fit raised
+        self.cut = False  # kept in the midst of its fit, when the run was stopped
         self.copy = False  # of a file that the script saved elsewhere
         self.python = ""  # of the script, where the file has code of its modules
         self.further: dict[str, Any] = {}
@@ -125,10 +127,19 @@ def fitted(thing: Any, library: str, role: str, signature: dict[str, Any] | None
         model = _new(thing, library, role)
     model.trained = model.pinned or time.time()
     model.fits += 1
-    model.failed = False
+    model.failed = model.cut = False
     if signature is not None:
         model.signature = signature
     model.role = role
+    return model
+
+
+def unfinished(thing: Any, kind: str, library: str, role: str) -> Model:
+    """What a fit is under way of, or was; None for `thing` where nobody has seen it."""
+    _carry_over()
+    model = find(thing)
+    if model is None:
+        model = Model(unique(kind), library, kind, role) if thing is None else _new(thing, library, role)
     return model
 
 
@@ -357,6 +368,8 @@ def _by_rule() -> tuple[Model | None, str]:
                 found = [model for model in found if model.library != "torch" or model is models[-1]]
             if found:
                 return max(found, key=lambda model: float(model.further[key])), reason
+        if models and models[-1].cut and models[-1].file:
+            return models[-1], CUT
         note = "" if role == "predictor" else NONE
         found = [model for model in models if model.variable]
         own = [model for model in found if not model.loaded]

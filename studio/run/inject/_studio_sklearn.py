@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import (
+        _studio_fits,
         _studio_frames,
         _studio_hooks,
         _studio_keep,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         _studio_trainings,
     )
 else:
+    import _studio_fits
     import _studio_frames
     import _studio_hooks
     import _studio_keep
@@ -129,10 +131,8 @@ def watch(original: Any, estimator: Any, args: Any, kwargs: Any) -> Any:
     well = False
     began = time.monotonic()
     _studio_keep.begins(estimator)
-    thread = threading.get_ident()
+    fit = _studio_fits.begins(estimator, type(estimator).__name__, _named(estimator)) if own else None
     try:
-        if own:
-            _studio_keep.AT_WORK.add(thread)
         try:
             _local.fitting = True
             _local.own = estimator if own or around is estimator else None  # a `fit` may call that of its base class
@@ -148,8 +148,7 @@ def watch(original: Any, estimator: Any, args: Any, kwargs: Any) -> Any:
             margin = _studio_signature.margin_in(kwargs)
             _studio_hooks.guarded("sklearn", _fitted, estimator, time.monotonic() - began, data, margin)
     finally:
-        if own:
-            _studio_keep.AT_WORK.discard(thread)
+        _studio_fits.ends(fit, well=well)
     return result
 
 
@@ -172,9 +171,14 @@ def _fitted(estimator: Any, took_s: float, data: Any, margin: str) -> None:
     role = "helper" if is_helper(estimator) else "predictor"
     signature = _studio_hooks.guarded("signature", _signatures.of, data, took_s)
     signature = _studio_signature.with_margin(signature, margin)
-    library = type(estimator).__module__.partition(".")[0]
-    model = _studio_models.fitted(estimator, library if library in BOOSTERS else "sklearn", role, signature)
+    model = _studio_models.fitted(estimator, _named(estimator), role, signature)
     _studio_keep.trained(model, estimator, ".joblib", _studio_pickles.dump, how="sklearn.fit", took_s=took_s)
+
+
+def _named(estimator: Any) -> str:
+    """The library, as the note has it."""
+    library = type(estimator).__module__.partition(".")[0]
+    return library if library in BOOSTERS else "sklearn"
 
 
 def _record(estimator: Any) -> None:

@@ -35,6 +35,7 @@ NAME = "stopping"
 FORK_WAIT_S = 3.0
 BATCH_WAIT_S = 1.5  # for Keras to come to the end of a batch, before the other models are saved
 ALL_S = 2.8  # from the guard's word on: it sends SIGTERM soon
+LOOK_MS = 2500  # between looks at fits that take long
 PATIENCE_S = 1.0  # from the guard's word on, for fits and writes that are under way to end
 
 _FAULTS = {getattr(_signal, "SIG" + name) for name in ("SEGV", "BUS", "FPE", "ILL", "ABRT", "TRAP", "SYS")}
@@ -82,7 +83,14 @@ class _Ear:
             wanted = select.poll()  # `select` takes no descriptor from 1,024 on
             wanted.register(self._word, select.POLLIN)
             wanted.register(self._leave, select.POLLIN)
-            if [fd for fd, _ in wanted.poll()] == [self._word]:
+            found: list[tuple[int, int]] = []
+            while not found:
+                found = wanted.poll(LOOK_MS)
+                fits = sys.modules.get("_studio_fits")
+                if not found and fits is not None:
+                    _studio_hooks.guarded("models", fits.tell_of_long)
+                    _unlist()
+            if [fd for fd, _ in found] == [self._word]:
                 _look()
         except Exception:  # noqa: BLE001, S110  (the interpreter ends, or there are no more threads)
             pass
