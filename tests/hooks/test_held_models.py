@@ -132,7 +132,8 @@ def test_many_models_of_workers_push_no_fit_away(bench):
     )
     assert (ran.code, ran.err) == (0, "")
     assert ran.chosen["name"] == "LinearRegression"
-    assert len(names(ran)) <= 20 and len(names(ran)) + ran.note["dropped"] == 41
+    told = len(names(ran)) + ran.note["dropped"] + len(ran.note["lost"])  # lost: on a slow machine, for want of time
+    assert len(names(ran)) <= 20 and told == 41
 
 
 def test_an_unchanged_model_is_written_once_and_one_that_was_used_too(bench):
