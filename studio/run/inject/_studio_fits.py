@@ -122,7 +122,8 @@ def tell_unfinished() -> None:
             _lose(fit, STOPPED if _studio_stop.saving() else ENDED)
     raised = _studio_track.memory("fits raised", dict)
     last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    if raised and id(last) == raised["exc"] and type(last) is raised["kind"]:
+    ends_it = raised and id(last) == raised["exc"] and type(last) is raised["kind"]
+    if ends_it and _studio_models.kept():  # else there is nothing that could answer for it
         import _studio_text  # type: ignore[import-not-found]
 
         text = _studio_text.of(last, LONGEST, "no message: its __str__ raised {error}")
