@@ -205,17 +205,41 @@ def test_a_long_fit_is_told_of_in_case_that_the_run_is_killed(bench):
          ["its fit was ended by KeyboardInterrupt"]),
         ("threading.Thread(target=Slow().fit, args=(X, target), daemon=True).start()",
          ["the run ended before its fit did"]),
-        ("try: Slow().fit(X, None)\n    except ValueError: pass\n    1 / 0", []),
+        ("try: Slow().fit(X, None)\n    except ValueError as e: raise SystemExit(1) from e",
+         ["its fit was ended by ValueError: no targets"]),
+        ("try: Slow().fit(X, None)\n    except ValueError as e: err = e\n    Ridge(2).fit(X, y)\n    raise err", []),
+        ("try: Slow().fit(X, None)\n    except ValueError as e: pass\n"
+         "    from sklearn.decomposition import PCA; PCA().fit(X)", ["its fit was ended by ValueError: no targets"]),
         ("fits = sys.modules['_studio_fits']; fits.TELL_S = 0; slow = Slow()\n"
          "    threading.Timer(0.1, fits.tell_of_long).start()\n"
          "    threading.Timer(0.5, target.__iadd__, (1,)).start(); slow.fit(X, target)", []),
     ],
-    ids=["error", "Ctrl-C", "daemon", "another error", "told of, then over"],
+    ids=["error", "Ctrl-C", "daemon", "exit", "a later fit", "a later helper", "told of, then over"],
 )  # fmt: skip
 def test_a_fit_that_did_not_come_to_its_end_is_named_as_lost(bench, source, lost):
     ran = bench.run(DATA + SLOW + "    import threading\n    " + source + "\n")
     assert [entry["why"] for entry in ran.note["lost"]] == lost, ran.err
     assert names(ran)[:1] == ["Ridge"]
+
+
+def test_a_booster_that_ctrl_c_cuts_short_is_the_model_whatever_was_saved_before(bench):
+    bench.needs("xgboost")
+    ran = bench.run(
+        DATA
+        + """
+    import _thread, joblib, xgboost as xgb
+    joblib.dump(Ridge().fit(X, y), "before.joblib")
+    class Told(xgb.callback.TrainingCallback):
+        def after_iteration(self, model, epoch, log):
+            if epoch == 8: _thread.interrupt_main()
+    try: xgb.train({}, xgb.DMatrix(X, y), 10_000, callbacks=[Told()])
+    except KeyboardInterrupt: print("enough")
+    """
+    )
+    assert (ran.code, ran.out, ran.err, ran.note["lost"]) == (0, "enough\n", "", [])
+    assert (ran.chosen["name"], ran.chosen["reason"]) == (
+        "Booster", "the one that was being trained when the run was stopped",
+    )  # fmt: skip
 
 
 def test_a_refit_replaces_its_file_and_one_that_raises_is_none(bench):

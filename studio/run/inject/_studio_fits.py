@@ -87,15 +87,39 @@ def ends(fit: Fit | None, *, well: bool) -> None:
 def _over(fit: Fit, exc: BaseException | None) -> None:
     if fit.model is not None:
         _studio_models.regained(fit.library, {fit.model.name})
-    if exc is not None and fit.tell is None:
-        _studio_track.memory("fits raised", dict).update(fit=_about(fit), exc=id(exc), kind=type(exc))
-        _studio_end.at_end("models", sys.modules["_studio_keep"].finish)
+    raised: list[_Raised] = _studio_track.memory("fits raised", list)
+    if exc is None:
+        if raised and _role(fit) == "predictor":
+            raised.clear()  # it is not the newest any more
+        return
+    _studio_end.at_end("models", sys.modules["_studio_keep"].finish)
+    if fit.keep is not None and fit.rounds and not isinstance(exc, Exception):  # Ctrl-C, which is a stop
+        _keep(fit)
+    elif fit.tell is None:
+        raised[:] = [_Raised(fit, exc)]
 
 
-def _about(fit: Fit) -> tuple[Any, ...]:
+class _Raised:
+    """A fit that an exception has ended. Holds nothing of what was fitted."""
+
+    def __init__(self, fit: Fit, exc: BaseException) -> None:
+        import _studio_text  # type: ignore[import-not-found]
+
+        self.model = _studio_models.find(fit.thing)
+        self.about = (fit.kind, fit.library, _role(fit))
+        self.when = time.time()
+        text = _studio_text.of(exc, LONGEST, "no message: its __str__ raised {error}")
+        self.why = f"its fit was ended by {type(exc).__name__}" + (f": {text}" if text else "")
+
+    def tell(self) -> None:
+        model = self.model or _studio_models.unfinished(None, *self.about)
+        _studio_models.behind(model, self.why, when=self.when)
+
+
+def _role(fit: Fit) -> str:
     sklearn: Any = sys.modules.get("_studio_sklearn")
-    helper = fit.library == "sklearn" and sklearn is not None and sklearn.is_helper(fit.thing)
-    return fit.thing, fit.kind, fit.library, "helper" if helper else "predictor"
+    is_helper = fit.library == "sklearn" and sklearn is not None and sklearn.is_helper(fit.thing)
+    return "helper" if is_helper else "predictor"
 
 
 def keep_all() -> None:
@@ -114,22 +138,17 @@ def _keep(fit: Fit) -> None:
 
 
 def tell_unfinished() -> None:
-    """At the end of the run: fits that are under way, and one whose exception ends the script."""
+    """At the end of the run: fits that are under way, and the newest one if an exception has ended it."""
     for fit in _of_this_run():
         model = _studio_models.find(fit.thing)
         kept = fit.keep is not None and model is not None and model.file and model.saved_fits == model.fits
         if fit.tell is None and not kept:
             _lose(fit, STOPPED if _studio_stop.saving() else ENDED)
-    raised = _studio_track.memory("fits raised", dict)
-    last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    ends_it = raised and id(last) == raised["exc"] and type(last) is raised["kind"]
-    if ends_it and _studio_models.kept():  # else there is nothing that could answer for it
-        import _studio_text  # type: ignore[import-not-found]
-
-        text = _studio_text.of(last, LONGEST, "no message: its __str__ raised {error}")
-        why = type(last).__name__ + (f": {text}" if text else "")
-        _studio_models.behind(_studio_models.unfinished(*raised["fit"]), f"its fit was ended by {why}")
-    raised.clear()
+    raised: list[_Raised] = _studio_track.memory("fits raised", list)
+    while raised:
+        one = raised.pop()
+        if _studio_models.kept():  # else there is nothing that could answer for it
+            one.tell()
 
 
 def tell_of_long() -> None:
@@ -153,7 +172,7 @@ def _tell(fit: Fit) -> None:
 
 
 def _lose(fit: Fit, why: str) -> None:
-    fit.model = model = _studio_models.unfinished(*_about(fit))
+    fit.model = model = _studio_models.unfinished(fit.thing, fit.kind, fit.library, _role(fit))
     _studio_models.behind(model, why + (f"; {model.file} is of the fit before" if model.file else ""))
 
 

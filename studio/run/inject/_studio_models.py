@@ -280,9 +280,9 @@ def regained(library: str, names: set[str] | None = None) -> None:
         write()
 
 
-def behind(model: Model, why: str) -> None:
+def behind(model: Model, why: str, *, when: float | None = None) -> None:
     """The script has trained the model on, and its file is as it was before. `saved` takes that back."""
-    model.trained = time.time()
+    model.trained = when or time.time()
     model.fits += 1
     lose(model, why, quiet=True)
 
@@ -362,14 +362,14 @@ def _by_rule() -> tuple[Model | None, str]:
     known = [model for model in known if model.file or model.saved_fits != model.fits]  # not one that is lost
     for role in ("predictor", "helper"):
         models = sorted((model for model in known if model.role == role), key=lambda model: model.trained)
+        if models and models[-1].cut and models[-1].file:
+            return models[-1], CUT
         for reason, key in ((OWN, "own"), (DUMPED, "dumped")):
             found = [model for model in models if model.further.get(key)]
             if key == "dumped":  # a network that others were fitted after may be what they build on
                 found = [model for model in found if model.library != "torch" or model is models[-1]]
             if found:
                 return max(found, key=lambda model: float(model.further[key])), reason
-        if models and models[-1].cut and models[-1].file:
-            return models[-1], CUT
         note = "" if role == "predictor" else NONE
         found = [model for model in models if model.variable]
         own = [model for model in found if not model.loaded]
