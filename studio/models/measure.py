@@ -28,6 +28,7 @@ SLOW_S = 0.2
 AGAIN = 4
 """So many of the items are asked once more; the first few differ most."""
 
+WIDEST_SAMPLE = 100  # columns of a row that is shown as an example
 GIVE_UP_S = 20.0
 """Drawing inputs for a model that answers none ends after so long."""
 
@@ -109,8 +110,32 @@ def _watched(trial: Trial, met: list[_Found]) -> TensorModel:
         if first is not None:
             trial.hopeless(first)
         return _untried(trial, first)
-    model = _tried(replace(trial, outputs=_shaped(trial, found.answer)), found)
+    if not any(map(_tells, found.answer)):
+        trial = replace(
+            trial, warnings=(*trial.warnings, f"{trial.path.name} answers nan to all that studio drew to try it")
+        )
+    trial = replace(trial, inputs=_with_samples(trial, found), outputs=_shaped(trial, found.answer))
+    model = _tried(trial, found)
     return replace(model, call_s=warm_up(model))
+
+
+def _with_samples(trial: Trial, found: _Found) -> tuple[TensorSpec, ...]:
+    """The inputs with the row that was answered as their example, where rows of zeros are not."""
+    import numpy as np
+
+    row = found.draw(1, 0)
+    if any(len(x.shape) != 2 or x.shape[1] > WIDEST_SAMPLE or x.dtype.kind not in "fiu" for x in row):
+        return trial.inputs
+    try:
+        trial.run([np.zeros_like(x) for x in row])
+    except Exception:  # noqa: BLE001 - whatever a library raises
+        return tuple(
+            [
+                spec if spec.sample else replace(spec, sample=tuple(x[0].tolist()))
+                for spec, x in zip(trial.inputs, row, strict=True)
+            ]
+        )
+    return trial.inputs
 
 
 def _hanging(trial: Trial, met: Sequence[_Found], exc: Hangs) -> TensorModel:

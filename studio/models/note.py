@@ -21,7 +21,10 @@ LONGEST_WHY = 600
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A model that a hook kept. `file` is relative to the folder; `trained` in seconds since 1970, 0 if unknown."""
+    """A model that a hook kept. `file` is relative to the folder; `trained` in seconds since 1970, 0 if unknown.
+
+    `cut` tells what has cut its fit short, if anything has.
+    """
 
     name: str
     file: str
@@ -29,6 +32,7 @@ class Kept:
     chosen: bool
     trained: float
     reason: str = ""
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ def _best_by(best: dict[str, object]) -> str:
     mode = better.get(str(best.get("mode")), "")
     if not isinstance(metric, str) or not isinstance(value, int | float) or not mode:
         return ""
-    return f"{one_line(metric)} {_seconds(value):.4g} of the epochs that were kept, {mode} is better"
+    return f"{one_line(metric)} {_seconds(value):.4g} of its epochs that were kept, {mode} is better"
 
 
 def _kept(entry: dict[str, object]) -> Kept | None:
@@ -139,6 +143,7 @@ def _kept(entry: dict[str, object]) -> Kept | None:
         entry.get("chosen") is True,
         _seconds(entry.get("trained")),
         one_line(str(entry.get("reason") or "")),
+        one_line(str(entry.get("cut") or "")),
     )
 
 

@@ -71,6 +71,8 @@ class Tried:
         label, at = served.label(self.folder), trained_at(served, self.folder, self.note)
         lines = [f"skipped {line}" for line in self.found.skipped]
         lines += [f"skipped {self._named(c, exc)}{_sentence(exc.hint)}" for c, exc in self.failures]
+        kept = self.note.kept(label)
+        lines += [f"{label}: {kept.cut}"] if kept is not None and kept.cut else []
         missing = [*(one for one in self._lost() if one.trained > at), *self._failed(), *self._gone()]
         for one in missing:
             older = ", an older checkpoint" if one.trained > at else ""

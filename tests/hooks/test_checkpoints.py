@@ -82,6 +82,35 @@ def events(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "spool" / "events").read_text().splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("is_error", "epoch_s", "kept", "told"),
+    [
+        (True, 10.0, "model-001.keras",
+         "its fit was ended by why in epoch 2, after 2 batches; model-001.keras is of epoch 1"),
+        (True, 0.01, "model-002.keras", "its fit was ended by why in epoch 2, after 2 batches"),
+        (False, 10.0, "model-002.keras", "its fit was stopped (why) in epoch 2, after 2 batches"),
+    ],
+    ids=["error", "no whole epoch", "Ctrl-C"],
+)  # fmt: skip
+def test_what_cut_a_fit_short_is_told(tmp_path, clock, checkpoints, is_error, epoch_s, kept, told):
+    model = SlowModel(clock, 0.01)
+    checkpoints.begin(model)
+    checkpoints.epoch_begins(0)
+    clock.now += epoch_s
+    checkpoints.epoch_ended(0, {})
+    checkpoints.save(model, last=False)
+    checkpoints.epoch_begins(1)
+    for batch in range(2):
+        checkpoints.batches.begins()
+        checkpoints.batches.ends(batch)
+    checkpoints.broken(model, "why", is_error=is_error)
+    note = json.loads((tmp_path / "modeldir" / ".studio.json").read_text())
+    (entry,) = note["models"]
+    assert entry["file"] == kept and kept in files(tmp_path)
+    assert [entry.get("cut"), *(one["why"] for one in note["lost"])] == ([None, told] if "is of" in told else [told])
+    assert not entry.get("cut") or entry["reason"].endswith("; " + told)
+
+
 def test_newest_and_best_are_kept(tmp_path, clock, checkpoints):
     train(checkpoints, SlowModel(clock, 0.01), clock, 10.0, [0.5, 0.9, 0.7, 0.8])
     assert files(tmp_path) == [".studio.json", "model-002.keras", "model-004.keras"]

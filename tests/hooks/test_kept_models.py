@@ -237,9 +237,7 @@ def test_a_booster_that_ctrl_c_cuts_short_is_the_model_whatever_was_saved_before
     """
     )
     assert (ran.code, ran.out, ran.err, ran.note["lost"]) == (0, "enough\n", "", [])
-    assert (ran.chosen["name"], ran.chosen["reason"]) == (
-        "Booster", "the one that was being trained when the run was stopped",
-    )  # fmt: skip
+    assert (ran.chosen["name"], ran.chosen["cut"]) == ("Booster", "its fit was stopped after 9 rounds")
 
 
 def test_a_refit_replaces_its_file_and_one_that_raises_is_none(bench):

@@ -284,7 +284,8 @@ def test_a_booster_that_a_stop_cuts_short_is_the_model_with_the_rounds_that_it_h
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=280)
     chosen = next(model for model in note()["models"] if model["chosen"])
-    assert (chosen["class"], chosen["reason"]) == ("Booster", "the one that was being trained when the run was stopped")
+    assert chosen["class"] == "Booster" and chosen["cut"].startswith("its fit was stopped after "), chosen
+    assert chosen["reason"] == f"the one that was being trained when the run was stopped; {chosen['cut']}"
     assert not note()["lost"], err
     assert int((tmp_path / "done").read_text()) - rounds_kept(chosen["file"]) in (0, 1)
 

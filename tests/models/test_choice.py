@@ -308,7 +308,7 @@ def test_a_best_file_that_is_gone_is_told(tmp_path: Path) -> None:
     assert model.warnings[-1].startswith("--best: m-val_loss=0.3.joblib has the best val_loss 0.3 of 1 checkpoints, sm")
     by = {"file": "m-val_loss=0.3.joblib", "metric": "val_auc", "value": 0.25, "mode": "max"}
     note(tmp_path, best=by)
-    said = "--best: m-val_loss=0.3.joblib has the best val_auc 0.25 of the epochs that were kept, larger is better"
+    said = "--best: m-val_loss=0.3.joblib has the best val_auc 0.25 of its epochs that were kept, larger is better"
     assert load_model(tmp_path, best=True).warnings == (said,)
     note(tmp_path, best={"file": "gone.joblib"})
     assert (load_model(tmp_path).warnings, load_model(tmp_path).caveat) == ((), "")

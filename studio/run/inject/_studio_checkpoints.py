@@ -207,6 +207,29 @@ class Checkpoints:
             if not self._off and self._now() is not None:
                 self._save(model, last=last)
 
+    def broken(self, model: Any, why: str, *, is_error: bool) -> None:
+        """An exception ends the `fit`: in the midst of an epoch, the last whole one counts where it is an error."""
+        self.batches.all_ended()
+        whole = self._saved is not None and self._saved == self._epoch
+        skipped = is_error and whole and self._now() != self._epoch
+        told = f"its fit was ended by {why}" if is_error else f"its fit was stopped ({why})"
+        if skipped:
+            self._fitting = False
+            self._fall_behind(model, f"{told} {self._place()}")
+        else:
+            self.save(model, last=True)
+            self._cut_short(told)
+
+    def _cut_short(self, told: str) -> None:
+        if self._known is not None and self._known.file and self._now() is not None:
+            _studio_models.cut_short(self._known, f"{told} {self._place()}")
+
+    def _place(self) -> str:
+        now, done = self._now() or 0, self.batches.done
+        if now == self._epoch:
+            return f"after epoch {now + 1}"
+        return f"in epoch {now + 1}, after {done} batch" + ("es" if done != 1 else "")
+
     def _now(self) -> int | None:
         """The epoch that the weights are of: the last one, or the next if a batch of it is over."""
         return self._next if self.batches.ended > self._until_done else self._epoch
@@ -272,6 +295,7 @@ class Checkpoints:
         with self.batches.held(wait_s) as at_rest, _studio_modeldir.saving(max(wait_s, 0.1)) as free:
             if at_rest and free and self._fitting and self._now() is not None:
                 self._save(model)
+                self._cut_short("its fit was stopped")
 
     def _fall_behind(self, model: Any, why: str) -> None:
         if _studio_modeldir.is_the_scripts(self._folder):

@@ -16,19 +16,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from . import _studio_end, _studio_hooks, _studio_modeldir, _studio_models, _studio_stop, _studio_track
+    from . import (
+        _studio_end,
+        _studio_hooks,
+        _studio_modeldir,
+        _studio_models,
+        _studio_stop,
+        _studio_text,
+        _studio_track,
+    )
 else:
     import _studio_end
     import _studio_hooks
     import _studio_modeldir
     import _studio_models
     import _studio_stop
+    import _studio_text
     import _studio_track
 
 TELL_S = 5.0  # from the fit's begin on: a kill leaves no time to
 ENDED = "the run ended before its fit did"
 STOPPED = "the run was stopped before its fit was over"
-LONGEST = 200  # characters of what an exception says
 
 
 class Fit:
@@ -103,13 +111,10 @@ class _Raised:
     """A fit that an exception has ended. Holds nothing of what was fitted."""
 
     def __init__(self, fit: Fit, exc: BaseException) -> None:
-        import _studio_text  # type: ignore[import-not-found]
-
         self.model = _studio_models.find(fit.thing)
         self.about = (fit.kind, fit.library, _role(fit))
         self.when = time.time()
-        text = _studio_text.of(exc, LONGEST, "no message: its __str__ raised {error}")
-        self.why = f"its fit was ended by {type(exc).__name__}" + (f": {text}" if text else "")
+        self.why = f"its fit was ended by {_studio_text.of_exception(exc)}"
 
     def tell(self) -> None:
         model = self.model or _studio_models.unfinished(None, *self.about)
@@ -135,6 +140,8 @@ def _keep(fit: Fit) -> None:
         model = _studio_models.find(fit.thing)
         if model is not None:
             model.cut = True
+            rounds = f"{fit.rounds:,} round" + ("s" if fit.rounds != 1 else "")
+            _studio_models.cut_short(model, f"its fit was stopped after {rounds}")
 
 
 def tell_unfinished() -> None:

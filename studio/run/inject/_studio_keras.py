@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         _studio_keep,
         _studio_keras_params,
         _studio_signature,
+        _studio_text,
         _studio_track,
         _studio_trainings,
     )
@@ -34,6 +35,7 @@ else:
     import _studio_keep
     import _studio_keras_params
     import _studio_signature
+    import _studio_text
     import _studio_track
     import _studio_trainings
 
@@ -66,8 +68,8 @@ def hook(keras: ModuleType) -> None:
         try:
             _local.fitting = True
             result = original(*call.args, **call.kwargs)
-        except BaseException:
-            _studio_hooks.guarded("keras", watch.finish, self)
+        except BaseException as exc:
+            _studio_hooks.guarded("keras", watch.finish, self, exc)
             raise
         finally:
             _local.fitting = False
@@ -155,8 +157,8 @@ def _callback_classes(base: Any) -> tuple[Any, Any]:
             self._fit.prepare(model, arguments)
             self.batches = self._fit.batches
 
-        def finish(self, model: Any) -> None:
-            self._fit.finish(model)
+        def finish(self, model: Any, exc: BaseException | None = None) -> None:
+            self._fit.finish(model, exc)
 
         def unsaved(self) -> None:
             self._fit.unsaved()
@@ -302,11 +304,15 @@ class Fit:
         if self._checkpoints is not None:
             self._checkpoints.unsaved()
 
-    def finish(self, model: Any) -> None:
+    def finish(self, model: Any, exc: BaseException | None = None) -> None:
         """At the end of `fit`, its own or an exception's."""
         self._log_now()
-        if self._checkpoints is not None:
+        if self._checkpoints is None:
+            return
+        if exc is None:
             self._checkpoints.save(model, last=True)
+        else:
+            self._checkpoints.broken(model, _studio_text.of_exception(exc), is_error=isinstance(exc, Exception))
 
 
 def _count(model: Any, fit: _studio_trainings.Fit) -> None:

@@ -128,6 +128,7 @@ def fitted(thing: Any, library: str, role: str, signature: dict[str, Any] | None
     model.trained = model.pinned or time.time()
     model.fits += 1
     model.failed = model.cut = False
+    model.further.pop("cut", None)
     if signature is not None:
         model.signature = signature
     model.role = role
@@ -287,6 +288,12 @@ def behind(model: Model, why: str, *, when: float | None = None) -> None:
     lose(model, why, quiet=True)
 
 
+def cut_short(model: Model, why: str) -> None:
+    """The file has the model as it was when its fit was cut short."""
+    model.further["cut"] = why
+    write()
+
+
 def drop(model: Model | None) -> None:
     """A model was too many, or died before there was time to save it."""
     _here().dropped += 1
@@ -414,9 +421,10 @@ def write() -> None:
 
 def _reason(model: Model, reason: str, chosen: Model | None) -> str:
     """Why it is the model, or which variable holds it, so that models of one class can be told apart."""
+    cut = f"; {model.further['cut']}" if model.further.get("cut") else ""
     if model is chosen:
-        return f"{reason} ({model.variable})" if model.variable else reason
-    return f"variable {model.variable}" if model.variable else ""
+        return (f"{reason} ({model.variable})" if model.variable else reason) + cut
+    return (f"variable {model.variable}" if model.variable else "") + cut
 
 
 def _carry_over() -> None:

@@ -45,6 +45,12 @@ def of(value: Any, most: int = MOST_CHARS, broken: str = "<{kind} object: its __
     return _bounded(value, most, broken, str)
 
 
+def of_exception(exc: BaseException, most: int = 200) -> str:
+    """Its class and what it says."""
+    text = of(exc, most, "no message: its __str__ raised {error}")
+    return type(exc).__name__ + (f": {text}" if text else "")
+
+
 def kept(value: Any, most: int = MOST_CHARS) -> str:
     """`str(value)` for a record: what is cut says so, and has a digest, so that two such values can be compared."""
     full = value if type(value) is str else _numbers_text(value)
