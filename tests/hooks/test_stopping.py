@@ -273,10 +273,11 @@ def test_a_fit_that_a_stop_cuts_short_is_named_as_lost(tmp_path):
 def test_a_booster_that_a_stop_cuts_short_is_the_model_with_the_rounds_that_it_has(tmp_path):
     process = running(
         tmp_path,
-        CUT_SHORT + "import xgboost as xgb\n"
+        CUT_SHORT + "import os, xgboost as xgb\n"
         "class Told(xgb.callback.TrainingCallback):\n"
         "    def after_iteration(self, model, epoch, log):\n"
-        "        open('done', 'w').write(str(epoch + 1))\n"
+        "        with open('new', 'w') as file: file.write(str(epoch + 1))\n"
+        "        os.replace('new', 'done')\n"
         "        if epoch == 8: print('ready', flush=True)\n"
         "        time.sleep(0.05)\n"
         "booster = xgb.train({}, xgb.DMatrix(X, y), 100_000, callbacks=[Told()])\n",
