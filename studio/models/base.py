@@ -112,6 +112,7 @@ class TensorModel(LoadedModel):
             show it. All others run in threads: they could hold the event loop for as long as a value says.
         call_s: Seconds that one call with one row takes, measured at load; None if unknown.
         batch: The most rows that are worth one call.
+        unlike: What of the inputs is unlike all that the model was fitted on, as a clause; "" if nothing is known.
     """
 
     run: Run
@@ -121,6 +122,7 @@ class TensorModel(LoadedModel):
     bounded: bool = False
     call_s: float | None = None
     batch: int = 64
+    unlike: Callable[[Sequence[Array]], str] | None = None
 
     @property
     def stacks(self) -> bool:

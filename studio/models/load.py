@@ -170,9 +170,17 @@ def _nothing(where: str, found: Found, note: Note, choice: _Choice) -> LoadedMod
         return identity(f"no checkpoint in {where}, so the identity is served: it answers with its input")
     raise ModelLoadError(
         f"no model in {where} can be served: {joined(reasons)}",
-        hint="save the whole model (model.save('model.keras'), torch.onnx.export(…, 'model.onnx')) or build it in a "
-        "wrapper: --wrapper FILE; --identity serves a server that answers with its input",
+        hint=f"save the whole model ({_whole_saves(found)}) or build it in a wrapper: --wrapper FILE; --identity "
+        "serves a server that answers with its input",
     )
+
+
+def _whole_saves(found: Found) -> str:
+    """How the library whose files lie there saves a whole model; of both, where that cannot be told."""
+    keras, torch = "model.save('model.keras')", "torch.onnx.export(…, 'model.onnx')"
+    if any(left.label.endswith((".pt", ".pth", ".bin", ".ckpt")) for left in found.leftovers):
+        return torch
+    return keras if any(left.label.endswith(".h5") for left in found.leftovers) else f"{keras}, {torch}"
 
 
 def _load_one(candidate: Candidate, choice: _Choice) -> LoadedModel:

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from .base import Run, TensorModel, TensorSpec, said
 from .items import Asked, ask_alone
 from .probe import Domain, Draw, draws, named_columns, told_domains
 from .stacking import MOST, Fresh, any_rows, filled, prove
+from .unlike import unlike
 from .watch import FIRST_S, Hangs, Watch
 
 if TYPE_CHECKING:
@@ -323,6 +325,7 @@ def _model(
         outputs=trial.outputs, warnings=degraded, run=trial.run, unmerged=unmerged,
         by_row=() if all(by_row) else by_row, probe=None if probe is None else lambda count: probe(count, 0),
         bounded=trial.bounded, batch=rows or most,
+        unlike=partial(unlike, trial.inputs, told_domains(trial.path, trial.inputs)),
     )  # fmt: skip
 
 

@@ -123,7 +123,7 @@ class TensorCalls:
             if call.finished:
                 continue
             if isinstance(outcome, StudioError):
-                call.errors[item.key or ""] = outcome
+                call.errors[item.key or ""] = self._explained(item, outcome)
             else:
                 try:
                     self._keep(call, item, outcome)
@@ -133,6 +133,21 @@ class TensorCalls:
             if call.left == 0:
                 _time(call)
                 self._finish(call)
+
+    def _explained(self, item: Item, failure: StudioError) -> StudioError:
+        """The failure; one of the model's with what of the request it may come from."""
+        cause = failure.__cause__
+        if cause is None or self._model.unlike is None:
+            return failure
+        try:
+            found = self._model.unlike(item.tensors)
+        except Exception:  # noqa: BLE001 - the record of a run may be of another model
+            return failure
+        if not found:
+            return failure
+        told = ContractViolation(f"{failure.message}: {found}", hint=failure.hint, field=item.key or "")
+        told.__cause__ = cause
+        return told
 
     def _keep(self, call: Call, item: Item, outcome: Sequence[Array]) -> None:
         values, names = outcome, self._names

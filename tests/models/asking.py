@@ -34,17 +34,23 @@ def ask(model: TensorModel, questions: Sequence[Arrays], mode: str) -> list[list
             return {"a": arrays[0]}
         return {"a": {spec.name: x for spec, x in zip(model.inputs or (), arrays, strict=True)}}
 
-    async def work() -> list[Call]:
-        predictor = Predictor(model, loop=asyncio.get_running_loop(), batch_mode=mode)
-        try:
-            return list(await asyncio.gather(*(predictor.predict(values(q)) for _ in range(3) for q in questions)))
-        finally:
-            predictor.close()
-
-    calls = asyncio.run(work())
+    calls = asked(model, [values(q) for _ in range(3) for q in questions], mode)
     assert [call.failure for call in calls] == [None] * len(calls)
     outputs = [call.outputs["a"] for call in calls]
     return [[output[name] for name in names] if isinstance(output, dict) else [output] for output in outputs]
+
+
+def asked(model: TensorModel, requests: Sequence[dict[str, object]], mode: str = "auto") -> list[Call]:
+    """What comes of requests that are made at the same time."""
+
+    async def work() -> list[Call]:
+        predictor = Predictor(model, loop=asyncio.get_running_loop(), batch_mode=mode)
+        try:
+            return list(await asyncio.gather(*map(predictor.predict, requests)))
+        finally:
+            predictor.close()
+
+    return asyncio.run(work())
 
 
 def check_as_library(

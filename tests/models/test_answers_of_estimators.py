@@ -298,3 +298,10 @@ def test_code_in_a_file_is_found_under_both_names_of_cloudpickle(tmp_path: Path,
     code += "print(load(Path(sys.argv[1]), 'auto', True).run([np.array([[3.0]])])[0])"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "model.pkl")], capture_output=True, text=True)
     assert done.stdout.strip() == "[6.]", done.stderr
+
+
+def test_a_model_that_answers_nan_to_all_is_served_with_a_warning(tmp_path: Path) -> None:
+    made = linear_model.LinearRegression().fit(X, Y)
+    made.coef_ = made.coef_ * np.nan
+    joblib.dump(made, tmp_path / "model.joblib")
+    assert "model.joblib answers nan to all that studio drew to try it" in loaded(tmp_path / "model.joblib").warnings

@@ -16,7 +16,7 @@ from studio.models.estimator_inputs import columns_of
 from studio.serve.facts import Facts
 from studio.serve.idle import Idle
 
-from .asking import check_as_library, loaded
+from .asking import asked, check_as_library, loaded
 
 pd = pytest.importorskip("pandas", reason="pandas is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -261,3 +261,25 @@ def test_a_function_of_the_script_is_given_no_table_of_other_dtypes(tmp_path: Pa
     joblib.dump(model, tmp_path / "model.joblib")
     with pytest.raises(ModelLoadError, match=r"it takes a table with the columns x y, rooms, hole"):
         loaded(tmp_path / "model.joblib")
+
+
+def test_a_row_that_the_model_refuses_is_told_by_what_no_row_had_that_it_was_fitted_on(tmp_path: Path) -> None:
+    """And the example is a row that it takes, where zeros are none."""
+    frame = pd.DataFrame({"age": RNG.normal(40, 12, 60), "zone": RNG.choice([10, 20, 35], 60)})
+    columns = [("a", preprocessing.StandardScaler(), ["age"]), ("z", preprocessing.OneHotEncoder(), ["zone"])]
+    made = pipeline.make_pipeline(compose.ColumnTransformer(columns), linear_model.LinearRegression())
+    made.fit(frame, frame.age)
+    joblib.dump(made, tmp_path / "model.joblib")
+    about = {"dtype": "float64", "low": 1.0, "high": 80.0, "missing": False}
+    zones = {"dtype": "int64", "low": 10, "high": 35, "categories": [10, 20, 35], "missing": False}
+    note(tmp_path, "model.joblib", [{"name": "age", **about}, {"name": "zone", **zones}])
+    model = loaded(tmp_path / "model.joblib")
+    example = json.loads(Facts(model, Idle(0.0), "model", {}).example())["x"]
+    assert example[1] in (10, 20, 35)
+    nan, rows = float("nan"), np.array([[40.0, 20.0], [41.0, 99.0]])
+    calls = asked(model, [{"a": q} for q in (example, [40.0, 99.0], rows, np.array([[nan, 10.0]]), np.ones((0, 2)))])
+    assert calls[0].failure is None and not calls[0].errors
+    said = [str(call.failure or call.errors.get("a")) for call in calls[1:]]
+    assert "zone in row 0 is 99, which no row had that it was fitted on" in said[0] and "zone in row 1" in said[1]
+    assert "age in row 0 is nan" in said[2] and "there are no rows" in said[3], said
+    assert [(call.failure or call.errors["a"]).http_status for call in calls[1:]] == [422] * 4

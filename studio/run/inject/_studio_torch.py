@@ -43,7 +43,8 @@ SLACK_S = 0.05  # a file's time may be that much behind the clock
 
 HINT = (
     "save it in the script: torch.save(net.state_dict(), 'net.pt') for a wrapper that builds the network "
-    "(docs/howto/wrappers.md), or torch.onnx.export into modeldir, which is served as it is"
+    "(docs/howto/wrappers.md), or torch.onnx.export(…, fs_tracker.get_model_directory() + '/net.onnx') with "
+    "`from studio import fs_tracker`, which is served as it is"
 )
 
 
