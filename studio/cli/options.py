@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -64,14 +65,18 @@ _unwritable: set[str] = set()
 def notice(text: str) -> None:
     """What happens meanwhile, on stderr; it may stand among a script's own lines, so each line begins with `studio`.
 
-    That a file cannot be written is said once: the end of a run tries again what failed before.
+    That a file cannot be written is said once: the end of a run tries again what failed before. If nobody reads stderr,
+    or its disk is full, what happens goes on without a word.
     """
     if text.startswith("cannot write "):
         if text in _unwritable:
             return
         _unwritable.add(text)
-    for line in text.split("\n"):
-        say(line if line.startswith("studio") else f"studio: {line}")
+    try:
+        for line in text.split("\n"):
+            say(line if line.startswith("studio") else f"studio: {line}")
+    except OSError:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the end; not the descriptor, which the script's lines take
 
 
 def print_code(lines: Iterable[bytes]) -> None:

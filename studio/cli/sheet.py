@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ..experiment import RERUN, SERVING, Experiment, modules_of
+from ..experiment import RERUN, SERVING, Experiment, Git, modules_of
 from ..run.code import without
 from ..run.ending import signal_name
 from ..run.left_out import left_out_of
@@ -87,10 +87,10 @@ def _head(experiment: Experiment) -> list[tuple[str, str]]:
     if command.python:
         rows.append(("python", f"{command.python} ({command.interpreter})"))
     if git is not None:
-        changes = " with uncommitted changes" if git.dirty else ""
-        rows.append(("git", f"{(git.commit or 'no commit')[:12]} on {git.branch or 'a detached head'}{changes}"))
+        rows.append(("git", _git(git)))
         rows += [("remote", git.url)] if git.url else []
         rows += [("", f"not in the patch: {line}") for line in without(git)]
+        rows += [("", line) for line in git.resumed]
     if host is not None:
         rows.append(
             (
@@ -156,6 +156,14 @@ def _saved(experiment: Experiment) -> list[tuple[str, str]]:
     known = experiment.extra.get("saved")
     entries = [entry for entry in known if isinstance(entry, dict)] if isinstance(known, list) else []
     return [(str(entry.get("path")), str(entry.get("how"))) for entry in entries]
+
+
+def _git(git: Git) -> str:
+    if git.unknown:
+        return "not known"
+    kept = "" if git.patch else ", not kept"
+    changes = f" with uncommitted changes{kept}" if git.dirty else ""
+    return f"{(git.commit or 'no commit')[:12]} on {git.branch or 'a detached head'}{changes}"
 
 
 def _end(experiment: Experiment) -> str:

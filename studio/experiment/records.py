@@ -27,9 +27,17 @@ class Command:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+RESUMED = "resumed"
+"""Field of the record's `git`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Git:
-    """State of the git work tree; `patch` is the digest of the blob with all uncommitted changes."""
+    """State of the git work tree; `patch` is the digest of the blob with all uncommitted changes.
+
+    Where git did not tell whether there are any, it is `dirty` without a patch. Where it told nothing at all, commit
+    and branch are missing too: a repository without a commit has a branch.
+    """
 
     url: str | None = None
     commit: str | None = None
@@ -37,6 +45,21 @@ class Git:
     dirty: bool = False
     patch: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def resumed(self) -> list[str]:
+        """Lines on the code that the run went on with after `--resume`, where that was another."""
+        found = self.extra.get(RESUMED)
+        return [str(line) for line in found] if isinstance(found, list) else []
+
+    def at_its_begin(self) -> Git:
+        """The same without what `resumed` tells."""
+        return replace(self, extra={name: value for name, value in self.extra.items() if name != RESUMED})
+
+    @property
+    def unknown(self) -> bool:
+        """Whether git told nothing of the work tree."""
+        return self.commit is None and self.branch is None
 
 
 @dataclass(frozen=True, slots=True)

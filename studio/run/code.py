@@ -69,7 +69,7 @@ class Code:
         self.late = True
         extra = {WITHOUT: ["the uncommitted changes were still being read"]}
         if not self._waits:
-            return Git(extra=extra)
+            return Git(dirty=True, extra=extra)
         self._notify(
             f"{self._tree.doing} is slow here, so the script starts now. The recorded patch may include what the script"
             " changes in its first seconds."

@@ -82,15 +82,15 @@ class Worktree:
         self._caller.give_up()
 
     def head(self) -> Git:
-        """Commit and branch alone, which take git no time."""
+        """Commit and branch alone, which take git no time; whether there are changes is not known."""
         try:
             commit, branch = Caller(HEAD_S).run_all(
                 self.folder, ("rev-parse", "-q", "--verify", "HEAD"), ("symbolic-ref", "-q", "--short", "HEAD"),
                 none_is_fine=frozenset({"rev-parse", "symbolic-ref"}),
             )  # fmt: skip
         except GitFailed:
-            return Git()
-        return Git(commit=commit.decode().strip() or None, branch=os.fsdecode(branch).strip() or None, dirty=False)
+            return Git(dirty=True)
+        return Git(commit=commit.decode().strip() or None, branch=os.fsdecode(branch).strip() or None, dirty=True)
 
     def _ask(self) -> None:
         try:

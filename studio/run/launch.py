@@ -14,10 +14,12 @@ from ..errors import Conflict, NotFound, StoreError
 from ..experiment import (
     CHILD,
     PAUSED,
+    RESUMED,
     SCRIPT,
     ArtifactRef,
     Exit,
     Experiment,
+    Git,
     Times,
     Variable,
     check_name,
@@ -59,7 +61,7 @@ def launch(
         if plan.expired:
             return _expire(plan, key, tracking, spool)
         if plan.resume:
-            experiment, mapping = _resume(plan, key, tracking, spool, notify)
+            experiment, mapping = _resume(plan, key, tracking, config, spool, notify)
         else:
             experiment, mapping, code = begin(plan, key, tracking=tracking, config=config, spool=spool, notify=notify)
         notify(f"studio run: submitted experiment {key}")
@@ -146,7 +148,7 @@ def begin(
     kept = plan.restore is not None and runs_kept(plan.restore)
     away = plan.restore is not None and has_workspace(plan.restore)  # then only what is named from `/` is found here
     script = None if kept else find_script(plan, tracking.home if away else plan.folder, config)
-    code = None if kept else _code(plan, script, tracking, notify)
+    code = None if kept or (away and script is None) else _code(plan, script, tracking, notify)
     experiment = first_record(plan, key, time.time())
     inputs = Inputs(plan, tracking=tracking, config=config, spool=spool, notify=notify, script=script)
     with _said():
@@ -160,7 +162,7 @@ def begin(
     if code is not None:
         git = code.begin(ref.manifest if ref else None, inputs.told)
     else:
-        git = plan.restore.git if plan.restore is not None else None
+        git = plan.restore.git.at_its_begin() if plan.restore is not None and plan.restore.git is not None else None
     command = replace(redact_command(plan.command), python=version, interpreter=python)
     experiment = experiment.with_changes(
         command=command, packages=packages, git=git, host=read_host(), artifacts=inputs.refs,
@@ -222,7 +224,7 @@ def _refuse_folder(spool: Spool) -> None:
 
 
 def _resume(
-    plan: Plan, key: str, tracking: Tracking, spool: Spool, notify: Notify
+    plan: Plan, key: str, tracking: Tracking, config: Config, spool: Spool, notify: Notify
 ) -> tuple[Experiment, dict[str, Path]]:
     """The record of an ended run, running again, with its mutable artifacts and streams back in place."""
     experiment = tracking.records.get(key)
@@ -242,13 +244,14 @@ def _resume(
                 elif ref.mutable and name in FOLDERS:
                     mapping[name].mkdir(mode=0o700, exist_ok=True)
         _bring_streams(key, tracking, spool)
+    git = _resumed_git(experiment, plan, tracking, config, notify)
     tracking.records.withdraw_stop(key)
     with held_interrupts():
         spool.keep_context(tracking.url, mapping, stored=True, store_id=known_id(tracking.store))
         env = recorded(plan.env, tracking.home)
         times = _going_on(experiment.times, time.time())
-        spool.keep_record(_running_again(experiment, plan, env, times))  # first: what runs can be recovered
-        again = tracking.records.update(key, lambda e: _running_again(e, plan, env, times))
+        spool.keep_record(_running_again(experiment, plan, env, times, git))  # first: what runs can be recovered
+        again = tracking.records.update(key, lambda e: _running_again(e, plan, env, times, git))
         tracking.index.forget_owed()
     return again, mapping
 
@@ -259,7 +262,25 @@ def _going_on(times: Times, now: float) -> Times:
     return replace(times, finished=None, extra={**times.extra, PAUSED: round(times.paused + pause, 6)})
 
 
-def _running_again(experiment: Experiment, plan: Plan, env: Mapping[str, Variable], times: Times) -> Experiment:
+def _resumed_git(experiment: Experiment, plan: Plan, tracking: Tracking, config: Config, notify: Notify) -> Git | None:
+    """The git state of the code that the run began with, and a line where it goes on with other code."""
+    git = experiment.git
+    if git is None or plan.restore is not None:
+        return git
+    code = _code(plan, find_script(plan, plan.folder, config), tracking, lambda said: None)
+    now = code.begin(None) if code is not None else None
+    if code is None or code.late or (now and (now.commit, now.dirty, now.patch) == (git.commit, git.dirty, git.patch)):
+        return git
+    changes = " with uncommitted changes" if now is not None and now.dirty else ""
+    told = f"commit {(now.commit or 'none')[:12]}{changes}" if now is not None else "code outside of a git repository"
+    notify(f"studio run: {experiment.key} goes on with {told}; its record keeps the code that it began with")
+    line = f"after --resume it ran with {told}, which is not kept"
+    return replace(git, extra={**git.extra, RESUMED: [*git.resumed, line]})
+
+
+def _running_again(
+    experiment: Experiment, plan: Plan, env: Mapping[str, Variable], times: Times, git: Git | None
+) -> Experiment:
     """The record with what the command names now; with other arguments, what was typed before was not typed now.
 
     The variables are those of this run: the plan has taken over from the record what that had kept.
@@ -271,7 +292,7 @@ def _running_again(experiment: Experiment, plan: Plan, env: Mapping[str, Variabl
     notes = [experiment.notes] if clean(plan.notes) in experiment.notes else [experiment.notes, clean(plan.notes)]
     new = {c.name: ArtifactRef(True) for c in plan.captures if c.name not in experiment.artifacts}
     return experiment.with_changes(
-        status="running", exit=None, env=dict(env), max_duration=plan.max_duration, times=times,
+        status="running", exit=None, env=dict(env), max_duration=plan.max_duration, times=times, git=git,
         command=experiment.command if same else replace(command, python=experiment.command.python),
         params={**experiment.params, **redact_params(plan.params)},
         digests={**{n: d for n, d in experiment.digests.items() if n not in plan.params}, **plan.digests},

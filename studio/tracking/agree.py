@@ -67,6 +67,7 @@ def agreement(before: Experiment, again: Experiment, tracking: Tracking, *, tole
         out.unknown.append("the variables, which were not recorded")
     else:
         out.hindrances += _unequal(pair, "variables", [variables(e) for e in pair], out.unknown)
+    out.hindrances += [f"{one.key}: {line}" for one in pair if one.git is not None for line in one.git.resumed]
     out.hindrances += _modules(pair, out.unknown)
     for one, found in zip(pair, kept, strict=True):
         own = [(name, why) for name, why in found.damaged.items() if is_own(name)]

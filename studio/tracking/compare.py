@@ -146,9 +146,11 @@ def _code(experiment: Experiment) -> Sheet:
     return {
         **({"remote": git.url} if git.url else {}),
         **({"commit": Shown(git.commit, git.commit[:DIGITS])} if git.commit else {}),
+        **({"commit": Unknown("not known")} if git.unknown else {}),
         **({"branch": git.branch} if git.branch else {}),
         "uncommitted changes": patch,
         **({"not in the patch": Shown(lines, "; ".join(lines))} if lines else {}),
+        **({"after --resume": Unknown("; ".join(git.resumed))} if git.resumed else {}),
     }
 
 

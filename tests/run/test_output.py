@@ -133,6 +133,20 @@ class Terminal:
             time.sleep(0.02)
 
 
+def test_a_reader_of_stderr_that_leaves_ends_no_run(tmp_path: Path) -> None:
+    (tmp_path / "k.py").write_text('API_KEY = "abcdefgh12345"\n')  # a line comes before the run has begun
+    (tmp_path / "a.py").write_text("import sys\nsys.exit(3)\n")
+    for words in (("-e", "one", "a.py"), ("--resume", "one")):
+        process = start("run", *words, cwd=tmp_path)
+        assert process.stderr is not None
+        process.stderr.close()
+        assert process.wait(timeout=120) == 3
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*STUDIO, "run", "-e", "two", "a.py"], cwd=tmp_path, env=environment(), stderr=full)
+    assert done.returncode == 3
+    assert [record(key).status for key in ("one", "two")] == ["failed", "failed"]
+
+
 def test_at_a_terminal_the_script_sees_a_terminal_and_the_record_has_no_carriage_returns(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(
         "import os, sys\nprint([os.isatty(i) for i in range(3)])\nprint(os.get_terminal_size())\n"

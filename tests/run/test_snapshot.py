@@ -115,6 +115,40 @@ def test_a_clean_tree_has_no_patch_and_a_folder_without_git_no_git(tmp_path: Pat
     assert (found.dirty, found.patch, found.url) == (False, None, None)
 
 
+def test_a_run_that_goes_on_with_other_code_says_so_and_is_never_repeated_by_a_rerun(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    assert studio("run", "-e", "k", "a.py", cwd=tmp_path).returncode == 0
+    assert b"goes on" not in studio("run", "--resume", "k", cwd=tmp_path).stderr
+    before = record("k").git
+    (tmp_path / "a.py").write_text("1\n")
+    done = studio("run", "--resume", "k", cwd=tmp_path)
+    assert before is not None and before.commit is not None and not before.resumed
+    told = f"goes on with commit {before.commit[:12]} with uncommitted changes; its record keeps the code that it began"
+    assert told.encode() in done.stderr, done.stderr
+    after = record("k").git
+    assert after is not None and after.at_its_begin() == before and len(after.resumed) == 1
+    assert after.resumed[0].encode() in studio("runs", "show", "k", cwd=tmp_path).stdout
+    done = studio("runs", "rerun", "k", "-e", "again", "--check", cwd=tmp_path)
+    assert done.returncode == 9 and b"k: after --resume it ran with commit" in done.stderr, done.stderr
+    assert record("again").git == before
+
+
+def test_a_repository_that_git_refuses_is_not_taken_for_a_clean_one(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    git(tmp_path, "init", "-q", "-b", "main")
+    (tmp_path / ".git" / "HEAD").write_text("ref: nothing\n")
+    assert studio("run", "-e", "k", "--no-workspace", "a.py", cwd=tmp_path).returncode == 0
+    found = record("k").git
+    assert found is not None and found.unknown and found.dirty and found.patch is None
+    assert b"git       not known\n" in studio("runs", "show", "k", cwd=tmp_path).stdout.replace(
+        b"git      ", b"git       "
+    )
+    assert studio("runs", "list", "-s", "not git.dirty", cwd=tmp_path).stdout == b""
+
+
 def test_a_tree_without_a_commit_is_captured_as_a_patch(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q", "-b", "main")
     (tmp_path / "a.py").write_text("print(1)\n")
