@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -57,14 +58,22 @@ def _kept(
     return found
 
 
+def _content(path: Path) -> bytes | None:
+    """Of a plain file that is not too large: a module may say of a pipe or a device that it is from there."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        data = file.read(LARGEST + 1)
+    return data if len(data) <= LARGEST else None
+
+
 def _digest(path: Path, tracking: Tracking) -> str | None:
     """Of the text without what looks like a secret: nobody is to try values against it."""
     try:
-        if secret_path(str(path)) or path.stat().st_size > LARGEST:
-            return None
-        data = path.read_bytes()
+        data = None if secret_path(str(path)) else _content(path)
     except OSError:
         return None
-    if secret_by_content(data) or named_secrets(tracking.home).why_content(data):
+    if data is None or secret_by_content(data) or named_secrets(tracking.home).why_content(data):
         return None
     return hashlib.sha256(redact_source(str(path), data)[0]).hexdigest()

@@ -10,7 +10,8 @@ _FOLDERS = frozenset({".aws", ".azure", ".docker", ".gnupg", ".kube", ".ssh", ".
 _NAMES = frozenset(
     {".netrc", "_netrc", ".pgpass", ".my.cnf", ".git-credentials", ".pypirc", ".npmrc", ".htpasswd", ".dockercfg",
      ".boto", ".s3cfg", "credentials.json", "application_default_credentials.json", ".vault-token",
-     ".databrickscfg", "rclone.conf", "secrets.toml", "kaggle.json"}
+     ".databrickscfg", "rclone.conf", "secrets.toml", "kaggle.json",
+     "salt", "secrets.jsonl"}  # of a studio folder: with them, short secrets can be tried against digests
 )  # fmt: skip
 _ENDINGS = (".pem", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk")
 _KEY_FILE = re.compile(r"id_[^.]*(?:\.(?:pub|key|old|bak))?")

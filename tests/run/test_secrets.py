@@ -458,7 +458,9 @@ BLOCKS = {
         "credentials:\n  name: PLAIN\n  prod: ONE\n  sub:\n    dev: TWO\nx: PLAIN\n",
         "password: ONE\n  TWO\nx: PLAIN\n",
         '"password": |\r\n  ONE\r\nx: PLAIN\r\n', "token: |\n  ONE\n", "api_tokens:\n  - ONETWO\n",
-        "password: 'a ONE\n  TWO'\nx: PLAIN\n",
+        "password: 'a ONE\n  TWO'\nx: PLAIN\n", "secret: {a: ONETWO}\nx: PLAIN\n", "tokens: [ONETWO, x]\n",
+        "- api_keys: {prod: ONETWO, dev: 'ONETWO'}\n  x: {y: PLAIN}\n",
+        "password: {\n  prod: ONE,\n  name: PLAIN, a: [TWO]}\n",
     ),
     "a.toml": (
         'password = """\nONE\nTWO"""\nx = "PLAIN"\n', "api_key = '''\nONE\n'''\n",
@@ -485,6 +487,8 @@ NO_BLOCKS = {
         "secretKeyRef:\n  name: mysecret1\n  key: password1\n", "secrets:\n  db:\n    file: ./db_password1.txt\n",
         "password: |\n  $PASSWORD1\n", "tokenizer: |\n abc12345\n", "max_tokens:\n  - 12345678\n",
         "password: ${PW}\n  x1: abc12345\n", "key: |\n  abc12345\n", "vocab_keys:\n - abc12345\n",
+        "secret: {file: ./a1b2c3d4e5f6g7h8i9, type: x}\n",
+        "password: {valueFrom: {secretKeyRef: {name: mysecret1, key: password1}}}\n",
     ),
     "a.py": (
         'PASSWORD_HELP = """Type 8characters1 or\nmore of them"""\n', 'secret_names = ["api_key", "password"]\n',
@@ -512,8 +516,10 @@ def test_values_of_several_lines_lists_and_tables_are_masked_whole(path: str) ->
 
 
 @pytest.mark.parametrize(
-    "unit", ["token", "key:", "password: |\n", '{"password": [', "X-Api-Key: a ", "http://a:b", "a: {b: ", "password='"]
-)
+    "unit",
+    ["token", "key:", "password: |\n", '{"password": [', "X-Api-Key: a ", "http://a:b", "a: {b: ", "password='",
+     "secret: {", "-----BEGIN PRIVATE KEY-----\n"],
+)  # fmt: skip
 def test_a_text_that_wants_to_be_slow_takes_time_in_proportion(unit: str) -> None:
     """Each was quadratic, or would be if it were read again for each name: it took minutes."""
     text = (unit * 60_000)[:60_000]

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from studio.cli.sheet import sheet
-from studio.experiment import modules_of
+from studio.experiment import Command, Experiment, modules_of
 from studio.run.commandline import not_kept
+from studio.run.imported import unkept
 from studio.run.plan import Plan, make_command
 from studio.run.script import find_script
 from tests.studio_process import opened, record, studio
@@ -291,6 +292,17 @@ def test_modules_that_no_artifact_has_are_named_with_a_digest(two_trees: tuple[P
     assert [d.name for d in opened().compare(["one", "two"]) if d.section == "modules"] == ["lib"]
     assert f"  lib    {beside}/lib.py, {digest[:12]}" in list(sheet(record("two")))
     assert list(not_kept(record("one"))) == ["lib, local: not captured with one, so as it is now"]
+
+
+def test_a_module_that_says_it_is_from_a_pipe_or_a_device_has_no_digest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.py")
+    files = [("m", str(tmp_path / "m.py")), ("zero", "/dev/zero"), ("here", __file__)]
+    found = unkept(files, Experiment("k", Command("script", "a.py", ())), {}, opened().tracking)
+    assert [(module.name, module.sha256 is not None) for module in found] == [
+        ("m", False),
+        ("zero", False),
+        ("here", True),
+    ]
 
 
 def test_where_the_code_of_a_module_lies_is_found_before_it_runs(

@@ -30,6 +30,7 @@ _QUOTE = _REST + r"""["']?[ \t]*[:=][ \t]*(["'])"""
 _PART = (
     r"""\"(?:[^"\\\n]|\\.)*+\"|'(?:[^'\\\n]|\\.)*+'|(?P<key>(?<![\w.-])[A-Za-z_][\w.-]{0,80}+[ \t]*[:=])|[\[{(\]})]"""
 )
+_FLOW = r"""\"(?:[^"\\\n]|\\.)*+\"|'[^'\n]*'|[\[\]{}]|[^\[\]{},"'\n]+"""
 _LEAF = (
     r"""[ \t]*(?:-[ \t]+)*(?:["']?(?P<name>[\w.-]{1,80})["']?[ \t]*:[ \t]+)?"""
     r"""["']?(?P<value>[^\s"'#](?:[^\n"'#]*[^\s"'#])?)"""
@@ -72,7 +73,10 @@ class Blocks:
             return
         bracket = compiled(_BRACKET).match(text, at)
         if bracket is not None:
+            is_new = bracket.end() > self._until
             yield from self._bracketed(bracket.end() - 1, name, own)
+            if is_new and self._settings:
+                yield from self._flow(bracket.end() - 1, name, own)
         elif self._settings:
             yield from self._in_lines(at, name, own, found)
 
@@ -138,6 +142,19 @@ class Blocks:
                     yield place
                 before = ""
         self._until = end
+
+    def _flow(self, begin: int, name: str, own: bool) -> Iterator[Place]:
+        """The values without quotes in a list or an object of YAML."""
+        text, depth = self._text, 0
+        for part in compiled(_FLOW).finditer(text, begin, begin + LONGEST):
+            if part.group() in ("[", "{"):
+                depth += 1
+            elif part.group() in ("]", "}"):
+                depth -= 1
+                if not depth:
+                    return
+            elif part.group()[0] not in "\"'" and text[part.end() : part.end() + 1] not in ("'", '"'):
+                yield from _leaf(text, part.start(), part.end(), name, own)
 
     def _deeper(self, at: int, begin: int, *, lists: bool) -> Iterator[Place]:
         """The lines from `begin` on that belong to the name at `at`: those further to the right, or list items."""
