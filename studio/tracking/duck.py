@@ -16,9 +16,8 @@ from ..errors import ConfigError
 from ..extras import need
 from ..units import show_duration, show_size
 
-_LOCKS = (
-    "SET enable_external_access = false", "SET lock_configuration = true", "BEGIN TRANSACTION READ ONLY",
-)  # fmt: skip
+READ_ONLY = "BEGIN TRANSACTION READ ONLY"
+_LOCKS = ("SET enable_external_access = false", "SET lock_configuration = true", READ_ONLY)
 _PLACE = re.compile(r"\n+LINE (?P<line>\d+): (?P<text>.*)\n(?P<space> *)(?P<caret>\^+)")
 WAIT_S = 0.05
 R = TypeVar("R")

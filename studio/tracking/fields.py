@@ -138,7 +138,10 @@ def _joined(name: str, end: str) -> str:
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """A user's name (its quotes resolved) and what follows its last dot outside quotes."""
+    """A user's name and what follows its last dot outside quotes.
+
+    Quotes are resolved, but for a part with a dot behind others: of two names of one path, one has them (`d."a.b"`).
+    """
     pieces, inside, start, at = [], False, 0, 0
     while at < len(rest):
         if rest[at] == "\\" and inside:
@@ -149,7 +152,7 @@ def _split(rest: str) -> tuple[str, str]:
             pieces.append(rest[start:at])
             start = at + 1
         at += 1
-    pieces = [_unquote(p) for p in [*pieces, rest[start:]]]
+    pieces = [piece if at and "." in piece else _unquote(piece) for at, piece in enumerate([*pieces, rest[start:]])]
     return (pieces[0], "") if len(pieces) == 1 else (".".join(pieces[:-1]), pieces[-1])
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
+from .duck import READ_ONLY
+
 NANOSECONDS = frozenset({"TIMESTAMP_NS", "TIMESTAMPTZ_NS", "TIME_NS"})
 _INFINITE = frozenset({"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP WITH TIME ZONE", "DATE"})
 _WITHIN = re.compile(r"""(?<![\w"'])(TIMESTAMP(?: WITH TIME ZONE|(?:TZ)?_\w+)?|DATE|TIME_NS)(?=[,)\[]|$)""")
@@ -44,6 +46,8 @@ def asked(duckdb: Any, connection: Any, query: str) -> Asked | None:
     try:
         described = connection.execute(f"DESCRIBE {query}").fetchall()
     except duckdb.Error:
+        connection.execute("ROLLBACK")  # some errors end the transaction
+        connection.execute(READ_ONLY)
         return None  # the query itself says better what is wrong with it
     names, types = [str(row[0]) for row in described], [str(row[1]) for row in described]
     columns = [_column(f"c{at}", declared) for at, declared in enumerate(types)]

@@ -256,6 +256,11 @@ class Index:
         """Whether an experiment has this metric (table `metrics`), or this single value (`facts`)."""
         return bool(self._select(f"SELECT 1 FROM {table} WHERE name = ? LIMIT 1", (name,)))  # noqa: S608 - our names
 
+    def is_null(self, name: str) -> bool:
+        """Whether some experiment has this parameter, and it is null there: `facts` knows no such values."""
+        sql = "SELECT 1 FROM documents d, json_each(d.json, '$.params') p WHERE p.key = ? AND p.type = 'null' LIMIT 1"
+        return name.startswith("params.") and bool(self._select(sql, (name.removeprefix("params."),)))
+
     def is_secret(self, name: str) -> bool:
         """Whether some experiment has this single value, and nobody may know which."""
         return bool(self._select("SELECT 1 FROM facts WHERE name = ? AND text IS NULL LIMIT 1", (name,)))

@@ -49,7 +49,7 @@ def _unheard(index: Index, asked: Iterable[tuple[str, Field]]) -> Iterator[tuple
     for word, field in dict(asked).items():
         if field.table not in ("metrics", "facts") or word in fields.STATIC or word in fields.ALIASES:
             continue
-        if not index.has(field.table, field.name) and index.has_any():
+        if not index.has(field.table, field.name) and not index.is_null(field.name) and index.has_any():
             yield word, _hint(index, word, field)
 
 

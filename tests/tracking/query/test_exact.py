@@ -23,6 +23,7 @@ from studio.tracking import Tracking, rows
 from studio.tracking.frames import Experiments
 from studio.tracking.parser import parse
 from studio.tracking.quoting import shown
+from studio.tracking.unheard import mentioned
 
 Value = int | float | None
 Record = Experiment
@@ -442,3 +443,12 @@ def test_an_index_that_is_rebuilt_and_every_table_keep_all_digits(
     with open(tmp_path / "all.csv", newline="", encoding="utf-8") as file:
         cells = {row["key"]: row["params.b"] for row in csv.DictReader(file)}
     assert {key: int(cells[key]) for key in whole} == whole
+
+
+def test_of_two_names_of_one_path_each_is_found_as_it_is_printed(tmp_path: Path) -> None:
+    tracking = Tracking(f"file://{tmp_path}/store", tmp_path / "home")
+    params = {'d."a.b"': 1, "d.a.b": 0, "none": None}
+    tracking.records.create(Experiment("k", Command("script", "a.py", ()), params=params))
+    for query in ('params.d."a.b" = 1', "params.d.a.b = 0", 'params."d.\\"a.b\\"" = 1', 'params.d."a" is none'):
+        assert [e.key for e in tracking.index.search(query)] == ["k"], query
+    assert not list(mentioned(tracking.index, "params.none is none"))
