@@ -106,7 +106,12 @@ def _quoted(cell: str) -> str:
 
 
 def _harmless(cell: str) -> str:
-    """A text that a spreadsheet would compute, behind an apostrophe; numbers as they are."""
+    """A text that a spreadsheet would compute, behind an apostrophe; numbers as they are.
+
+    Such a text that has apostrophes before it already gets one more: no two texts are one.
+    """
+    if cell.startswith("'"):
+        return "'" + cell if _harmless(bare := cell.lstrip("'")) != bare else cell
     start = cell.lstrip("\t\n\r ")[:1]  # spreadsheets pass over these
     if start not in _FORMULAS or not start:
         return cell

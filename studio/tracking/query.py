@@ -80,7 +80,7 @@ class _Compiler(Numeric):
     def words(self, node: Node, negated: bool) -> Sql:
         """A word by itself: part of the key, project, a tag, the notes or the command."""
         field = self.field_of(node)
-        if field is not None and field.type == FLAG and node.value not in fields.LISTED:
+        if field is not None and field.type == FLAG:
             sql, parameters = self.within(field, "num <> ?", 0)
             return f"{'NOT ' * negated}{sql}", parameters
         if field is not None and node.value not in fields.LISTED:

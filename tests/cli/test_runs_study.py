@@ -382,7 +382,8 @@ def test_names_of_metrics_that_measure_time(name: str, measures: bool) -> None:
 def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
     (tmp_path / "t.py").write_text(
         "import studio\n"
-        "studio.params(a='=1+1', b='+cmd', c='@SUM(A1)', d=-0.5, e='-1+cmd|x!A0', f='-x', g=1e300, h='-3')\n"
+        "studio.params(a='=1+1', b='+cmd', c='@SUM(A1)', d=-0.5, e='-1+cmd|x!A0', f='-x', g=1e300, h='-3',"
+        " i=chr(39) + '=1+1', j=chr(39))\n"
         "studio.log({'loss': -1.5, 'low': float('-inf')})\n"
     )
     assert studio("run", "-e", "a", "t.py", cwd=tmp_path).returncode == 0
@@ -391,7 +392,7 @@ def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
     row = next(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
     found = {name.removeprefix("params."): value for name, value in row.items() if name.startswith("params.")}
     want = {"a": "'=1+1", "b": "'+cmd", "c": "'@SUM(A1)", "d": "-0.5", "e": "'-1+cmd|x!A0", "f": "-x", "g": "1e+300"}
-    assert found == {**want, "h": "-3"}
+    assert found == {**want, "h": "-3", "i": "''=1+1", "j": "'"}
     assert (row["metrics.loss"], row["metrics.low"]) == ("-1.5", "-inf")
     rows = dict(list(csv.reader((tmp_path / "sql.csv").read_text().splitlines()))[1:])
     assert rows["a"] == "'=1+1" and rows["d"] == "-0.5"

@@ -20,7 +20,7 @@ Condition = tuple[str, Callable[[Record], bool]]
 def number(value: Any) -> float | None:
     if isinstance(value, str):
         return float(value) if re.fullmatch(r"[+-]?[0-9.]+", value) else None
-    return None if value is None or isinstance(value, list) else float(value)
+    return None if value is None or isinstance(value, list) else value if type(value) is int else float(value)
 
 
 def _real(value: float | None) -> float | None:

@@ -80,6 +80,7 @@ def test_sizes_and_truth(index: Index) -> None:
     )
     dirty = records(lambda r: (r["git"] or {}).get("dirty"))
     assert keys(index, "git.dirty") == keys(index, "git.dirty = true") == keys(index, "not not git.dirty") == dirty
+    assert keys(index, "dirty") == dirty and keys(index, "not dirty") == keys(index, "not git.dirty")
     assert (
         keys(index, "not git.dirty")
         == keys(index, "git.dirty != true")
