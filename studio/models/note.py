@@ -23,7 +23,7 @@ LONGEST_WHY = 600
 class Kept:
     """A model that a hook kept. `file` is relative to the folder; `trained` in seconds since 1970, 0 if unknown.
 
-    `cut` tells what has cut its fit short, if anything has.
+    `cut` tells what has cut its fit short, if anything has; `broken`: an error, so that it is no model to go on with.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Kept:
     trained: float
     reason: str = ""
     cut: str = ""
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ def _kept(entry: dict[str, object]) -> Kept | None:
         _seconds(entry.get("trained")),
         one_line(str(entry.get("reason") or "")),
         one_line(str(entry.get("cut") or "")),
+        entry.get("broken") is True,
     )
 
 

@@ -73,7 +73,9 @@ class Tried:
         lines += [f"skipped {self._named(c, exc)}{_sentence(exc.hint)}" for c, exc in self.failures]
         kept = self.note.kept(label)
         lines += [f"{label}: {kept.cut}"] if kept is not None and kept.cut else []
-        missing = [*(one for one in self._lost() if one.trained > at), *self._failed(), *self._gone()]
+        later = [m for m in self.note.models if m.broken and m.file != label and m.trained > at]
+        broken = [_Missing(m.name, f"{m.name} was trained later: {m.cut}", m.trained) for m in later[-1:]]
+        missing = [*broken, *(one for one in self._lost() if one.trained > at), *self._failed(), *self._gone()]
         for one in missing:
             older = ", an older checkpoint" if one.trained > at else ""
             lines.append(

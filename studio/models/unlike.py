@@ -14,49 +14,51 @@ if TYPE_CHECKING:
 MOST_VALUES = 1_000_000
 """Of an array that are looked at."""
 
+MOST = 3
+"""Values that are named."""
+
+LARGEST = 3.4e38
+"""Many libraries compute with 32 bits."""
+
 
 def unlike(inputs: Sequence[TensorSpec], told: Sequence[Sequence[Domain]], arrays: Sequence[Array]) -> str:
-    """The first such thing, as a clause; "" where there is none.
+    """The first such values, as a list of clauses; "" where there are none. Which of them it was nobody knows.
 
     Args:
         inputs: The contract.
         told: For each input what the run recorded of its data, if it did.
         arrays: One for each input.
     """
+    found: list[str] = []
     for spec, domains, array in zip(inputs, told, arrays, strict=True):
-        found = _no_number(spec, array) or (_unseen(spec, domains[0], array) if domains else "")
-        if found:
-            return found
-    return ""
+        if array.ndim and not array.shape[0]:
+            return "there are no rows"
+        if array.dtype.kind in "fiu" and array.size <= MOST_VALUES:
+            places = {*_no_number(array), *(_unseen(domains[0], array) if domains else ())}
+            found += [f"{_where(spec, array, place)} is {float(array[place]):g}" for place in sorted(places)[:MOST]]
+    return ", ".join(found[:MOST])
 
 
-def _no_number(spec: TensorSpec, array: Array) -> str:
+def _no_number(array: Array) -> list[tuple[int, ...]]:
     import numpy as np
 
-    if array.ndim and not array.shape[0]:
-        return "there are no rows"
-    if array.dtype.kind != "f" or array.size > MOST_VALUES:
-        return ""
-    places = np.argwhere(~np.isfinite(array))
-    if not len(places):
-        return ""
-    place = tuple(places[0].tolist())
-    return f"{_where(spec, array, place)} is {float(array[place]):g}"
+    with np.errstate(invalid="ignore"):
+        places = np.argwhere(~(np.abs(array.astype(np.float64)) <= LARGEST))
+    return [tuple(place) for place in places[:MOST].tolist()]
 
 
-def _unseen(spec: TensorSpec, domain: Domain, array: Array) -> str:
+def _unseen(domain: Domain, array: Array) -> list[tuple[int, ...]]:
+    """Places of the first values in each column of few values that are none of those."""
     import numpy as np
 
-    if array.ndim != 2 or len(domain.columns) != array.shape[1] or array.size > MOST_VALUES:
-        return ""
+    if array.ndim != 2 or len(domain.columns) != array.shape[1]:
+        return []
+    found: list[tuple[int, ...]] = []
     for k, column in enumerate(domain.columns):
         if column.choices:
             rows = np.flatnonzero(~np.isin(array[:, k].astype(np.float64), np.asarray(column.choices)))
-            if len(rows):
-                row = int(rows[0])
-                value = float(array[row, k])
-                return f"{_where(spec, array, (row, k))} is {value:g}, which no row had that it was fitted on"
-    return ""
+            found += [(int(row), k) for row in rows[:MOST]]
+    return found
 
 
 def _where(spec: TensorSpec, array: Array, place: tuple[int, ...]) -> str:

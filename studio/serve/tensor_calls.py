@@ -145,7 +145,9 @@ class TensorCalls:
             return failure
         if not found:
             return failure
-        told = ContractViolation(f"{failure.message}: {found}", hint=failure.hint, field=item.key or "")
+        told = ContractViolation(
+            f"{failure.message}; unlike all that it was fitted on: {found}", hint=failure.hint, field=item.key or ""
+        )
         told.__cause__ = cause
         return told
 

@@ -196,7 +196,7 @@ def test_a_fit_that_raises_raises(bench):
     )
     assert ran.code == 1 and "requires y to be passed" in ran.err and "_studio" not in ran.err
     assert ran.of_type("exception")[0]["name"] == "ValueError"
-    assert not ran.modeldir.exists()
+    assert ran.note["models"] == [] and ran.note["lost"][0]["why"].startswith("its fit was ended by ValueError: ")
 
 
 @pytest.mark.parametrize("before", ["", "joblib.dump({'not': 'ours'}, mine)"])

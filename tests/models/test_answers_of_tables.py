@@ -280,6 +280,7 @@ def test_a_row_that_the_model_refuses_is_told_by_what_no_row_had_that_it_was_fit
     calls = asked(model, [{"a": q} for q in (example, [40.0, 99.0], rows, np.array([[nan, 10.0]]), np.ones((0, 2)))])
     assert calls[0].failure is None and not calls[0].errors
     said = [str(call.failure or call.errors.get("a")) for call in calls[1:]]
-    assert "zone in row 0 is 99, which no row had that it was fitted on" in said[0] and "zone in row 1" in said[1]
+    assert "ValueError; unlike all that it was fitted on: zone in row 0 is 99" in said[0], said
+    assert "zone in row 1 is 99" in said[1] and "row 0" not in said[1], said
     assert "age in row 0 is nan" in said[2] and "there are no rows" in said[3], said
     assert [(call.failure or call.errors["a"]).http_status for call in calls[1:]] == [422] * 4

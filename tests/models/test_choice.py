@@ -166,6 +166,18 @@ def test_a_lost_model_that_was_trained_later_is_told_with_each_answer(three: Pat
         assert (load_model(three).warnings, load_model(three).caveat) == ((), "")
 
 
+def test_a_model_whose_fit_an_error_cut_short_is_told_by_itself_and_by_an_older_one(three: Path) -> None:
+    cut = {"cut": "its fit was ended by E: no in epoch 1, after 3 batches", "broken": True}
+    lasso = {**kept("lasso", chosen=False, trained=2000.0), **cut}
+    note(three, models=[kept("forest", chosen=True, trained=1900.0), lasso])
+    model = load_model(three)
+    assert (model.file, model.caveat) == ("forest.joblib", f"older; lasso was trained later: {cut['cut']}")
+    note(three, models=[{**lasso, "broken": False}, kept("forest", chosen=True, trained=1900.0)])
+    assert load_model(three).caveat == ""  # of a stop, or at the end of an epoch
+    note(three, models=[{**lasso, "chosen": True}])
+    assert (load_model(three).warnings, load_model(three).caveat) == ((f"lasso.joblib: {cut['cut']}",), "")
+
+
 def test_a_chosen_file_that_is_gone_is_told(three: Path) -> None:
     note(three, models=[{"name": "best", "file": "best.joblib", "chosen": True}])
     model = load_model(three)

@@ -218,11 +218,11 @@ class Checkpoints:
             self._fall_behind(model, f"{told} {self._place()}")
         else:
             self.save(model, last=True)
-            self._cut_short(told)
+            self._cut_short(told, broken=is_error and self._now() != self._epoch)
 
-    def _cut_short(self, told: str) -> None:
+    def _cut_short(self, told: str, *, broken: bool = False) -> None:
         if self._known is not None and self._known.file and self._now() is not None:
-            _studio_models.cut_short(self._known, f"{told} {self._place()}")
+            _studio_models.cut_short(self._known, f"{told} {self._place()}", broken=broken)
 
     def _place(self) -> str:
         now, done = self._now() or 0, self.batches.done

@@ -153,9 +153,7 @@ def tell_unfinished() -> None:
             _lose(fit, STOPPED if _studio_stop.saving() else ENDED)
     raised: list[_Raised] = _studio_track.memory("fits raised", list)
     while raised:
-        one = raised.pop()
-        if _studio_models.kept():  # else there is nothing that could answer for it
-            one.tell()
+        raised.pop().tell()
 
 
 def tell_of_long() -> None:

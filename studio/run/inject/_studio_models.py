@@ -128,7 +128,8 @@ def fitted(thing: Any, library: str, role: str, signature: dict[str, Any] | None
     model.trained = model.pinned or time.time()
     model.fits += 1
     model.failed = model.cut = False
-    model.further.pop("cut", None)
+    for word in ("cut", "broken"):
+        model.further.pop(word, None)
     if signature is not None:
         model.signature = signature
     model.role = role
@@ -288,9 +289,11 @@ def behind(model: Model, why: str, *, when: float | None = None) -> None:
     lose(model, why, quiet=True)
 
 
-def cut_short(model: Model, why: str) -> None:
-    """The file has the model as it was when its fit was cut short."""
+def cut_short(model: Model, why: str, *, broken: bool = False) -> None:
+    """The file has the model as it was when its fit was cut short; `broken`: by an error, in the midst of an epoch."""
     model.further["cut"] = why
+    if broken:
+        model.further["broken"] = True
     write()
 
 
@@ -421,10 +424,11 @@ def write() -> None:
 
 def _reason(model: Model, reason: str, chosen: Model | None) -> str:
     """Why it is the model, or which variable holds it, so that models of one class can be told apart."""
-    cut = f"; {model.further['cut']}" if model.further.get("cut") else ""
     if model is chosen:
-        return (f"{reason} ({model.variable})" if model.variable else reason) + cut
-    return (f"variable {model.variable}" if model.variable else "") + cut
+        why = f"{reason} ({model.variable})" if model.variable else reason
+    else:
+        why = f"variable {model.variable}" if model.variable else ""
+    return "; ".join(filter(None, (why, model.further.get("cut"))))
 
 
 def _carry_over() -> None:
