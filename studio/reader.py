@@ -87,14 +87,15 @@ class Reader:
         return Experiments(found, self.tracking)
 
     def refuse_columns(self, words: Sequence[str]) -> None:
-        """Refuses metrics and parameters that no experiment has; the hint names the nearest that some have.
+        """Tells of metrics and parameters that no experiment has.
 
         Raises:
-            ConfigError: one is not there, or is no field.
+            ConfigError: some have one of nearly the same name, which the hint names.
         """
         from .tracking.unheard import refuse_columns
 
-        refuse_columns(self.tracking.index, words)
+        for line in refuse_columns(self.tracking.index, words):
+            self.notify(line)
 
     def children(self, key: str) -> list[Experiment]:
         """What a run's script started as runs, in the order in which they began; not reruns or servings of the run."""

@@ -14,15 +14,17 @@ _MOST_NAMES = 500
 _SHOWN = 5
 
 
-def refuse_columns(index: Index, words: Iterable[str]) -> None:
-    """Refuses columns that would be empty for every experiment.
+def refuse_columns(index: Index, words: Iterable[str]) -> Iterator[str]:
+    """A line for each column that is empty for every experiment.
 
     Raises:
-        ConfigError: no experiment has one; the hint names the nearest that some have. Not where there is none yet.
+        ConfigError: one is misspelled: the hint names what some have.
     """
     found = ((word, fields.find(word)) for word in words)
     for word, hint in _unheard(index, ((word, field) for word, field in found if field is not None)):
-        raise ConfigError(f"no experiment has {word!r}", hint=hint)
+        if hint.startswith("did you mean"):
+            raise ConfigError(f"no experiment has {word!r}", hint=hint)
+        yield f"no experiment has {word!r}" + (f"; {hint}" if hint else "")
 
 
 def refuse_order(index: Index, sort: str) -> None:

@@ -116,12 +116,15 @@ def test_queries_columns_orders_and_metrics_take_one_spelling(tmp_path: Path) ->
             *(["runs", "list", "all", "--short", "--sort", ",".join(one[at : at + 9])] for at in range(0, len(one), 9)),
             ["runs", "list", "all", "metrics.acd > 1 or params.lr is none", "--short"],
             ["runs", "list", "all", "notes is none note = ''", "--columns", "key,note,notes"],
+            ["runs", "list", "all", "--columns", "key,env.FOO"],
             *(["runs", "list", "all", option, word] for option, word, _ in wrong),
         ],
         cwd=tmp_path,
     )
     assert [ran.out.split() for ran in found[: len(asked)]] == [[b"a-2", b"b-1", b"a-1"]] * len(asked)
     done, refused = found[len(asked) : -len(wrong)], found[-len(wrong) :]
+    empty = done.pop()  # nothing is near
+    assert (empty.code, empty.err) == (0, "studio: no experiment has 'env.FOO'\n") and b"a-1" in empty.out
     assert [(ran.code, ran.err) for ran in done[:-2]] == [(0, "")] * (len(done) - 2)
     assert done[-2].err == "studio: no experiment has 'metrics.acd': did you mean 'metrics.acc'?\n"
     assert done[-1].out.split() == [b"key", b"note", b"note", b"b-1", b"a-2", b"a-1"]
