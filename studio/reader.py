@@ -86,15 +86,15 @@ class Reader:
                 self.notify(line)
         return Experiments(found, self.tracking)
 
-    def refuse_columns(self, words: Sequence[str]) -> None:
+    def check_columns(self, words: Sequence[str]) -> None:
         """Tells of metrics and parameters that no experiment has.
 
         Raises:
             ConfigError: some have one of nearly the same name, which the hint names.
         """
-        from .tracking.unheard import refuse_columns
+        from .tracking.unheard import empty_columns
 
-        for line in refuse_columns(self.tracking.index, words):
+        for line in empty_columns(self.tracking.index, words):
             self.notify(line)
 
     def children(self, key: str) -> list[Experiment]:

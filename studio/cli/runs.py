@@ -63,7 +63,7 @@ def list_(
         sort = column if lowest_first else f"-{column}"
     query, project, owner = _scope(words, studio)
     found = studio.experiments(query, project=project, owner=owner, sort=sort, limit=(limit or None) and limit + 1)
-    studio.refuse_columns(chosen)
+    studio.check_columns(chosen)
     more = bool(limit) and len(found) > limit
     shown = list(found[:limit] if limit else found)
     depths = [0] * len(shown)

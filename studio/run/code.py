@@ -76,6 +76,20 @@ class Code:
         )
         return replace(self._tree.head(), extra=extra)
 
+    def now(self) -> Git | None:
+        """The state without storing anything of it; None outside a work tree.
+
+        Raises:
+            TimeoutError: git takes longer than a run waits for it.
+        """
+        if not self._tree.done(PATIENCE_S):
+            self._tree.give_up()
+            raise TimeoutError(f"{self._tree.doing} is slow here")
+        found = self._tree.read()
+        if found is None:
+            return None
+        return replace(found.git, patch=self._tracking.artifacts.digest_of(found.patch) if found.patch else None)
+
     def follow(self, *, last: bool) -> Callable[[Experiment], Experiment] | None:
         """The change of the record that is still to come; None if there is none (yet).
 

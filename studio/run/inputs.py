@@ -15,7 +15,7 @@ from ..experiment import CHILD, RUN, SCRIPT, WORD, ArtifactRef, Experiment
 from ..stores import Progress
 from ..tracking import Notify, Tracking
 from ..units import show_size
-from .left_out import as_field, capture_line, left_out_of, limited, spelled
+from .left_out import as_field, capture_line, left_out_of, limited, shown, spelled
 from .plan import Capture, Plan
 from .redact import clean, redact_source
 from .script import Script
@@ -152,7 +152,7 @@ class Inputs:
             return
         if taken:
             self.notify(
-                clean(f"{script.word} lies outside of the workspace; {SCRIPT} is another artifact: not captured")
+                f"{shown(script.word)} lies outside of the workspace; {SCRIPT} is another artifact: not captured"
             )
             return
         path = script.file.parent
@@ -161,8 +161,9 @@ class Inputs:
         if ref.manifest is None:
             return
         if self.plan.relation != CHILD:
-            what = f"captured without the rest of {path}" if alone else f"its folder {path} is captured too"
-            self.notify(clean(f"{script.word} lies outside of the workspace: {what}, as artifact {SCRIPT}"))
+            place = shown(str(path))
+            what = f"captured without the rest of {place}" if alone else f"its folder {place} is captured too"
+            self.notify(f"{shown(script.word)} lies outside of the workspace: {what}, as artifact {SCRIPT}")
         word = clean(script.word)
         self.refs[SCRIPT] = replace(ref, extra={**ref.extra, WORD: word, RUN: script.file.name})
         self.mapping[SCRIPT] = script.file if alone else path

@@ -268,8 +268,11 @@ def _resumed_git(experiment: Experiment, plan: Plan, tracking: Tracking, config:
     if git is None or plan.restore is not None:
         return git
     code = _code(plan, find_script(plan, plan.folder, config), tracking, lambda said: None)
-    now = code.begin(None) if code is not None else None
-    if code is None or code.late or (now and (now.commit, now.dirty, now.patch) == (git.commit, git.dirty, git.patch)):
+    try:
+        now = code.now() if code is not None else git
+    except TimeoutError:
+        return git
+    if now is not None and (now.commit, now.dirty, now.patch) == (git.commit, git.dirty, git.patch):
         return git
     changes = " with uncommitted changes" if now is not None and now.dirty else ""
     told = f"commit {(now.commit or 'none')[:12]}{changes}" if now is not None else "code outside of a git repository"

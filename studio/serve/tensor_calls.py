@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 KEPT_ERRORS = 256
 """A request whose keys fail in greater number: the others share one error, more than the answer's header holds."""
 
+_OF_THE_MACHINE = (MemoryError, OSError)
+"""What a model raises that no value of a request is to blame for."""
+
 _MORE_FAILED = ContractViolation("this value does not fit either", hint="GET /metadata shows the contract", field="")
 
 
@@ -137,7 +140,7 @@ class TensorCalls:
     def _explained(self, item: Item, failure: StudioError) -> StudioError:
         """The failure; one of the model's with what of the request it may come from."""
         cause = failure.__cause__
-        if cause is None or self._model.unlike is None:
+        if self._model.unlike is None or not isinstance(cause, Exception) or isinstance(cause, _OF_THE_MACHINE):
             return failure
         try:
             found = self._model.unlike(item.tensors)

@@ -169,6 +169,11 @@ class Artifacts:
         """Stores bytes that are no file, such as a patch, and returns their digest, `sha256:…`."""
         return "sha256:" + Blobs(self.store, self._cache).put_blob(data)
 
+    @staticmethod
+    def digest_of(data: bytes) -> str:
+        """What `write_blob` would return, with nothing stored."""
+        return "sha256:" + hashlib.sha256(data).hexdigest()
+
     def read_blob(self, digest: str) -> bytes:
         """The bytes of `write_blob`, verified.
 

@@ -14,7 +14,7 @@ _MOST_NAMES = 500
 _SHOWN = 5
 
 
-def refuse_columns(index: Index, words: Iterable[str]) -> Iterator[str]:
+def empty_columns(index: Index, words: Iterable[str]) -> Iterator[str]:
     """A line for each column that is empty for every experiment.
 
     Raises:
@@ -31,7 +31,7 @@ def refuse_order(index: Index, sort: str) -> None:
     """Refuses to sort by what no experiment has.
 
     Raises:
-        ConfigError: as in `refuse_columns`.
+        ConfigError: as in `empty_columns`.
     """
     words = [part.lstrip("+-") for part in fields.split(sort)]
     for word, hint in _unheard(index, ((word, order.field(word)) for word in words)):
