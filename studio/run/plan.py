@@ -258,6 +258,7 @@ def _check_script(target: str, folder: Path) -> None:
     what = "a folder, not a script" if path.is_dir() else "not there"
     try:
         near = nearest(path.name, [p.name for p in path.parent.iterdir() if p.suffix == ".py"])
+        near = near.replace("'", "'" + os.path.join(os.path.dirname(target.rstrip("/")), ""), 1)  # as it is typed
     except OSError:
         near = ""
     raise ConfigError(

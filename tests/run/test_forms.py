@@ -106,6 +106,7 @@ def test_rerun_by_key_runs_the_code_as_it_was(tmp_path: Path) -> None:
     ("words", "message", "hint"),
     [
         (["trian.py"], "script trian.py is not there", "did you mean 'train.py'?"),
+        (["./trian.py"], "script ./trian.py is not there", "did you mean './train.py'?"),
         (["."], "a folder, not a script", "studio run SCRIPT.py"),
         (["-m", "a-b"], "not a module's name", "-m pkg.mod"),
         (["--", "no-such-program"], "no program 'no-such-program'", "as you would type it"),
